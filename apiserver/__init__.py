@@ -1,0 +1,1 @@
+"""The record: accepts, checks, stores and announces objects."""

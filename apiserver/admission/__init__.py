@@ -1,0 +1,1 @@
+"""Admission: the last look at an object before it is stored. Mutating plugins first, then validating ones."""

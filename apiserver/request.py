@@ -1,0 +1,108 @@
+"""The request and the response as plain values: what every handler takes and gives.
+
+Nothing above `http/` knows which HTTP library is underneath. A handler is `async (Request) -> Response | Stream`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+from urllib.parse import parse_qs
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Who is asking (authentication/v1 UserInfo)."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+    uid: str = ""
+    extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The other end of the connection. The certificate has been verified against the cluster's CA."""
+
+    address: str
+    certificate_user: User | None = None
+    """Common name and organisations of the client certificate, when there is one."""
+
+
+class Body(Protocol):
+    """The request's body, read once."""
+
+    async def read(self, limit: int) -> bytes:
+        """All of it. Raises RequestEntityTooLarge past `limit` bytes, without having buffered more than that."""
+        ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Piece by piece, for uploads that must not be held in memory."""
+        ...
+
+
+class Query:
+    """The query string: every value of every parameter, in order."""
+
+    __slots__ = ("_values", "raw")
+
+    def __init__(self, raw: str) -> None:
+        self.raw = raw
+        self._values = parse_qs(raw, keep_blank_values=True, max_num_fields=256) if raw else {}
+
+    def first(self, name: str, default: str = "") -> str:
+        """The first value, or `default`."""
+        values = self._values.get(name)
+        return values[0] if values else default
+
+    def all(self, name: str) -> Sequence[str]:
+        """Every value given, in order."""
+        return self._values.get(name, ())
+
+    def flag(self, name: str) -> bool:
+        """True for `true`, `1`, `t` and a parameter without a value, as Kubernetes reads booleans."""
+        return name in self._values and self.first(name).lower() in ("", "true", "1", "t")
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._values
+
+
+@dataclass(slots=True)
+class Request:
+    """One HTTP request. `user` is filled in by authentication, `warnings` by whoever has something to say."""
+
+    method: str
+    path: str
+    """Percent-decoded once; begins with `/`."""
+    query: Query
+    headers: Mapping[str, str]
+    """Names in lower case; a repeated header joined with `, `."""
+    body: Body
+    peer: Peer
+    user: User | None = None
+    warnings: list[str] = field(default_factory=list)
+    """Become `Warning: 299` headers of the response (RFC 7234 section 5.5, as Kubernetes does)."""
+
+
+@dataclass(slots=True)
+class Response:
+    """A whole answer. `body` may be several buffers, sent one after the other without being joined."""
+
+    status: int = 200
+    body: bytes | Sequence[bytes] = b""
+    content_type: str = "application/json"
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Stream:
+    """An answer that goes on: a watch, a log, a download. The adapter closes `chunks` when the client leaves."""
+
+    chunks: AsyncIterator[bytes]
+    status: int = 200
+    content_type: str = "application/json"
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+Handler = Callable[[Request], Awaitable[Response | Stream]]

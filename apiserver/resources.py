@@ -1,0 +1,99 @@
+"""What is served: one `Resource` per group, version and kind, all from the same schemas.
+
+The built-in kinds come from `stark.crds` (`crds/schema/*.yaml`, written in CustomResourceDefinition form), users' kinds
+from CustomResourceDefinition objects. Past this module nobody asks which of the two a resource is, nor knows a kind by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from stark.crds.meta import Column
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One served kind at one version."""
+
+    group: str
+    version: str
+    kind: str
+    plural: str
+    singular: str
+    namespaced: bool
+    schema: Mapping[str, Any]
+    """The structural OpenAPI v3 schema of the whole object (spec, status ...; metadata is implied)."""
+    list_kind: str = ""
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    subresources: tuple[str, ...] = ()
+    """`status`, `scale`, `binding`, `log`, `bundles` ...: the ones beyond the object itself."""
+    columns: tuple[Column, ...] = ()
+    selectable_fields: tuple[str, ...] = ()
+    """Field selector paths beside metadata.name and metadata.namespace, e.g. `spec.nodeName`."""
+    custom: bool = False
+    """Defined by a user's CustomResourceDefinition: no strategic merge patch, schema published as given."""
+    storage_version: bool = True
+    merge_keys: Mapping[str, str] = field(default_factory=dict)
+    """Strategic merge patch: list path -> merge key (see `stark.crds.patches`)."""
+
+    @property
+    def api_version(self) -> str:
+        """`v1` for the core group, `group/version` otherwise."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def group_resource(self) -> str:
+        """`deployments.apps`, or `pods` in the core group: how messages and CRD names spell it."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @property
+    def root(self) -> str:
+        """The path of the group version: `/api/v1` or `/apis/apps/v1`."""
+        return f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+
+
+class Resources:
+    """The live set of resources; discovery, OpenAPI and routing read it, CRDs change it while we run.
+
+    `generation` rises with every change, so that whoever caches something derived from the set knows when to redo it.
+    """
+
+    def __init__(self, resources: Iterable[Resource] = ()) -> None:
+        self._by_path: dict[tuple[str, str, str], Resource] = {}
+        self.generation = 0
+        self._listeners: list[Callable[[], None]] = []
+        for resource in resources:
+            self.add(resource)
+
+    def add(self, resource: Resource) -> None:
+        """Serve it from now on, replacing what was at the same group, version and plural."""
+        self._by_path[(resource.group, resource.version, resource.plural)] = resource
+        self._changed()
+
+    def remove(self, group: str, version: str, plural: str) -> None:
+        """Stop serving it; nothing happens when it is not served."""
+        if self._by_path.pop((group, version, plural), None) is not None:
+            self._changed()
+
+    def find(self, group: str, version: str, plural: str) -> Resource | None:
+        """The resource at that path."""
+        return self._by_path.get((group, version, plural))
+
+    def of_kind(self, group: str, version: str, kind: str) -> Resource | None:
+        """The resource that serves a kind."""
+        return next((r for r in self if (r.group, r.version, r.kind) == (group, version, kind)), None)
+
+    def __iter__(self) -> Iterator[Resource]:
+        return iter(tuple(self._by_path.values()))
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after every change of the set."""
+        self._listeners.append(listener)
+
+    def _changed(self) -> None:
+        self.generation += 1
+        for listener in self._listeners:
+            listener()

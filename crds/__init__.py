@@ -1,0 +1,1 @@
+"""The vocabulary: every kind as a typed model, and the pure rules about objects that every other root shares."""

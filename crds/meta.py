@@ -1,0 +1,192 @@
+"""What every object has: apiVersion, kind, metadata; and how objects become bytes and bytes become objects.
+
+Models are frozen: an object in an informer's cache is shared by everyone who looked at it, so whoever wants another
+one makes a copy (`model_copy(update=...)`). `encode` writes exactly the fields that were set, so an object that was
+read and written again comes back as it was. Field names are snake_case here and the wire's camelCase by alias.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, ValidationError
+
+ACRONYMS = {
+    "ip": "IP",
+    "ips": "IPs",
+    "id": "ID",
+    "uuid": "UUID",
+    "cidr": "CIDR",
+    "v3": "V3",
+    "api": "API",
+    "uri": "URI",
+}
+"""Words the Kubernetes API spells in capitals when they are not the first word: podIP, containerID, openAPIV3Schema."""
+
+
+def wire_name(name: str) -> str:
+    """The wire's spelling of a snake_case field name, e.g. `pod_ip` -> `podIP`."""
+    first, *rest = name.rstrip("_").split("_")
+    return first + "".join(ACRONYMS.get(word, word[:1].upper() + word[1:]) for word in rest)
+
+
+def _rfc3339(value: datetime) -> str:
+    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _rfc3339_micro(value: datetime) -> str:
+    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+Time = Annotated[datetime, PlainSerializer(_rfc3339, when_used="json")]
+"""A moment in UTC with a resolution of one second (meta/v1 Time)."""
+
+MicroTime = Annotated[datetime, PlainSerializer(_rfc3339_micro, when_used="json")]
+"""A moment in UTC with a resolution of one microsecond (meta/v1 MicroTime), as leases and events use it."""
+
+
+class Model(BaseModel):
+    """Base of everything that travels: camelCase on the wire, unknown fields dropped, never changed in place."""
+
+    model_config = ConfigDict(alias_generator=wire_name, populate_by_name=True, extra="ignore", frozen=True)
+
+
+class OwnerReference(Model):
+    """Names the object this one belongs to; the garbage collector deletes what has lost all its owners."""
+
+    api_version: str
+    kind: str
+    name: str
+    uid: str
+    controller: bool | None = None
+    block_owner_deletion: bool | None = None
+
+
+class ManagedFieldsEntry(Model):
+    """Which manager set which fields, as server-side apply records it (KEP-555)."""
+
+    manager: str | None = None
+    operation: str | None = None
+    api_version: str | None = None
+    time: Time | None = None
+    fields_type: str | None = None
+    fields_v1: dict[str, Any] | None = Field(default=None, alias="fieldsV1")
+    subresource: str | None = None
+
+
+class ObjectMeta(Model):
+    """The metadata of an object (meta/v1 ObjectMeta). uid, resourceVersion, generation and the times are the server's."""
+
+    name: str = ""
+    generate_name: str | None = None
+    namespace: str | None = None
+    uid: str | None = None
+    resource_version: str | None = None
+    generation: int | None = None
+    creation_timestamp: Time | None = None
+    deletion_timestamp: Time | None = None
+    deletion_grace_period_seconds: int | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+    owner_references: list[OwnerReference] = Field(default_factory=list)
+    finalizers: list[str] = Field(default_factory=list)
+    managed_fields: list[ManagedFieldsEntry] = Field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of `kubectl get`'s table (additionalPrinterColumns of a CRD)."""
+
+    name: str
+    type: str
+    json_path: str
+    description: str = ""
+    format: str = ""
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceDef:
+    """How a kind is served: its path, its names, its subresources and its columns."""
+
+    group: str
+    version: str
+    kind: str
+    plural: str
+    namespaced: bool
+    singular: str = ""
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    subresources: tuple[str, ...] = ()
+    columns: tuple[Column, ...] = ()
+    selectable_fields: tuple[str, ...] = ()
+    """JSON paths usable as field selectors beside metadata.name and metadata.namespace, e.g. `spec.nodeName`."""
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def api_version(self) -> str:
+        """`v1` for the core group, `group/version` otherwise."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
+        """The URL path of the collection, of one object, or of a subresource of it."""
+        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        scope = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
+        tail = "".join(f"/{part}" for part in (name, subresource) if part)
+        return f"{root}{scope}/{self.plural}{tail}"
+
+
+class KubeObject(Model):
+    """An object with an identity. Each subclass names how it is served in `RESOURCE`."""
+
+    RESOURCE: ClassVar[ResourceDef]
+
+    metadata: ObjectMeta = Field(default_factory=ObjectMeta)
+
+    @property
+    def key(self) -> str:
+        """`namespace/name`, or `name` for a cluster-scoped object: what work queues carry."""
+        meta = self.metadata
+        return f"{meta.namespace}/{meta.name}" if meta.namespace else meta.name
+
+    @property
+    def uid(self) -> str:
+        """The identity that a later object of the same name does not share; set on every stored object."""
+        assert self.metadata.uid is not None, self.key
+        return self.metadata.uid
+
+    def owner_reference(self, *, controller: bool = True) -> OwnerReference:
+        """The reference by which another object says that it belongs to this one."""
+        return OwnerReference(
+            api_version=self.RESOURCE.api_version,
+            kind=self.RESOURCE.kind,
+            name=self.metadata.name,
+            uid=self.uid,
+            controller=controller,
+            block_owner_deletion=controller,
+        )
+
+
+K = TypeVar("K", bound=KubeObject)
+
+
+class Undecodable(ValueError):
+    """The bytes or the mapping are not an object of the expected kind; the message names the path and the reason."""
+
+
+def decode(data: bytes | str | dict[str, Any], kind: type[K]) -> K:
+    """Parse one object of `kind`. Raises Undecodable with a field path when it does not fit."""
+    try:
+        return kind.model_validate(data) if isinstance(data, dict) else kind.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        path = ".".join(str(part) for part in first["loc"])
+        raise Undecodable(f"{kind.RESOURCE.kind} {path}: {first['msg']}") from error
+
+
+def to_wire(obj: KubeObject) -> dict[str, Any]:
+    """The object as a JSON-ready mapping, with apiVersion and kind first and only the fields that were set."""
+    body = obj.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    return {"apiVersion": obj.RESOURCE.api_version, "kind": obj.RESOURCE.kind, **body}

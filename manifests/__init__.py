@@ -1,0 +1,1 @@
+"""Shipped objects: bootstrap, examples, systemd units, dashboards and alert rules. Data only."""
