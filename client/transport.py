@@ -1,0 +1,248 @@
+"""HTTP with bounds: one connection pool, limits on time and size, typed errors, and retries where they are safe."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import TypeAlias
+
+import aiohttp
+import orjson
+from yarl import URL
+
+from .config import ClientConfig
+from .errors import ApiError, FrameTooLarge, Timeout, TooManyRequests, Unavailable, error_from_status
+from .kinds import JSON
+from .tls import ssl_context
+
+log = logging.getLogger(__name__)
+
+CONNECTIONS_MAX = 256  # to one server; the 257th request waits for a free one
+CONNECT_TIMEOUT_S = 10.0
+REQUEST_TIMEOUT_S = 60.0  # the server's own limit for a request that is no watch
+BODY_MAX = 512 * 1024 * 1024  # one answer; a list of 100,000 pods is 200 MB, and we page long before
+ERROR_BODY_MAX = 1024 * 1024  # a Status is small; more than this of an error is not worth reading
+RETRIES_MAX = 5  # with Retry-After of a second this outlasts a server's restart, and no caller hangs for long
+RETRY_AFTER_MAX_S = 30.0  # a longer wait is the caller's decision: it gets the error with its retry_after_s
+RETRY_DELAY_S = 0.1  # first pause after a broken connection; doubles, with jitter
+TOKEN_AGE_MAX_S = 60.0
+CHUNK = 256 * 1024
+
+Body: TypeAlias = bytes | AsyncIterator[bytes] | None
+Fence: TypeAlias = Callable[[], float]
+"""Called before a write leaves: gives the seconds for which it may still be sent, or raises `Fenced`."""
+
+_BROKEN = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientPayloadError)
+
+
+class NeverSent(Unavailable):
+    """No connection could be made: the server has seen nothing of the request."""
+
+
+class Broken(Unavailable):
+    """The connection ended before the whole answer was here."""
+
+
+class RawResponse:
+    """An answer whose body has not been read. Valid inside the `async with` that gave it."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body in pieces as they arrive. Raises Unavailable when the connection breaks on the way."""
+        try:
+            async for chunk in self._response.content.iter_any():
+                yield chunk
+        except (TimeoutError, aiohttp.ClientError) as error:
+            what = f"{self._response.method} {self._response.url.path}: cut off: {_said(error)}"
+            raise Broken(what, code=0) from error
+
+    async def read(self, limit: int = BODY_MAX) -> bytes:
+        """The whole body. Raises FrameTooLarge over `limit` bytes."""
+        announced = self._response.content_length
+        if announced is not None and announced > limit:
+            raise FrameTooLarge(f"{self._response.url.path}: the answer has {announced} bytes, the limit is {limit}")
+        parts: list[bytes] = []
+        size = 0
+        async for chunk in self.chunks():
+            size += len(chunk)
+            if size > limit:
+                raise FrameTooLarge(f"{self._response.url.path}: the answer is over {limit} bytes")
+            parts.append(chunk)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def keep_alive(self) -> None:
+        """Let the kernel find out within a minute that the peer is gone: a silent watch would not notice for hours."""
+        connection = self._response.connection
+        transport = connection.transport if connection is not None else None
+        sock = transport.get_extra_info("socket") if transport is not None else None
+        if sock is None:
+            return
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 4)):
+            if hasattr(socket, option):
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+
+class Transport:
+    """Requests to one server. Paths are quoted already and begin with a slash."""
+
+    def __init__(
+        self, config: ClientConfig, *, user_agent: str, on_warning: Callable[[str], None] | None = None
+    ) -> None:
+        self._config = config
+        self._user_agent = user_agent
+        self._on_warning = on_warning or _log_warning
+        self._tls = ssl_context(config)
+        self._session: aiohttp.ClientSession | None = None
+        self._token: str | None = config.token
+        self._token_read_at = float("-inf")
+
+    async def open(self) -> None:
+        """Make the pool; connections open when needed."""
+        assert self._session is None, "opened twice"
+        connector = aiohttp.TCPConnector(
+            limit=CONNECTIONS_MAX, ssl=self._tls if self._tls is not None else True, keepalive_timeout=30
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            headers={"User-Agent": self._user_agent},
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=True,
+            read_bufsize=CHUNK,
+        )
+
+    async def close(self) -> None:
+        """Close the pool and whatever is still open on it."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        accept: str = JSON,
+        content_type: str = JSON,
+        fence: Fence | None = None,
+    ) -> bytes:
+        """The body of a 2xx answer. Raises an ApiError; retries as the module's docstring of `api` says."""
+        headers = {"Accept": accept, **({"Content-Type": content_type} if body is not None else {})}
+        for attempt in range(RETRIES_MAX + 1):
+            timeout_s = min(REQUEST_TIMEOUT_S, fence()) if fence is not None else REQUEST_TIMEOUT_S
+            try:
+                async with self.stream(method, path, body=body, headers=headers, timeout_s=timeout_s) as response:
+                    return await response.read()
+            except ApiError as error:
+                pause_s = _pause_before_retry(method, error, attempt)
+                if pause_s is None:
+                    raise
+            await asyncio.sleep(pause_s)
+        raise AssertionError("the last attempt returns or raises")
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Body = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+        idle_timeout_s: float | None = None,
+    ) -> AsyncIterator[RawResponse]:
+        """One attempt; the answer is a 2xx with its body unread. Raises an ApiError."""
+        assert self._session is not None, "use the client as an async context manager"
+        timeout = aiohttp.ClientTimeout(
+            total=timeout_s, sock_connect=CONNECT_TIMEOUT_S, connect=None, sock_read=idle_timeout_s
+        )
+        try:
+            response = await self._session.request(
+                method,
+                URL(self._config.server + path, encoded=True),
+                data=body,
+                headers={**self._authorization(), **(headers or {})},
+                timeout=timeout,
+                server_hostname=self._config.tls_server_name,
+                allow_redirects=False,
+            )
+        except (TimeoutError, aiohttp.ClientError) as error:
+            raise _unanswered(method, path, self._config.server, error) from error
+        async with response:
+            for warning in response.headers.getall("Warning", ()):
+                self._on_warning(_warning_text(warning))
+            if not 200 <= response.status < 300:
+                raise await _refusal(method, path, response)
+            yield RawResponse(response)
+
+    def _authorization(self) -> dict[str, str]:
+        file = self._config.token_file
+        if file is not None:
+            now = asyncio.get_running_loop().time()
+            if now - self._token_read_at > TOKEN_AGE_MAX_S:
+                self._token, self._token_read_at = file.read_text().strip(), now
+        return {"Authorization": f"Bearer {self._token}"} if self._token else {}
+
+
+def _pause_before_retry(method: str, error: ApiError, attempt: int) -> float | None:
+    if attempt >= RETRIES_MAX:
+        return None
+    refused = isinstance(error, TooManyRequests | Unavailable) and error.status_code in (429, 503)
+    if refused and error.retry_after_s is not None:
+        return error.retry_after_s * random.uniform(1.0, 1.2) if error.retry_after_s <= RETRY_AFTER_MAX_S else None
+    if isinstance(error, NeverSent) or (isinstance(error, Broken) and method == "GET"):
+        return float(RETRY_DELAY_S * 2**attempt * random.uniform(0.5, 1.5))
+    return None
+
+
+def _unanswered(method: str, path: str, server: str, error: Exception) -> ApiError:
+    what = f"{method} {server}{path.partition('?')[0]}: {_said(error)}"
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+        certificate = isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError)
+        # A wrong certificate does not become right by asking again.
+        return Unavailable(what) if certificate else NeverSent(what, code=0)
+    if isinstance(error, _BROKEN):
+        return Broken(what, code=0)
+    return Timeout(what, code=0) if isinstance(error, asyncio.TimeoutError) else Unavailable(what, code=0)
+
+
+async def _refusal(method: str, path: str, response: aiohttp.ClientResponse) -> ApiError:
+    retry_after = response.headers.get("Retry-After", "")
+    try:
+        text = await RawResponse(response).read(ERROR_BODY_MAX)
+    except ApiError:
+        text = b""
+    try:
+        status = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        status = None
+    shown = text[:200].decode(errors="replace").strip()
+    return error_from_status(
+        response.status,
+        status if isinstance(status, dict) else None,
+        fallback=f"{method} {path.partition('?')[0]}: {response.status} {response.reason}: {shown}",
+        retry_after_s=float(retry_after) if retry_after.isdigit() else None,
+    )
+
+
+def _said(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def _warning_text(header: str) -> str:
+    """`299 - "text"` -> `text`."""
+    first, last = header.find('"'), header.rfind('"')
+    return header[first + 1 : last].replace('\\"', '"') if 0 <= first < last else header
+
+
+def _log_warning(text: str) -> None:
+    log.warning("the API server warns: %s", text)
