@@ -1,0 +1,195 @@
+"""Deployments and ReplicaSets (apps/v1), and the Scale they share (autoscaling/v1)."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from .conditions import Condition
+from .fields import RETAIN_KEYS, Count, Int64, IntOrString, list_map
+from .labels import SELECTOR_MARKS, LabelSelector
+from .meta import KubeObject, Model, ResourceDef, Time
+from .pods import PodTemplateSpec
+
+PROGRESS_DEADLINE_SECONDS = 600
+REVISION_HISTORY_LIMIT = 10
+SCALE_PATHS = {
+    "specReplicasPath": ".spec.replicas",
+    "statusReplicasPath": ".status.replicas",
+    "labelSelectorPath": ".spec.selector",
+}
+"""Where the scale subresource finds its numbers. The selector is a LabelSelector, given as a string in Scale's status."""
+
+
+class RollingUpdateDeployment(Model):
+    """How far a rollout may stray from the desired count."""
+
+    max_unavailable: IntOrString = "25%"
+    """Pods that may be missing: a number, or a percentage of the desired count rounded down."""
+    max_surge: IntOrString = "25%"
+    """Pods that may be too many: a number, or a percentage of the desired count rounded up."""
+
+
+class DeploymentStrategy(Model):
+    """How old pods give way to new ones."""
+
+    type: Literal["RollingUpdate", "Recreate"] = "RollingUpdate"
+    """RollingUpdate replaces them bit by bit, Recreate stops all of them first."""
+    rolling_update: RollingUpdateDeployment | None = None
+    """For RollingUpdate; default 25% missing and 25% too many."""
+
+
+class DeploymentSpec(Model):
+    """How many pods of which kind, and how to get from one kind to another."""
+
+    replicas: Count = 1
+    """Pods wanted. 0 means none."""
+    selector: LabelSelector = Field(json_schema_extra=SELECTOR_MARKS)
+    """Pods that belong to it; must match the template's labels; cannot be changed."""
+    template: PodTemplateSpec
+    """What its pods look like; a change begins a rollout."""
+    strategy: DeploymentStrategy = Field(default_factory=DeploymentStrategy, json_schema_extra=RETAIN_KEYS)
+    """How old pods give way to new ones."""
+    min_ready_seconds: Count = 0
+    """Seconds a pod must be ready before it counts as available."""
+    revision_history_limit: Count = REVISION_HISTORY_LIMIT
+    """Old ReplicaSets kept for rollback."""
+    paused: bool | None = None
+    """While true a change of the template begins no rollout."""
+    progress_deadline_seconds: Count = PROGRESS_DEADLINE_SECONDS
+    """Seconds without progress after which the rollout is reported as failed; must exceed minReadySeconds."""
+
+
+class DeploymentCondition(Condition):
+    """A conclusion about a deployment: Available, Progressing, ReplicaFailure, CrashLoop."""
+
+    last_update_time: Time | None = None
+    """When it was last judged."""
+
+
+class DeploymentStatus(Model):
+    """How far the rollout is."""
+
+    observed_generation: Int64 | None = None
+    """metadata.generation of the spec this status is about."""
+    replicas: Count | None = None
+    """Pods there are, old and new."""
+    updated_replicas: Count | None = None
+    """Pods of the current template."""
+    ready_replicas: Count | None = None
+    """Pods that are ready."""
+    available_replicas: Count | None = None
+    """Pods that have been ready for minReadySeconds."""
+    unavailable_replicas: Count | None = None
+    """Pods still missing for full availability."""
+    terminating_replicas: Count | None = None
+    """Pods that are on their way out."""
+    conditions: list[DeploymentCondition] = Field(default_factory=list, json_schema_extra=list_map("type"))
+    """Conclusions, one of each type."""
+    collision_count: Count | None = None
+    """How often a ReplicaSet's name was taken; part of the hash that names the next one."""
+
+
+class Deployment(KubeObject):
+    """Keeps a number of equal pods, and replaces them when their template changes."""
+
+    RESOURCE: ClassVar[ResourceDef] = ResourceDef(
+        group="apps",
+        version="v1",
+        kind="Deployment",
+        plural="deployments",
+        namespaced=True,
+        short_names=("deploy",),
+        categories=("all",),
+        subresources=("status", "scale"),
+        extra={"scale": SCALE_PATHS},
+    )
+
+    spec: DeploymentSpec
+    """What is wanted."""
+    status: DeploymentStatus = Field(default_factory=DeploymentStatus)
+    """How far it is."""
+
+
+class ReplicaSetSpec(Model):
+    """How many pods of which kind."""
+
+    replicas: Count = 1
+    """Pods wanted."""
+    selector: LabelSelector = Field(json_schema_extra=SELECTOR_MARKS)
+    """Pods that belong to it; must match the template's labels; cannot be changed."""
+    template: PodTemplateSpec | None = None
+    """What its pods look like."""
+    min_ready_seconds: Count = 0
+    """Seconds a pod must be ready before it counts as available."""
+
+
+class ReplicaSetStatus(Model):
+    """How many pods there are."""
+
+    replicas: Count = 0
+    """Pods there are."""
+    fully_labeled_replicas: Count | None = None
+    """Pods that have all labels of the template."""
+    ready_replicas: Count | None = None
+    """Pods that are ready."""
+    available_replicas: Count | None = None
+    """Pods that have been ready for minReadySeconds."""
+    terminating_replicas: Count | None = None
+    """Pods that are on their way out."""
+    observed_generation: Int64 | None = None
+    """metadata.generation of the spec this status is about."""
+    conditions: list[Condition] = Field(default_factory=list, json_schema_extra=list_map("type"))
+    """Conclusions, one of each type."""
+
+
+class ReplicaSet(KubeObject):
+    """Keeps a number of equal pods."""
+
+    RESOURCE: ClassVar[ResourceDef] = ResourceDef(
+        group="apps",
+        version="v1",
+        kind="ReplicaSet",
+        plural="replicasets",
+        namespaced=True,
+        short_names=("rs",),
+        categories=("all",),
+        subresources=("status", "scale"),
+        selectable_fields=("status.replicas",),
+        extra={"scale": SCALE_PATHS},
+    )
+
+    spec: ReplicaSetSpec
+    """What is wanted."""
+    status: ReplicaSetStatus = Field(default_factory=ReplicaSetStatus)
+    """What there is."""
+
+
+class ScaleSpec(Model):
+    """How many are wanted."""
+
+    replicas: Count = 0
+    """Pods wanted."""
+
+
+class ScaleStatus(Model):
+    """How many there are."""
+
+    replicas: Count = 0
+    """Pods there are."""
+    selector: str | None = None
+    """Which pods, as the query string of a list request."""
+
+
+class Scale(KubeObject):
+    """The count of another object by itself: its `scale` subresource, never stored."""
+
+    RESOURCE: ClassVar[ResourceDef] = ResourceDef(
+        group="autoscaling", version="v1", kind="Scale", plural="scales", namespaced=True
+    )
+
+    spec: ScaleSpec = Field(default_factory=ScaleSpec)
+    """How many are wanted."""
+    status: ScaleStatus = Field(default_factory=ScaleStatus)
+    """How many there are."""

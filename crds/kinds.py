@@ -1,0 +1,35 @@
+"""The list of all built-in kinds. A new kind is one more module and one more name here."""
+
+from __future__ import annotations
+
+from .apps import Deployment, ReplicaSet, Scale
+from .config import ConfigMap, Secret, ServiceAccount
+from .coordination import Lease
+from .events import Event
+from .extensions import CustomResourceDefinition
+from .meta import KubeObject
+from .namespaces import Namespace
+from .nodes import Node
+from .packs import Pack
+from .pods import Binding, Pod
+from .servers import Server
+
+KINDS: tuple[type[KubeObject], ...] = (
+    Namespace,
+    Node,
+    Pod,
+    ConfigMap,
+    Secret,
+    ServiceAccount,
+    Event,
+    Deployment,
+    ReplicaSet,
+    Lease,
+    CustomResourceDefinition,
+    Pack,
+    Server,
+)
+"""Every kind whose objects are stored."""
+
+SUBRESOURCE_KINDS: tuple[type[KubeObject], ...] = (Binding, Scale)
+"""Kinds that are only the body of a subresource."""

@@ -1,0 +1,447 @@
+"""Pods: one or more programs that run together on one node, and what became of them.
+
+The models hold the part of core/v1 Pod that Stark implements; the API server answers any other field as unknown.
+An image `pack.stark/<pack>:<version>` is a pack, any other image belongs to a container engine.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from .conditions import Condition
+from .fields import (
+    DNS_LABEL_PATTERN,
+    LIST_ATOMIC,
+    MAP_ATOMIC,
+    Count,
+    Int32,
+    Int64,
+    IntOrString,
+    Port,
+    Quantity,
+    list_map,
+)
+from .meta import KubeObject, Model, ObjectMeta, ResourceDef, Time
+
+RestartPolicy = Literal["Always", "OnFailure", "Never"]
+PodPhase = Literal["Pending", "Running", "Succeeded", "Failed", "Unknown"]
+ImagePullPolicy = Literal["Always", "IfNotPresent", "Never"]
+TaintEffect = Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
+QOSClass = Literal["Guaranteed", "Burstable", "BestEffort"]
+
+PRIORITY_MAX = 1_000_000_000
+"""Highest priority of a user's pod; the two system classes lie above it."""
+SYSTEM_PRIORITY_MAX = 2_000_001_000
+TERMINATION_GRACE_PERIOD_SECONDS = 30
+TOLERATIONS_MAX = 500
+CONTAINERS_MAX = 64
+
+
+class ObjectFieldSelector(Model):
+    """A field of the pod itself."""
+
+    api_version: str = "v1"
+    """Version of the schema in which the path is written."""
+    field_path: str
+    """`metadata.name`, `metadata.namespace`, `metadata.uid`, `metadata.labels['key']`, `metadata.annotations['key']`,
+    `spec.nodeName`, `spec.serviceAccountName`, `status.hostIP`, `status.podIP` or `status.podIPs`."""
+
+
+class KeySelector(Model):
+    """One key of a ConfigMap or Secret in the pod's namespace."""
+
+    name: str = ""
+    """Name of the ConfigMap or Secret."""
+    key: str
+    """The key whose value is taken."""
+    optional: bool | None = None
+    """When true, a missing object or key leaves the variable unset; otherwise the container waits for it."""
+
+
+class EnvVarSource(Model):
+    """Where a variable's value comes from: exactly one of these."""
+
+    field_ref: ObjectFieldSelector | None = Field(default=None, json_schema_extra=MAP_ATOMIC)
+    """A field of this pod."""
+    config_map_key_ref: KeySelector | None = Field(default=None, json_schema_extra=MAP_ATOMIC)
+    """A key of a ConfigMap."""
+    secret_key_ref: KeySelector | None = Field(default=None, json_schema_extra=MAP_ATOMIC)
+    """A key of a Secret."""
+
+
+class EnvVar(Model):
+    """One environment variable."""
+
+    name: str = Field(min_length=1)
+    """Name of the variable."""
+    value: str | None = None
+    """Its value; `$(OTHER)` is replaced by a variable defined earlier, `$$(OTHER)` is kept as `$(OTHER)`."""
+    value_from: EnvVarSource | None = None
+    """Where the value comes from instead of `value`."""
+
+
+class EnvSource(Model):
+    """A whole ConfigMap or Secret in the pod's namespace."""
+
+    name: str = ""
+    """Name of the ConfigMap or Secret."""
+    optional: bool | None = None
+    """When true, a missing object is no obstacle."""
+
+
+class EnvFromSource(Model):
+    """Every key of a ConfigMap or Secret as variables; `env` overrules them."""
+
+    prefix: str | None = None
+    """Put before every key."""
+    config_map_ref: EnvSource | None = None
+    """The ConfigMap."""
+    secret_ref: EnvSource | None = None
+    """The Secret."""
+
+
+class ContainerPort(Model):
+    """A port the program listens on."""
+
+    name: str | None = Field(default=None, max_length=15, pattern=DNS_LABEL_PATTERN)
+    """Name by which probes and services refer to it; unique in the pod."""
+    container_port: Port
+    """Port number. A program in a process is told its real port by `PORT` and `STARK_PORT_<NAME>`."""
+    host_port: Int32 | None = Field(default=None, ge=0, le=65535)
+    """Port on the node, taken literally; without it the agent finds a free one. 0 means none."""
+    protocol: Literal["TCP", "UDP", "SCTP"] = "TCP"
+    """Transport protocol."""
+
+
+class ResourceRequirements(Model):
+    """How much a container asks for and how much it may use."""
+
+    requests: dict[str, Quantity] = Field(default_factory=dict)
+    """What the scheduler sets aside: `cpu` in cores (`500m` is half of one), `memory` in bytes. Default: the limits."""
+    limits: dict[str, Quantity] = Field(default_factory=dict)
+    """What the agent enforces, in the same units."""
+
+
+class ExecAction(Model):
+    """A command that succeeds with exit code 0."""
+
+    command: list[str] = Field(default_factory=list, json_schema_extra=LIST_ATOMIC)
+    """Program and arguments, without a shell."""
+
+
+class HTTPHeader(Model):
+    """One header of a probe's request."""
+
+    name: str
+    """Header name."""
+    value: str
+    """Header value."""
+
+
+class HTTPGetAction(Model):
+    """An HTTP GET that succeeds with a status from 200 to 399."""
+
+    path: str = "/"
+    """Path of the request."""
+    port: IntOrString
+    """Port number, or the name of one of the container's ports."""
+    host: str | None = None
+    """Host to connect to; default the pod's address."""
+    scheme: Literal["HTTP", "HTTPS"] = "HTTP"
+    """HTTPS does not verify the certificate."""
+    http_headers: list[HTTPHeader] = Field(default_factory=list, json_schema_extra=LIST_ATOMIC)
+    """Headers added to the request."""
+
+
+class TCPSocketAction(Model):
+    """A TCP connection that succeeds when it is accepted."""
+
+    port: IntOrString
+    """Port number, or the name of one of the container's ports."""
+    host: str | None = None
+    """Host to connect to; default the pod's address."""
+
+
+class Probe(Model):
+    """A periodic check of a container: exactly one of exec, httpGet and tcpSocket."""
+
+    exec_: ExecAction | None = Field(default=None, alias="exec")
+    """Run a command in the container's environment."""
+    http_get: HTTPGetAction | None = None
+    """Ask by HTTP."""
+    tcp_socket: TCPSocketAction | None = None
+    """Connect by TCP."""
+    initial_delay_seconds: Count = 0
+    """Seconds after the container started before the first check."""
+    period_seconds: Count = Field(default=10, ge=1)
+    """Seconds between checks."""
+    timeout_seconds: Count = Field(default=1, ge=1)
+    """Seconds after which a check has failed."""
+    success_threshold: Count = Field(default=1, ge=1)
+    """Successes in a row after a failure that count as success; must be 1 for liveness and startup."""
+    failure_threshold: Count = Field(default=3, ge=1)
+    """Failures in a row after a success that count as failure."""
+    termination_grace_period_seconds: Int64 | None = Field(default=None, ge=1)
+    """Seconds to stop after this probe failed; default the pod's. Not for readiness probes."""
+
+
+class Container(Model):
+    """One program of a pod."""
+
+    name: str = Field(min_length=1, max_length=63, pattern=DNS_LABEL_PATTERN)
+    """Unique in the pod; cannot be changed."""
+    image: str | None = None
+    """`pack.stark/<pack>[:<version>]` for a pack (without a version the newest release is pinned at admission), any
+    other name for a container engine."""
+    command: list[str] = Field(default_factory=list, json_schema_extra=LIST_ATOMIC)
+    """Program and first arguments in place of the image's own; for binary packs and container images."""
+    args: list[str] = Field(default_factory=list, json_schema_extra=LIST_ATOMIC)
+    """Arguments; `$(NAME)` is replaced by the environment variable."""
+    working_dir: str | None = None
+    """Working directory in place of the runtime's default."""
+    ports: list[ContainerPort] = Field(
+        default_factory=list, json_schema_extra=list_map("containerPort", "protocol", merge_key="containerPort")
+    )
+    """Ports the program listens on."""
+    env: list[EnvVar] = Field(default_factory=list, json_schema_extra=list_map("name"))
+    """Environment variables, in order."""
+    env_from: list[EnvFromSource] = Field(default_factory=list, json_schema_extra=LIST_ATOMIC)
+    """ConfigMaps and Secrets whose keys become variables; a later one overrules an earlier one."""
+    resources: ResourceRequirements | None = None
+    """What it asks for and what it may use."""
+    liveness_probe: Probe | None = None
+    """When it fails the container is restarted."""
+    readiness_probe: Probe | None = None
+    """While it fails the container is not ready."""
+    startup_probe: Probe | None = None
+    """Until it succeeds the other probes wait; when it fails the container is restarted."""
+    image_pull_policy: ImagePullPolicy | None = None
+    """When the image is fetched. Default: Always for a container image tagged `latest` or untagged, else IfNotPresent."""
+
+
+class Toleration(Model):
+    """Lets a pod onto nodes with matching taints."""
+
+    key: str | None = None
+    """The taint's key; empty together with Exists matches every taint."""
+    operator: Literal["Equal", "Exists"] | None = None
+    """Equal (the default) compares `value`, Exists does not look at it."""
+    value: str | None = None
+    """The taint's value."""
+    effect: TaintEffect | None = None
+    """The taint's effect; empty matches all."""
+    toleration_seconds: Int64 | None = None
+    """For NoExecute: seconds the pod stays after the taint appeared; default for ever, 0 or less not at all."""
+
+
+class PodSpec(Model):
+    """What should run, where, and until when."""
+
+    containers: list[Container] = Field(min_length=1, max_length=CONTAINERS_MAX, json_schema_extra=list_map("name"))
+    """The programs of the pod."""
+    node_name: str | None = None
+    """The node it runs on. Set by the scheduler; a pod that is created with it skips the scheduler."""
+    node_selector: dict[str, str] = Field(default_factory=dict, json_schema_extra=MAP_ATOMIC)
+    """Labels the node must have."""
+    tolerations: list[Toleration] = Field(
+        default_factory=list, max_length=TOLERATIONS_MAX, json_schema_extra=LIST_ATOMIC
+    )
+    """Taints the pod puts up with."""
+    restart_policy: RestartPolicy = "Always"
+    """Whether a container that ended is started again."""
+    termination_grace_period_seconds: Int64 = Field(default=TERMINATION_GRACE_PERIOD_SECONDS, ge=0)
+    """Seconds from the polite signal to the forceful one."""
+    active_deadline_seconds: Int64 | None = Field(default=None, ge=1, le=2**31 - 1)
+    """Seconds after status.startTime at which the pod is stopped and fails with reason DeadlineExceeded."""
+    priority: Int32 | None = Field(default=None, le=SYSTEM_PRIORITY_MAX)
+    """Higher is scheduled first. Default 0."""
+    scheduler_name: str = "default-scheduler"
+    """The scheduler that places the pod; Stark's own answers to the default."""
+    service_account_name: str | None = None
+    """The service account the pod acts as; admission sets `default`."""
+    hostname: str | None = Field(default=None, max_length=63, pattern=DNS_LABEL_PATTERN)
+    """Hostname given to the program; default the pod's name."""
+
+
+class PodTemplateSpec(Model):
+    """What the pods of a controller look like when they are created."""
+
+    metadata: ObjectMeta = Field(default_factory=ObjectMeta)
+    """Labels and annotations of the pods."""
+    spec: PodSpec
+    """Spec of the pods."""
+
+
+class PodCondition(Condition):
+    """A conclusion about a pod: PodScheduled, Initialized, ContainersReady, Ready, DisruptionTarget."""
+
+    last_probe_time: Time | None = None
+    """When it was last judged."""
+
+
+class PodIP(Model):
+    """One address of the pod."""
+
+    ip: str
+    """IPv4 or IPv6 address."""
+
+
+class ContainerStateWaiting(Model):
+    """It is not running yet, or waits before it is started again."""
+
+    reason: str | None = None
+    """E.g. ContainerCreating, ImagePullBackOff, CrashLoopBackOff."""
+    message: str | None = None
+    """For a person."""
+
+
+class ContainerStateRunning(Model):
+    """It runs."""
+
+    started_at: Time | None = None
+    """Since when."""
+
+
+class ContainerStateTerminated(Model):
+    """It ended."""
+
+    exit_code: Int32
+    """Exit code; 128 + n when signal n ended it."""
+    signal: Int32 | None = None
+    """The signal that ended it."""
+    reason: str | None = None
+    """Completed, Error, OOMKilled, DeadlineExceeded, ContainerCannotRun."""
+    message: str | None = None
+    """For a person; the last lines of output when it failed."""
+    started_at: Time | None = None
+    """When it began."""
+    finished_at: Time | None = None
+    """When it ended."""
+    container_id: str | None = None
+    """The runtime's id of this run."""
+
+
+class ContainerState(Model):
+    """At most one of the three; none means waiting."""
+
+    waiting: ContainerStateWaiting | None = None
+    """Not running."""
+    running: ContainerStateRunning | None = None
+    """Running."""
+    terminated: ContainerStateTerminated | None = None
+    """Ended."""
+
+
+class ContainerStatus(Model):
+    """What became of one container."""
+
+    name: str
+    """The container's name in the spec."""
+    state: ContainerState = Field(default_factory=ContainerState)
+    """How it is now."""
+    last_state: ContainerState = Field(default_factory=ContainerState)
+    """How its previous run ended."""
+    ready: bool = False
+    """Whether it runs and its readiness probe succeeds."""
+    restart_count: Count = 0
+    """How often it was started again."""
+    image: str = ""
+    """The image it runs."""
+    image_id: str = Field(default="", alias="imageID")
+    """Digest of the image: `<pack>@sha256:<hex>` for a pack."""
+    container_id: str | None = None
+    """`<runtime>://<id>` of the current run."""
+    started: bool | None = None
+    """Whether its startup probe has succeeded."""
+    resources: ResourceRequirements | None = None
+    """What is enforced now."""
+
+
+class PodStatus(Model):
+    """What became of the pod; written by its node's agent, PodScheduled by the scheduler."""
+
+    observed_generation: Int64 | None = None
+    """metadata.generation of the spec this status is about."""
+    phase: PodPhase | None = None
+    """Where in its life it is; Succeeded and Failed are final."""
+    conditions: list[PodCondition] = Field(default_factory=list, json_schema_extra=list_map("type"))
+    """Conclusions, one of each type."""
+    message: str | None = None
+    """For a person: why it is in this phase."""
+    reason: str | None = None
+    """For a program: Evicted, NodeLost, DeadlineExceeded, Preempted, Shutdown, ..."""
+    nominated_node_name: str | None = None
+    """The node on which lower priority pods make way for this one."""
+    host_ip: str | None = None
+    """Address of the node."""
+    pod_ip: str | None = None
+    """Address of the pod; pods that run as processes have the node's."""
+    pod_ips: list[PodIP] = Field(default_factory=list, json_schema_extra=list_map("ip"))
+    """All addresses; the first is podIP."""
+    start_time: Time | None = None
+    """When the agent took it on, before its image was fetched."""
+    container_statuses: list[ContainerStatus] = Field(default_factory=list, json_schema_extra=LIST_ATOMIC)
+    """One for each container."""
+    qos_class: QOSClass | None = None
+    """From requests and limits: Guaranteed, Burstable or BestEffort."""
+
+
+class Pod(KubeObject):
+    """One or more programs that run together on one node."""
+
+    RESOURCE: ClassVar[ResourceDef] = ResourceDef(
+        group="",
+        version="v1",
+        kind="Pod",
+        plural="pods",
+        namespaced=True,
+        short_names=("po",),
+        categories=("all",),
+        subresources=("status", "log", "binding", "eviction"),
+        selectable_fields=(
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "status.phase",
+            "status.podIP",
+            "status.nominatedNodeName",
+        ),
+    )
+
+    spec: PodSpec
+    """What should run."""
+    status: PodStatus = Field(default_factory=PodStatus)
+    """What became of it."""
+
+
+class ObjectReference(Model):
+    """Names another object."""
+
+    api_version: str | None = None
+    """Its apiVersion."""
+    kind: str | None = None
+    """Its kind."""
+    namespace: str | None = None
+    """Its namespace."""
+    name: str | None = None
+    """Its name."""
+    uid: str | None = None
+    """Its uid."""
+    resource_version: str | None = None
+    """The version that is meant."""
+    field_path: str | None = None
+    """The part that is meant, e.g. `spec.containers{main}`."""
+
+
+class Binding(KubeObject):
+    """Places a pod on a node: posted to the pod's `binding` subresource, never stored."""
+
+    RESOURCE: ClassVar[ResourceDef] = ResourceDef(
+        group="", version="v1", kind="Binding", plural="bindings", namespaced=True
+    )
+
+    target: ObjectReference
+    """The node."""
