@@ -1,0 +1,162 @@
+"""From a request to a user: client certificate first, then bearer token, then nobody.
+
+The TLS layer has verified the certificate against the cluster's authority before we see it. A token that is shown and
+not known is refused even where anonymous requests are welcome: its sender believes to be somebody.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import hmac
+import io
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import structlog
+
+from ..errors import Unauthorized
+from ..request import Request, User
+from .identities import ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED
+
+OPEN_PATHS = frozenset({"/healthz", "/livez", "/readyz", "/version"})
+"""Answered without knowing who asks: probes and version checks come before credentials."""
+OPEN_PREFIXES = ("/livez/", "/readyz/", "/healthz/")
+
+TOKENS_FILE_BYTES_MAX = 4 * 1024 * 1024
+TOKEN_LENGTH_MAX = 16 * 1024
+
+log = structlog.get_logger(__name__)
+
+
+class TokenAuthenticator(Protocol):
+    """One kind of bearer token: static ones here, service account tokens elsewhere."""
+
+    async def user_of(self, token: str) -> User | None:
+        """The user the token speaks for; None when it is not a valid token of this kind."""
+        ...
+
+
+def certificate_user(peercert: Mapping[str, Any] | None) -> User | None:
+    """The user of a verified certificate as `ssl.getpeercert()` gives it; None without one or without a common name."""
+    if not peercert:
+        return None
+    names: list[str] = []
+    groups: list[str] = []
+    for relative_name in peercert.get("subject", ()):
+        for attribute, value in relative_name:
+            if attribute == "commonName":
+                names.append(value)
+            elif attribute == "organizationName":
+                groups.append(value)
+    return User(names[-1], tuple(groups)) if names and names[-1] else None
+
+
+def _parse_tokens(text: str) -> dict[bytes, User]:
+    """Digest of token -> user, from lines `token,user,uid,"group,group"`. Raises ValueError with the line number."""
+    users: dict[bytes, User] = {}
+    for number, row in enumerate(csv.reader(io.StringIO(text), strict=True), start=1):
+        if not row or row[0].lstrip().startswith("#"):
+            continue
+        if len(row) < 3:
+            raise ValueError(f"line {number}: expected token,user,uid[,groups], got {len(row)} fields")
+        token, name, uid = (part.strip() for part in row[:3])
+        if not token or not name:
+            raise ValueError(f"line {number}: token and user must not be empty")
+        groups = tuple(group.strip() for group in row[3].split(",") if group.strip()) if len(row) > 3 else ()
+        digest = hashlib.sha256(token.encode()).digest()
+        if digest in users:
+            raise ValueError(f"line {number}: the token is there twice")
+        users[digest] = User(name, groups, uid)
+    return users
+
+
+class StaticTokens:
+    """Bearer tokens from a file, read again when it changes.
+
+    A file that turns unreadable leaves the tokens that were known in force and is reported once per change; a file
+    that is removed takes all its tokens with it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen: tuple[int, int, int] | None = None
+        self._users: dict[bytes, User] = {}
+
+    async def user_of(self, token: str) -> User | None:
+        """The user of a static token."""
+        self._reload()
+        digest = hashlib.sha256(token.encode()).digest()
+        found: User | None = None
+        # Every known digest is compared, in constant time each, so that timing tells nothing about any of them.
+        for known, user in self._users.items():
+            if hmac.compare_digest(known, digest):
+                found = user
+        return found
+
+    def _reload(self) -> None:
+        try:
+            status = os.stat(self._path)
+        except FileNotFoundError:
+            self._seen, self._users = None, {}
+            return
+        except OSError as error:
+            log.error("tokens file not readable", path=str(self._path), error=str(error))
+            return
+        # The inode too: an atomic replacement within the clock's resolution may keep size and time.
+        stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+        if stamp == self._seen:
+            return
+        self._seen = stamp
+        try:
+            if status.st_size > TOKENS_FILE_BYTES_MAX:
+                raise ValueError(f"larger than {TOKENS_FILE_BYTES_MAX} bytes")
+            self._users = _parse_tokens(self._path.read_text("utf-8"))
+        except (OSError, ValueError, csv.Error) as error:
+            log.error("tokens file not accepted, the former tokens stay", path=str(self._path), error=str(error))
+            return
+        if status.st_mode & 0o077:
+            log.warning("tokens file is open to others", path=str(self._path), mode=oct(status.st_mode & 0o777))
+
+
+def is_open(path: str) -> bool:
+    """Whether a path is answered to anybody."""
+    return path in OPEN_PATHS or path.startswith(OPEN_PREFIXES)
+
+
+def _bearer_token(header: str) -> str | None:
+    scheme, _, token = header.strip().partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+class Authenticator:
+    """Tells who is asking, or raises Unauthorized."""
+
+    def __init__(self, tokens: Sequence[TokenAuthenticator] = ()) -> None:
+        self._tokens = tuple(tokens)
+
+    async def authenticate(self, request: Request) -> User:
+        """The user behind `request`. Raises Unauthorized for an unknown token and for nobody on a closed path."""
+        if request.peer.certificate_user is not None:
+            return _authenticated(request.peer.certificate_user)
+        token = _bearer_token(request.headers.get("authorization", ""))
+        if token is not None:
+            return _authenticated(await self._token_user(token))
+        if is_open(request.path):
+            return User(ANONYMOUS, (UNAUTHENTICATED,))
+        raise Unauthorized("Unauthorized")
+
+    async def _token_user(self, token: str) -> User:
+        if token and len(token) <= TOKEN_LENGTH_MAX:
+            for authenticator in self._tokens:
+                user = await authenticator.user_of(token)
+                if user is not None:
+                    return user
+        raise Unauthorized("Unauthorized")
+
+
+def _authenticated(user: User) -> User:
+    groups = tuple(dict.fromkeys((*user.groups, AUTHENTICATED)))
+    return User(user.name, groups, user.uid, user.extra)

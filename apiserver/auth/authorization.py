@@ -1,0 +1,115 @@
+"""May this user do this? One question, several authorizers, the first that says yes decides.
+
+An authorizer that has nothing to say answers "not allowed" without a reason; nobody vetoes. Role-based access from
+RBAC objects is one more member of the union.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..errors import Forbidden
+from ..request import User
+from .identities import MASTERS
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationAttributes:
+    """What is asked. A resource request has `resource`; any other has `path` and the HTTP method in lower case."""
+
+    user: User
+    verb: str
+    """get list watch create update patch delete deletecollection impersonate, or an HTTP method in lower case."""
+    group: str = ""
+    version: str = ""
+    resource: str = ""
+    subresource: str = ""
+    namespace: str = ""
+    name: str = ""
+    path: str = ""
+    field_selector: str = ""
+    """The raw fieldSelector parameter of a list, watch or deletecollection."""
+
+    @property
+    def full_resource(self) -> str:
+        """`pods` or `pods/status`."""
+        return f"{self.resource}/{self.subresource}" if self.subresource else self.resource
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer; `reason` is for people, and empty when there is nothing to add."""
+
+    allowed: bool
+    reason: str = ""
+
+
+NO_OPINION = Decision(allowed=False)
+
+
+class Authorizer(Protocol):
+    """Answers whether a request may go on."""
+
+    async def authorize(self, attributes: AuthorizationAttributes) -> Decision:
+        """The decision; never raises for a plain no."""
+        ...
+
+
+class MastersAuthorizer:
+    """`system:masters` may do everything: the way in when nothing else works."""
+
+    async def authorize(self, attributes: AuthorizationAttributes) -> Decision:
+        """Yes for members of the group."""
+        return Decision(allowed=True) if MASTERS in attributes.user.groups else NO_OPINION
+
+
+class Union:
+    """Asks one authorizer after the other; the first yes decides, and the reasons of all noes are kept."""
+
+    def __init__(self, authorizers: Sequence[Authorizer]) -> None:
+        self._authorizers = tuple(authorizers)
+
+    async def authorize(self, attributes: AuthorizationAttributes) -> Decision:
+        """The first yes, or a no with everybody's reasons."""
+        reasons: list[str] = []
+        for authorizer in self._authorizers:
+            decision = await authorizer.authorize(attributes)
+            if decision.allowed:
+                return decision
+            if decision.reason:
+                reasons.append(decision.reason)
+        return Decision(allowed=False, reason=", ".join(reasons))
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _refusal(attributes: AuthorizationAttributes) -> str:
+    user, verb = _quoted(attributes.user.name), attributes.verb
+    if not attributes.resource:
+        return f"User {user} cannot {verb} path {_quoted(attributes.path)}"
+    where = f"in the namespace {_quoted(attributes.namespace)}" if attributes.namespace else "at the cluster scope"
+    what = f"resource {_quoted(attributes.full_resource)} in API group {_quoted(attributes.group)}"
+    return f"User {user} cannot {verb} {what} {where}"
+
+
+def forbidden(attributes: AuthorizationAttributes, decision: Decision) -> Forbidden:
+    """The refusal in Kubernetes' words: `pods "x" is forbidden: User "u" cannot get resource "pods" ...`."""
+    message = _refusal(attributes)
+    if decision.reason:
+        message = f"{message}: {decision.reason}"
+    if not attributes.resource:
+        return Forbidden(f"forbidden: {message}")
+    subject = f"{attributes.resource}.{attributes.group}" if attributes.group else attributes.resource
+    if attributes.name:
+        subject = f"{subject} {_quoted(attributes.name)}"
+    return Forbidden(
+        f"{subject} is forbidden: {message}",
+        group=attributes.group,
+        kind=attributes.resource,
+        name=attributes.name,
+    )

@@ -1,0 +1,65 @@
+"""Who gets a client certificate, and how the certificate says so: common name = user, organisation = group."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+MASTERS = "system:masters"
+CONTROLLERS = "system:controllers"
+NODES = "system:nodes"
+AUTHENTICATED = "system:authenticated"
+UNAUTHENTICATED = "system:unauthenticated"
+ANONYMOUS = "system:anonymous"
+NODE_PREFIX = "system:node:"
+
+COMMON_NAME_LENGTH_MAX = 64
+"""X.509's bound on a common name (RFC 5280, ub-common-name)."""
+
+NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+
+RESERVED_NODE_NAMES = frozenset({"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"})
+"""An agent's certificate is a server certificate for its node's name: with one of these it could pose as the API server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A user with groups who proves it by a client certificate."""
+
+    user: str
+    groups: tuple[str, ...]
+    node_name: str = ""
+    """Set for an agent: its certificate is a server certificate for that name as well."""
+
+
+ADMIN = Identity("admin", (MASTERS,))
+CONTROLLER_PROGRAM = Identity("system:stark-controllers", (CONTROLLERS,))
+API_SERVER = Identity("system:apiserver", (MASTERS,))
+"""How the API server introduces itself to agents."""
+
+
+class UnknownIdentity(ValueError):
+    """The text names no identity; the message says what would."""
+
+
+def node_identity(name: str) -> Identity:
+    """The identity of the agent on node `name`. Raises UnknownIdentity when no node can have that name."""
+    user = NODE_PREFIX + name
+    if not NODE_NAME.fullmatch(name) or name in RESERVED_NODE_NAMES:
+        raise UnknownIdentity(f"{name!r} cannot be the name of a node")
+    if len(user) > COMMON_NAME_LENGTH_MAX:
+        raise UnknownIdentity(
+            f"node name {name!r} is longer than {COMMON_NAME_LENGTH_MAX - len(NODE_PREFIX)} characters"
+        )
+    return Identity(user, (NODES,), node_name=name)
+
+
+def parse_identity(text: str) -> Identity:
+    """`admin`, `controllers` or `node:<name>`, as the kubeconfig command takes it. Raises UnknownIdentity."""
+    if text == "admin":
+        return ADMIN
+    if text == "controllers":
+        return CONTROLLER_PROGRAM
+    if text.startswith("node:"):
+        return node_identity(text.removeprefix("node:"))
+    raise UnknownIdentity(f"identity {text!r} is not one of admin, controllers, node:<name>")

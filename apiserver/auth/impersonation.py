@@ -1,0 +1,75 @@
+"""Acting as somebody else: `kubectl --as`, for those who may.
+
+Each user and group named in an `Impersonate-*` header is a question of its own (verb `impersonate` on `users`,
+`groups`, `uids` or `userextras/<key>`). A header that cannot be honoured is refused, never ignored: the sender would
+take the answer for the other user's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from urllib.parse import unquote
+
+from ..errors import BadRequest
+from ..request import Request, User
+from .authorization import AuthorizationAttributes, Authorizer, forbidden
+from .identities import ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED
+
+USER_HEADER = "impersonate-user"
+GROUP_HEADER = "impersonate-group"
+UID_HEADER = "impersonate-uid"
+EXTRA_PREFIX = "impersonate-extra-"
+NAMED_MAX = 256
+"""Most groups and extra values in one request; each costs an authorization."""
+
+AUTHENTICATION_GROUP = "authentication.k8s.io"
+
+
+def _values(headers: Mapping[str, str], name: str) -> list[str]:
+    return [part.strip() for part in headers.get(name, "").split(",") if part.strip()]
+
+
+def _questions(user: User, wanted: User) -> Iterator[AuthorizationAttributes]:
+    yield AuthorizationAttributes(user, "impersonate", resource="users", name=wanted.name)
+    for group in wanted.groups:
+        yield AuthorizationAttributes(user, "impersonate", resource="groups", name=group)
+    if wanted.uid:
+        yield AuthorizationAttributes(
+            user, "impersonate", group=AUTHENTICATION_GROUP, version="v1", resource="uids", name=wanted.uid
+        )
+    for key, values in wanted.extra.items():
+        for value in values:
+            yield AuthorizationAttributes(
+                user,
+                "impersonate",
+                group=AUTHENTICATION_GROUP,
+                version="v1",
+                resource="userextras",
+                subresource=key,
+                name=value,
+            )
+
+
+async def impersonate(request: Request, user: User, authorizer: Authorizer) -> User:
+    """The user to act as: `user`, or whom the headers name. Raises Forbidden, BadRequest."""
+    headers = request.headers
+    extra = {
+        unquote(name.removeprefix(EXTRA_PREFIX)): tuple(_values(headers, name))
+        for name in headers
+        if name.startswith(EXTRA_PREFIX)
+    }
+    groups = tuple(_values(headers, GROUP_HEADER))
+    name, uid = headers.get(USER_HEADER, "").strip(), headers.get(UID_HEADER, "").strip()
+    if not name:
+        if groups or uid or extra:
+            raise BadRequest("requested impersonation of groups, uid or extra without impersonating a user")
+        return user
+    if len(groups) + sum(len(values) for values in extra.values()) > NAMED_MAX:
+        raise BadRequest(f"impersonation names more than {NAMED_MAX} groups and extra values")
+    wanted = User(name, groups, uid, extra)
+    for question in _questions(user, wanted):
+        decision = await authorizer.authorize(question)
+        if not decision.allowed:
+            raise forbidden(question, decision)
+    implied = UNAUTHENTICATED if name == ANONYMOUS else AUTHENTICATED
+    return User(name, tuple(dict.fromkeys((*groups, implied))), uid, extra)

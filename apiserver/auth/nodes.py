@@ -1,0 +1,180 @@
+"""What an agent may do: everything about its own node and the pods bound to it, and nothing about anybody else's.
+
+Decides on what a request says; what a write *contains* (labels, taints, names inside a body) is checked by the
+NodeRestriction plugin of admission. The two together are Kubernetes' node authorization mode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+from ..request import User
+from .authorization import NO_OPINION, AuthorizationAttributes, Decision
+from .identities import NODE_PREFIX, NODES
+
+LEASE_NAMESPACE = "kube-node-lease"
+ALLOWED = Decision(allowed=True)
+
+
+class Lookup(Protocol):
+    """How objects are read: from the watch caches (the same shape as admission's Lookup)."""
+
+    async def get(self, group: str, plural: str, namespace: str, name: str) -> Mapping[str, Any] | None:
+        """The object, or None."""
+        ...
+
+    async def list(self, group: str, plural: str, namespace: str = "") -> list[Mapping[str, Any]]:
+        """All objects of the resource; of one namespace when given."""
+        ...
+
+
+def node_name(user: User) -> str:
+    """The node an agent speaks for; empty for everybody else."""
+    if NODES not in user.groups or not user.name.startswith(NODE_PREFIX):
+        return ""
+    return user.name.removeprefix(NODE_PREFIX)
+
+
+def selects_exactly(field_selector: str, path: str, value: str) -> bool:
+    """Whether a field selector lets through only objects whose `path` is `value` (other terms may narrow further)."""
+    for term in field_selector.split(","):
+        left, equals, right = term.partition("=")
+        if equals and left.strip() == path and right.removeprefix("=").strip() == value:
+            return True
+    return False
+
+
+def secret_references(spec: Mapping[str, Any]) -> Iterator[str]:
+    """Names of the Secrets a pod needs."""
+    for container in _containers(spec):
+        yield from _environment_references(container, "secretKeyRef", "secretRef")
+    for volume in spec.get("volumes") or ():
+        if "secret" in volume:
+            yield volume["secret"].get("secretName", "")
+        for source in (volume.get("projected") or {}).get("sources") or ():
+            if "secret" in source:
+                yield source["secret"].get("name", "")
+    for reference in spec.get("imagePullSecrets") or ():
+        yield reference.get("name", "")
+
+
+def config_map_references(spec: Mapping[str, Any]) -> Iterator[str]:
+    """Names of the ConfigMaps a pod needs."""
+    for container in _containers(spec):
+        yield from _environment_references(container, "configMapKeyRef", "configMapRef")
+    for volume in spec.get("volumes") or ():
+        if "configMap" in volume:
+            yield volume["configMap"].get("name", "")
+        for source in (volume.get("projected") or {}).get("sources") or ():
+            if "configMap" in source:
+                yield source["configMap"].get("name", "")
+
+
+def _containers(spec: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for key in ("initContainers", "containers"):
+        yield from spec.get(key) or ()
+
+
+def _environment_references(container: Mapping[str, Any], key: str, whole: str) -> Iterator[str]:
+    for variable in container.get("env") or ():
+        reference = (variable.get("valueFrom") or {}).get(key)
+        if reference:
+            yield reference.get("name", "")
+    for source in container.get("envFrom") or ():
+        if source.get(whole):
+            yield source[whole].get("name", "")
+
+
+class NodeAuthorizer:
+    """Authorizes agents."""
+
+    def __init__(self, lookup: Lookup) -> None:
+        self._lookup = lookup
+
+    async def authorize(self, attributes: AuthorizationAttributes) -> Decision:
+        """Yes for what an agent needs of its own node and pods; a no names the reason."""
+        node = node_name(attributes.user)
+        if not node or not attributes.resource:
+            return NO_OPINION
+        match (attributes.group, attributes.full_resource):
+            case ("", "nodes"):
+                return self._own_node(attributes, node)
+            case ("", "nodes/status"):
+                return self._only(attributes, ("get", "update", "patch"), node, "its own Node")
+            case ("coordination.k8s.io", "leases"):
+                return self._own_lease(attributes, node)
+            case ("", "pods"):
+                return await self._pods(attributes, node)
+            case ("", "pods/status"):
+                return await self._bound_pod(attributes, ("get", "update", "patch"), node)
+            case ("", "secrets"):
+                return await self._referenced(attributes, node, secret_references)
+            case ("", "configmaps"):
+                return await self._referenced(attributes, node, config_map_references)
+            case ("" | "events.k8s.io", "events"):
+                return ALLOWED if attributes.verb in ("create", "update", "patch") else NO_OPINION
+            case ("stark.dev", "packs"):
+                return ALLOWED if attributes.verb in ("get", "list", "watch") else NO_OPINION
+            case ("stark.dev", "packs/bundles"):
+                return ALLOWED if attributes.verb == "get" else NO_OPINION
+        return NO_OPINION
+
+    def _own_node(self, asked: AuthorizationAttributes, node: str) -> Decision:
+        # The name of a new object is in its body, not in the path: NodeRestriction looks at it.
+        if asked.verb == "create":
+            return ALLOWED
+        if asked.verb in ("list", "watch") and selects_exactly(asked.field_selector, "metadata.name", node):
+            return ALLOWED
+        return self._only(asked, ("get", "watch", "update", "patch"), node, "its own Node")
+
+    def _own_lease(self, asked: AuthorizationAttributes, node: str) -> Decision:
+        if asked.namespace != LEASE_NAMESPACE:
+            return Decision(allowed=False, reason=f"a node's Lease is in the namespace {LEASE_NAMESPACE}")
+        if asked.verb == "create":
+            return ALLOWED
+        return self._only(asked, ("get", "update", "patch", "delete"), node, "its own Lease")
+
+    @staticmethod
+    def _only(asked: AuthorizationAttributes, verbs: tuple[str, ...], node: str, what: str) -> Decision:
+        if asked.verb not in verbs:
+            return NO_OPINION
+        if asked.name != node:
+            return Decision(allowed=False, reason=f"node {node!r} may {asked.verb} only {what}")
+        return ALLOWED
+
+    async def _pods(self, asked: AuthorizationAttributes, node: str) -> Decision:
+        if asked.verb in ("list", "watch"):
+            if selects_exactly(asked.field_selector, "spec.nodeName", node):
+                return ALLOWED
+            return Decision(allowed=False, reason=f"can only {asked.verb} pods with fieldSelector spec.nodeName={node}")
+        return await self._bound_pod(asked, ("get", "watch", "delete"), node)
+
+    async def _bound_pod(self, asked: AuthorizationAttributes, verbs: tuple[str, ...], node: str) -> Decision:
+        if asked.verb not in verbs or not asked.name:
+            return NO_OPINION
+        pod = await self._lookup.get("", "pods", asked.namespace, asked.name)
+        # A pod that is gone tells nothing and changes nothing: the handler's 404 is what an agent that cleans up needs.
+        if pod is None or pod.get("spec", {}).get("nodeName") == node:
+            return ALLOWED
+        return Decision(allowed=False, reason=f"the pod is not bound to node {node!r}")
+
+    async def _referenced(self, asked: AuthorizationAttributes, node: str, references: Any) -> Decision:
+        if asked.verb not in ("get", "list", "watch"):
+            return NO_OPINION
+        name = asked.name or _selected_name(asked.field_selector)
+        if not name or not asked.namespace:
+            return Decision(allowed=False, reason="a node reads this resource by name only")
+        for pod in await self._lookup.list("", "pods", asked.namespace):
+            spec = pod.get("spec", {})
+            if spec.get("nodeName") == node and name in references(spec):
+                return ALLOWED
+        return Decision(allowed=False, reason=f"no relationship found between node {node!r} and this object")
+
+
+def _selected_name(field_selector: str) -> str:
+    for term in field_selector.split(","):
+        left, equals, right = term.partition("=")
+        if equals and left.strip() == "metadata.name":
+            return right.removeprefix("=").strip()
+    return ""

@@ -1,0 +1,292 @@
+"""The cluster's own certificate authority, and the certificates it signs.
+
+Lives in DATA_DIR/pki: `ca.crt`, `ca.key`, `apiserver.crt`, `apiserver.key`. The authority outlives everything it
+signed, is made once and never replaced by this program: losing `ca.key` beside a `ca.crt` is an error that a person
+resolves, since a new authority would silently lock out every agent. Leaves are reused across starts and issued anew
+when they are about to expire or name other hosts.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from .files import PUBLIC_FILE_MODE, locked, private_directory, write_whole
+from .identities import API_SERVER, Identity
+
+AUTHORITY_LIFETIME = timedelta(days=3650)
+LEAF_LIFETIME = timedelta(days=365)
+RENEW_BEFORE = timedelta(days=30)
+"""A leaf with less time left is issued anew: a month of daily attempts before anything stops working."""
+CLOCK_SKEW = timedelta(minutes=5)
+"""How far a certificate's start lies in the past, for machines whose clock is behind."""
+
+LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
+SERVER_HOSTS = (
+    *LOOPBACK_HOSTS,
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+    "kubernetes.default.svc.cluster.local",
+)
+"""Names the API server always has beside the ones it listens on; in-cluster clients use the kubernetes ones."""
+
+
+class PkiError(Exception):
+    """The files of the authority are incomplete or unreadable; the message says which and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A certificate with its private key, both PEM."""
+
+    certificate_pem: bytes
+    key_pem: bytes
+
+
+def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _general_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _subject(identity: Identity) -> x509.Name:
+    organisations = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in identity.groups]
+    return x509.Name([*organisations, x509.NameAttribute(NameOID.COMMON_NAME, identity.user)])
+
+
+def _key_usage(*, authority: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=authority,
+        crl_sign=authority,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _new_authority(now: datetime) -> Credential:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "stark-ca")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - CLOCK_SKEW)
+        .not_valid_after(now + AUTHORITY_LIFETIME)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(authority=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return Credential(certificate.public_bytes(serialization.Encoding.PEM), _key_pem(key))
+
+
+class Authority:
+    """Signs every certificate of one cluster. Safe to open from several processes."""
+
+    def __init__(self, directory: Path, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
+        self.directory = directory
+        self._certificate = certificate
+        self._key = key
+
+    @classmethod
+    def open(cls, directory: Path, *, now: datetime | None = None) -> Authority:
+        """Load the authority of `directory`, making it on the first start. Raises PkiError, OSError."""
+        private_directory(directory)
+        certificate_path, key_path = directory / "ca.crt", directory / "ca.key"
+        with locked(directory):
+            if not certificate_path.exists():
+                fresh = _new_authority(now or datetime.now(UTC))
+                # The key first: a crash in between leaves a key that has signed nothing and is simply replaced.
+                write_whole(key_path, fresh.key_pem)
+                write_whole(certificate_path, fresh.certificate_pem, PUBLIC_FILE_MODE)
+        return cls(directory, *cls._load(certificate_path, key_path))
+
+    @staticmethod
+    def _load(certificate_path: Path, key_path: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+        if not key_path.exists():
+            raise PkiError(f"{certificate_path} is there, but {key_path} is not: restore it, or remove both files")
+        try:
+            certificate = x509.load_pem_x509_certificate(certificate_path.read_bytes())
+            key = serialization.load_pem_private_key(key_path.read_bytes(), None)
+        except ValueError as error:
+            raise PkiError(f"{certificate_path} or {key_path} cannot be read: {error}") from error
+        if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
+            raise PkiError(f"{key_path} is not the key of {certificate_path}")
+        return certificate, key
+
+    @property
+    def certificate_pem(self) -> bytes:
+        """The authority's certificate: what everybody trusts."""
+        return self._certificate.public_bytes(serialization.Encoding.PEM)
+
+    def issue(
+        self,
+        identity: Identity,
+        *,
+        hosts: Sequence[str] = (),
+        now: datetime | None = None,
+        lifetime: timedelta = LEAF_LIFETIME,
+    ) -> Credential:
+        """A client certificate for `identity`; an agent's also serves its node's name, loopback and `hosts`."""
+        usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
+        names: tuple[str, ...] = ()
+        if identity.node_name:
+            usages.append(ExtendedKeyUsageOID.SERVER_AUTH)
+            names = (identity.node_name, "localhost", "127.0.0.1", *hosts)
+        return self._sign(_subject(identity), usages, names, now or datetime.now(UTC), lifetime)
+
+    def issue_server(
+        self, hosts: Sequence[str], *, now: datetime | None = None, lifetime: timedelta = LEAF_LIFETIME
+    ) -> Credential:
+        """A server certificate for exactly `hosts` (names and addresses)."""
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "stark-apiserver")])
+        return self._sign(subject, [ExtendedKeyUsageOID.SERVER_AUTH], hosts, now or datetime.now(UTC), lifetime)
+
+    def _sign(
+        self,
+        subject: x509.Name,
+        usages: Sequence[x509.ObjectIdentifier],
+        hosts: Sequence[str],
+        now: datetime,
+        lifetime: timedelta,
+    ) -> Credential:
+        key = ec.generate_private_key(ec.SECP256R1())
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._certificate.subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - CLOCK_SKEW)
+            .not_valid_after(min(now + lifetime, self._certificate.not_valid_after_utc))
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_key_usage(authority=False), critical=True)
+            .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
+        )
+        if hosts:
+            unique = [_general_name(host) for host in dict.fromkeys(hosts)]
+            builder = builder.add_extension(x509.SubjectAlternativeName(unique), critical=False)
+        signed = builder.sign(self._key, hashes.SHA256())
+        return Credential(signed.public_bytes(serialization.Encoding.PEM), _key_pem(key))
+
+    def signed(self, certificate: x509.Certificate) -> bool:
+        """Whether this authority signed `certificate`."""
+        try:
+            certificate.verify_directly_issued_by(self._certificate)
+        except Exception:  # ValueError, TypeError or InvalidSignature: each says "not by me"
+            return False
+        return True
+
+
+def listen_hosts(address: str, host_names: Sequence[str] = ()) -> tuple[str, ...]:
+    """The names a server certificate needs for a listen address; a wildcard address adds none of its own."""
+    wildcard = address in ("", "0.0.0.0", "::")  # the comparison, not a bind
+    return tuple(dict.fromkeys([*SERVER_HOSTS, *([] if wildcard else [address]), *host_names]))
+
+
+def _load_credential(context: ssl.SSLContext, credential: Credential) -> None:
+    # OpenSSL reads certificate chains from files only; the directory is ours alone and gone at once.
+    with tempfile.TemporaryDirectory(prefix="stark-tls-") as folder:
+        certificate_path, key_path = Path(folder, "tls.crt"), Path(folder, "tls.key")
+        certificate_path.write_bytes(credential.certificate_pem)
+        write_whole(key_path, credential.key_pem)
+        context.load_cert_chain(certificate_path, key_path)
+
+
+class ServerTls:
+    """The API server's side of TLS: its certificate, kept fresh, and the demand that client certificates be ours."""
+
+    def __init__(self, authority: Authority, hosts: Sequence[str], *, now: datetime | None = None) -> None:
+        self._authority = authority
+        self._hosts = tuple(dict.fromkeys(hosts))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        # Optional, because bearer tokens are another way in; whoever shows a certificate must show one of ours.
+        context.verify_mode = ssl.CERT_OPTIONAL
+        context.load_verify_locations(cadata=authority.certificate_pem.decode())
+        context.set_alpn_protocols(["http/1.1"])
+        self.context = context
+        self._expiry = datetime.min.replace(tzinfo=UTC)
+        self.refresh(now)
+
+    @property
+    def certificate_path(self) -> Path:
+        """Where the certificate in use is kept."""
+        return self._authority.directory / "apiserver.crt"
+
+    @property
+    def expires_at(self) -> datetime:
+        """End of the certificate in use."""
+        return self._expiry
+
+    def refresh(self, now: datetime | None = None) -> bool:
+        """Issue a new certificate if the one in use needs it; new connections get it. True when it changed."""
+        moment = now or datetime.now(UTC)
+        if self._expiry - moment > RENEW_BEFORE:
+            return False
+        with locked(self._authority.directory):
+            credential = self._kept(moment) or self._renewed(moment)
+        _load_credential(self.context, credential)
+        self._expiry = x509.load_pem_x509_certificate(credential.certificate_pem).not_valid_after_utc
+        return True
+
+    def _kept(self, now: datetime) -> Credential | None:
+        """The certificate on disk, when it is ours, long enough valid, for these hosts, and has its key."""
+        key_path = self.certificate_path.with_suffix(".key")
+        try:
+            credential = Credential(self.certificate_path.read_bytes(), key_path.read_bytes())
+            certificate = x509.load_pem_x509_certificate(credential.certificate_pem)
+            key = serialization.load_pem_private_key(credential.key_pem, None)
+            names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        except (FileNotFoundError, ValueError, x509.ExtensionNotFound):
+            return None  # absent or damaged: a new one costs nothing
+        usable = (
+            key.public_key() == certificate.public_key()
+            and self._authority.signed(certificate)
+            and certificate.not_valid_after_utc - now > RENEW_BEFORE
+            and certificate.not_valid_before_utc <= now
+            and set(names) == {_general_name(host) for host in self._hosts}
+        )
+        return credential if usable else None
+
+    def _renewed(self, now: datetime) -> Credential:
+        credential = self._authority.issue_server(self._hosts, now=now)
+        write_whole(self.certificate_path.with_suffix(".key"), credential.key_pem)
+        write_whole(self.certificate_path, credential.certificate_pem, PUBLIC_FILE_MODE)
+        return credential
+
+
+def agent_client_context(authority: Authority) -> ssl.SSLContext:
+    """How the API server connects to agents: as `system:apiserver`, trusting only this cluster's authority."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_verify_locations(cadata=authority.certificate_pem.decode())
+    _load_credential(context, authority.issue(API_SERVER))
+    return context

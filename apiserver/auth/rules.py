@@ -1,0 +1,190 @@
+"""Rules: which verbs on which resources, and an authorizer that applies them to a group of users.
+
+The shape is RBAC's PolicyRule, so that rules from Role objects are the same values as the built-in ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..request import User
+from .authorization import NO_OPINION, AuthorizationAttributes, Decision
+from .identities import AUTHENTICATED, CONTROLLERS
+
+ANY = "*"
+
+READ = ("get", "list", "watch")
+WRITE = ("create", "update", "patch", "delete")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Allows `verbs` on `resources` of `groups`, or on `paths`; empty `names` and `namespaces` mean any."""
+
+    verbs: tuple[str, ...]
+    groups: tuple[str, ...] = ()
+    resources: tuple[str, ...] = ()
+    """`pods`, `pods/status`, `*` (everything, subresources too) or `*/scale`."""
+    names: tuple[str, ...] = ()
+    namespaces: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    """Exact, or ending in `*` for a prefix."""
+
+    def allows(self, asked: AuthorizationAttributes) -> bool:
+        """Whether this rule alone allows what is asked."""
+        if asked.verb not in self.verbs and ANY not in self.verbs:
+            return False
+        if not asked.resource:
+            return any(_path_matches(pattern, asked.path) for pattern in self.paths)
+        return (
+            (asked.group in self.groups or ANY in self.groups)
+            and self._covers(asked)
+            and (not self.names or asked.name in self.names)
+            and (not self.namespaces or asked.namespace in self.namespaces)
+        )
+
+    def _covers(self, asked: AuthorizationAttributes) -> bool:
+        wanted = {asked.full_resource, ANY}
+        if asked.subresource:
+            wanted.add(f"{ANY}/{asked.subresource}")
+        return any(resource in wanted for resource in self.resources)
+
+    def to_wire(self) -> dict[str, Any]:
+        """As a rule of SelfSubjectRulesReview's status (the kind of rule is told by having paths or not)."""
+        if self.paths:
+            return {"verbs": list(self.verbs), "nonResourceURLs": list(self.paths)}
+        rule: dict[str, Any] = {
+            "verbs": list(self.verbs),
+            "apiGroups": list(self.groups),
+            "resources": list(self.resources),
+        }
+        if self.names:
+            rule["resourceNames"] = list(self.names)
+        return rule
+
+
+def _path_matches(pattern: str, path: str) -> bool:
+    return path.startswith(pattern[:-1]) if pattern.endswith(ANY) else path == pattern
+
+
+class GroupRules:
+    """An authorizer that gives fixed rules to the members of groups."""
+
+    def __init__(self, rules: Mapping[str, Sequence[Rule]]) -> None:
+        self._rules = {group: tuple(given) for group, given in rules.items()}
+
+    async def authorize(self, attributes: AuthorizationAttributes) -> Decision:
+        """Yes when a rule of one of the user's groups allows it."""
+        for rule in self.rules_of(attributes.user):
+            if rule.allows(attributes):
+                return Decision(allowed=True)
+        return NO_OPINION
+
+    def rules_of(self, user: User, namespace: str = "") -> Iterable[Rule]:
+        """Every rule that holds for `user`; with `namespace`, only those that hold there."""
+        for group in user.groups:
+            for rule in self._rules.get(group, ()):
+                if not namespace or not rule.namespaces or namespace in rule.namespaces:
+                    yield rule
+
+
+EVENTS = Rule(("create", "patch", "update"), ("", "events.k8s.io"), ("events",))
+LEADER_LEASES = Rule(
+    ("get", "create", "update", "patch", "delete"), ("coordination.k8s.io",), ("leases",), namespaces=("kube-system",)
+)
+
+CONTROLLER_RULES: Mapping[str, tuple[Rule, ...]] = {
+    "every controller": (EVENTS, LEADER_LEASES),
+    "scheduler": (
+        Rule(READ, ("",), ("pods", "nodes", "namespaces")),
+        Rule(READ, ("stark.dev",), ("packs", "resourcepools")),
+        Rule(READ, ("scheduling.k8s.io",), ("priorityclasses",)),
+        Rule(("create",), ("",), ("pods/binding", "bindings")),
+        Rule(("update", "patch"), ("",), ("pods/status",)),
+        Rule(("delete",), ("",), ("pods",)),  # preemption
+    ),
+    "deployment": (
+        Rule((*READ, "update", "patch"), ("apps",), ("deployments",)),
+        Rule(("update", "patch"), ("apps",), ("deployments/status", "deployments/finalizers")),
+        Rule((*READ, *WRITE), ("apps",), ("replicasets",)),
+        Rule((*READ, "update", "patch"), ("",), ("pods",)),
+        Rule(READ, ("stark.dev",), ("packs",)),
+    ),
+    "replicaset": (
+        Rule((*READ, "update", "patch"), ("apps",), ("replicasets",)),
+        Rule(("update", "patch"), ("apps",), ("replicasets/status", "replicasets/finalizers")),
+        Rule((*READ, "create", "delete", "patch"), ("",), ("pods",)),
+    ),
+    "daemonset": (
+        Rule((*READ, "update", "patch"), ("apps",), ("daemonsets", "deployments")),
+        Rule(("update", "patch"), ("apps",), ("daemonsets/status", "daemonsets/finalizers", "deployments/status")),
+        Rule((*READ, "create", "delete", "patch"), ("",), ("pods",)),
+        Rule(READ, ("",), ("nodes",)),
+    ),
+    "job": (
+        Rule((*READ, "update", "patch"), ("batch",), ("jobs",)),
+        Rule(("update", "patch"), ("batch",), ("jobs/status", "jobs/finalizers")),
+        Rule((*READ, "create", "delete", "patch"), ("",), ("pods",)),
+    ),
+    "cronjob": (
+        Rule((*READ, "update", "patch"), ("batch",), ("cronjobs",)),
+        Rule(("update", "patch"), ("batch",), ("cronjobs/status", "cronjobs/finalizers")),
+        Rule((*READ, *WRITE), ("batch",), ("jobs",)),
+    ),
+    "crash-loop": (
+        Rule(READ, ("",), ("pods",)),
+        Rule((*READ, "update", "patch"), ("apps",), ("deployments",)),
+        Rule(("update", "patch"), ("apps",), ("deployments/status",)),
+        Rule(READ, ("apps",), ("replicasets",)),
+    ),
+    "node-lifecycle": (
+        Rule((*READ, "update", "patch", "delete"), ("",), ("nodes",)),
+        Rule(("update", "patch"), ("",), ("nodes/status", "pods/status")),
+        Rule((*READ, "delete"), ("",), ("pods",)),
+        Rule(READ, ("coordination.k8s.io",), ("leases",)),
+    ),
+    # These two act on objects of any kind, kinds that do not exist yet included, so their resources cannot be listed.
+    "namespace": (
+        Rule(READ, ("",), ("namespaces",)),
+        Rule(("update", "patch"), ("",), ("namespaces/finalize", "namespaces/status")),
+        Rule(("get", "list", "delete", "deletecollection"), (ANY,), (ANY,)),
+        # What every namespace is given: the default ServiceAccount and the authority's certificate.
+        Rule((*READ, "create", "update"), ("",), ("serviceaccounts", "configmaps")),
+    ),
+    "garbage-collector": (Rule((*READ, "update", "patch", "delete"), (ANY,), (ANY,)),),
+    "ttl": (
+        Rule((*READ, "delete"), ("",), ("events", "pods")),
+        Rule((*READ, "delete"), ("batch",), ("jobs",)),
+        Rule((*READ, "delete"), ("stark.dev",), ("packs",)),
+    ),
+    "server": (
+        Rule((*READ, "update", "patch", "create", "delete"), ("stark.dev",), ("servers",)),
+        Rule(("update", "patch"), ("stark.dev",), ("servers/status",)),
+        Rule(READ, ("",), ("nodes", "pods")),
+    ),
+}
+"""What the program `stark-controllers` may do, controller by controller; it holds the sum."""
+
+API_PATHS = ("/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*", "/version", "/version/")
+HEALTH_PATHS = ("/healthz", "/healthz/*", "/livez", "/livez/*", "/readyz", "/readyz/*")
+
+DISCOVERY_RULES = (
+    Rule(("get", "head"), paths=(*API_PATHS, *HEALTH_PATHS)),
+    Rule(
+        ("create",),
+        ("authorization.k8s.io",),
+        ("selfsubjectaccessreviews", "selfsubjectrulesreviews"),
+    ),
+    Rule(("create",), ("authentication.k8s.io",), ("selfsubjectreviews",)),
+)
+"""What everybody who is somebody may do: find out what there is, who they are and what they may do."""
+
+METRICS_RULE = Rule(("get", "head"), paths=("/metrics", "/metrics/*"))
+
+
+def builtin_rules() -> GroupRules:
+    """The rules of the controllers and of everybody who is authenticated."""
+    controllers = [rule for rules in CONTROLLER_RULES.values() for rule in rules]
+    return GroupRules({CONTROLLERS: controllers, AUTHENTICATED: [*DISCOVERY_RULES, METRICS_RULE]})

@@ -1,0 +1,1 @@
+"""The bytes of packs: a content-addressed blob store, and the upload and download of bundles."""

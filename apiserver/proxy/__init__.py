@@ -1,0 +1,1 @@
+"""Requests that a node's agent answers: the API server checks, connects and passes the bytes on."""
