@@ -43,6 +43,10 @@ class Cached(Generic[T]):
         """The JSON mapping while it is at hand, i.e. during delivery and before anybody decoded it; None later."""
         return self._raw if isinstance(self._raw, dict) else None
 
+    def encoded(self) -> bytes | None:
+        """The object's bytes after delivery and before anybody decoded it; None otherwise."""
+        return self._raw if isinstance(self._raw, bytes) else None
+
     def settle(self, encoded: bytes | None = None) -> None:
         """Delivery is over: give back the mapping's memory and keep bytes, unless the model was made meanwhile."""
         if self._model is None and isinstance(self._raw, dict):

@@ -53,7 +53,7 @@ class PartialObject(Model):
 
 def kind_of(kind: AnyKind[T]) -> Kind[T]:
     """The `Kind` of a model class; a `Kind` is returned as it is."""
-    return kind if isinstance(kind, Kind) else _kind_of_model(cast("type[Any]", kind))
+    return kind if isinstance(kind, Kind) else _kind_of_model(cast("Any", kind))
 
 
 @lru_cache(maxsize=512)  # more than one program has model classes
