@@ -1,0 +1,250 @@
+"""The connection to the API server: `http.client` over TLS, and nothing that takes long to import.
+
+One kept-alive connection for plain requests, and one connection of its own for each stream. A request that reached a
+kept connection the server had just closed is sent once more on a fresh one, but only if it is a GET.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+import ssl
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from stark.crds.version import VERSION
+
+from .errors import CommandError, ServerError, Unreachable
+
+if TYPE_CHECKING:
+    from stark.client.config import ClientConfig
+
+CONNECT_TIMEOUT_S = 30.0
+"""Also how long a plain request may stay silent; `--request-timeout` changes it."""
+
+STREAM_CHUNK_BYTES = 65_536
+LINE_BYTES_MAX = 8 * 1024 * 1024
+"""Longest watch frame or log line accepted: five times the largest object the server stores."""
+
+TABLE = (
+    "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json"
+)
+
+
+class Api:
+    """Requests to one server with one identity."""
+
+    def __init__(self, config: ClientConfig, *, timeout_s: float = CONNECT_TIMEOUT_S) -> None:
+        self.config = config
+        self.timeout_s = timeout_s
+        url = urlsplit(config.server)
+        if url.scheme not in ("https", "http") or not url.hostname:
+            raise CommandError(f"the server address {config.server!r} is not a URL like https://127.0.0.1:6443")
+        self.host, self.secure = url.hostname, url.scheme == "https"
+        self.port = url.port or (443 if self.secure else 80)
+        self.base = url.path.rstrip("/")
+        self._kept: http.client.HTTPConnection | None = None
+        self._context: ssl.SSLContext | None = None
+
+    def get(self, path: str, *, accept: str = "application/json", **query: str) -> dict[str, Any]:
+        """GET an object. Raises ServerError, Unreachable."""
+        return self.request("GET", path, query=query, accept=accept)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: object = None,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+    ) -> dict[str, Any]:
+        """One request and its JSON answer. Warnings of the server go to stderr. Raises ServerError, Unreachable."""
+        data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+        headers = self._headers(accept, content_type if data is not None else None)
+        response = self._exchange(method, self._target(path, query), data, headers)
+        payload = response.read()
+        self._warn(response)
+        if response.status >= 400:
+            raise self._failure(response.status, payload)
+        parsed = json.loads(payload) if payload else {}
+        return parsed if isinstance(parsed, dict) else {"items": parsed}
+
+    def lines(
+        self, path: str, *, query: Mapping[str, str] | None = None, accept: str = "application/json"
+    ) -> Iterator[bytes]:
+        """The answer line by line as it arrives: a watch or a log. Ends when the server ends it."""
+        connection = self._connect(None)
+        try:
+            connection.request("GET", self._target(path, query), headers=self._headers(accept, None))
+            response = connection.getresponse()
+            self._warn(response)
+            if response.status >= 400:
+                raise self._failure(response.status, response.read())
+            while line := response.readline(LINE_BYTES_MAX):
+                yield line
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable(error) from error
+        finally:
+            connection.close()
+
+    def upload(self, path: str, source: IO[bytes], size: int, progress: Callable[[int], None]) -> dict[str, Any]:
+        """PUT a file of `size` bytes, telling `progress` how many have gone. Raises ServerError, Unreachable."""
+        connection = self._connect(None)
+        headers = {**self._headers("application/json", "application/octet-stream"), "Content-Length": str(size)}
+        try:
+            connection.request("PUT", self._target(path, None), body=_counted(source, progress), headers=headers)
+            response = connection.getresponse()
+            payload = response.read()
+        except BrokenPipeError:
+            response = connection.getresponse()  # the server refused before it had read everything: its reason is there
+            payload = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable(error) from error
+        finally:
+            connection.close()
+        if response.status >= 400:
+            raise self._failure(response.status, payload)
+        return json.loads(payload) if payload else {}
+
+    def close(self) -> None:
+        """Let go of the kept connection."""
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
+
+    def _exchange(
+        self, method: str, target: str, data: bytes | None, headers: dict[str, str]
+    ) -> http.client.HTTPResponse:
+        reused = self._kept is not None
+        connection = self._kept or self._connect(self.timeout_s)
+        self._kept = connection
+        try:
+            connection.request(method, target, body=data, headers=headers)
+            return connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            if reused and method == "GET" and not isinstance(error, TimeoutError):
+                return self._exchange(method, target, data, headers)
+            raise self._unreachable(error) from error
+
+    def _connect(self, timeout_s: float | None) -> http.client.HTTPConnection:
+        """A connection that is already open. `timeout_s` None: established within the limit, then silent for ever."""
+        connection: http.client.HTTPConnection
+        if self.secure:
+            connection = http.client.HTTPSConnection(
+                self.host, self.port, timeout=self.timeout_s, context=self._tls_context()
+            )
+        else:
+            connection = http.client.HTTPConnection(self.host, self.port, timeout=self.timeout_s)
+        try:
+            connection.connect()
+        except OSError as error:
+            raise self._unreachable(error) from error
+        connection.sock.settimeout(timeout_s)
+        return connection
+
+    def _tls_context(self) -> ssl.SSLContext:
+        if self._context is None:
+            self._context = tls_context(self.config)
+        return self._context
+
+    def _target(self, path: str, query: Mapping[str, str] | None) -> str:
+        given = {key: value for key, value in (query or {}).items() if value != ""}
+        return self.base + quote(path, safe="/:@!$&'()*+,;=-._~") + (f"?{urlencode(given)}" if given else "")
+
+    def _headers(self, accept: str, content_type: str | None) -> dict[str, str]:
+        headers = {"Accept": accept, "User-Agent": f"starkctl/{VERSION}"}
+        if content_type:
+            headers["Content-Type"] = content_type
+        if self.config.token:
+            headers["Authorization"] = f"Bearer {self.config.token}"
+        return headers
+
+    @staticmethod
+    def _warn(response: http.client.HTTPResponse) -> None:
+        for value in response.headers.get_all("Warning") or ():
+            text = value.partition('"')[2].rpartition('"')[0].replace('\\"', '"').replace("\\\\", "\\")
+            os.write(2, f"Warning: {text or value}\n".encode())
+
+    @staticmethod
+    def _failure(code: int, payload: bytes) -> ServerError:
+        try:
+            status = json.loads(payload)
+        except ValueError:
+            status = None
+        if not isinstance(status, dict):
+            status = {"message": payload[:500].decode("utf-8", "replace").strip() or f"HTTP {code}"}
+        return ServerError(code, status)
+
+    def _unreachable(self, error: Exception) -> Unreachable:
+        where = f"{self.host}:{self.port}"
+        if isinstance(error, ConnectionRefusedError):
+            return Unreachable(
+                f"nothing answers at {where}: start the control plane with `starkctl up`, or name another server"
+            )
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return Unreachable(
+                f"the certificate of {where} is not trusted ({error.verify_message}): give the cluster's CA with --ca-file"
+            )
+        if isinstance(error, ssl.SSLError):
+            return Unreachable(f"{where} does not speak TLS as we do ({error.reason or error}): is the port right?")
+        if isinstance(error, socket.gaierror):
+            return Unreachable(f"the host name {self.host} is unknown: check the server address in your kubeconfig")
+        if isinstance(error, TimeoutError):
+            return Unreachable(
+                f"{where} did not answer within {self.timeout_s:g} s: try again, or raise --request-timeout"
+            )
+        return Unreachable(f"the connection to {where} broke ({error or type(error).__name__}): try again")
+
+
+def tls_context(config: ClientConfig) -> ssl.SSLContext:
+    """Trust exactly the cluster's CA (the machine's own list when none is given) and show our certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if config.insecure:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    elif config.ca_data:
+        try:
+            context.load_verify_locations(cadata=config.ca_data.decode("ascii"))
+        except (ssl.SSLError, UnicodeDecodeError) as error:
+            raise CommandError("the CA certificate in the kubeconfig is not PEM: get a new kubeconfig") from error
+    else:
+        context.load_default_certs()
+    if config.client_cert_data and config.client_key_data:
+        _load_identity(context, config.client_cert_data, config.client_key_data)
+    return context
+
+
+def _load_identity(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
+    """ssl wants files; an anonymous one in memory keeps the private key off every disk."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("identity")
+        path = f"/proc/self/fd/{descriptor}"
+    else:
+        import tempfile
+
+        descriptor, path = tempfile.mkstemp()
+    try:
+        os.write(descriptor, certificate + b"\n" + key)
+        context.load_cert_chain(path)
+    except ssl.SSLError as error:
+        raise CommandError(
+            "the client certificate and key in the kubeconfig do not fit together: get a new one"
+        ) from error
+    finally:
+        os.close(descriptor)
+        if not path.startswith("/proc/"):
+            os.unlink(path)
+
+
+def _counted(source: IO[bytes], progress: Callable[[int], None]) -> Iterable[bytes]:
+    sent = 0
+    while chunk := source.read(STREAM_CHUNK_BYTES):
+        yield chunk
+        sent += len(chunk)
+        progress(sent)

@@ -1,0 +1,154 @@
+"""The options every command has, and the context they make: which server, as whom, in which namespace."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+from .errors import CommandError, UsageError
+
+if TYPE_CHECKING:
+    from .http import Api
+    from .resources import Catalog
+
+GLOBAL_WITH_VALUE = (
+    "--kubeconfig",
+    "--context",
+    "-n",
+    "--namespace",
+    "--server",
+    "--ca-file",
+    "--token",
+    "--request-timeout",
+)
+GLOBAL_FLAGS = ("-k", "--insecure")
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, except that a wrong command line is an exception with a sentence, and help is not abbreviated."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError."""
+        raise UsageError(f"{message}; see `{self.prog} --help`")
+
+
+def add_global_options(parser: argparse.ArgumentParser, *, short_namespace: bool = True) -> None:
+    """Where the server is and who is asking; the same on every command.
+
+    `short_namespace` False leaves `-n` free, for commands about things that live in no namespace (`pack register -n NAME`).
+    """
+    group = parser.add_argument_group("connection")
+    group.add_argument(
+        "--kubeconfig", metavar="FILE", help="kubeconfig to use (default: $KUBECONFIG, then ~/.kube/config)"
+    )
+    group.add_argument("--context", metavar="NAME", help="context of the kubeconfig to use")
+    names = ("-n", "--namespace") if short_namespace else ("--namespace",)
+    group.add_argument(*names, metavar="NAME", help="namespace (default: the context's, then `default`)")
+    group.add_argument(
+        "--server", metavar="URL", help="API server, e.g. https://127.0.0.1:6443, instead of the kubeconfig's"
+    )
+    group.add_argument("--ca-file", metavar="FILE", help="trust this CA certificate (PEM) and no other")
+    group.add_argument(
+        "--token", metavar="TOKEN", help="bearer token to identify with, instead of the kubeconfig's identity"
+    )
+    group.add_argument(
+        "-k", "--insecure", action="store_true", help="do not check the server's certificate (last resort)"
+    )
+    group.add_argument(
+        "--request-timeout",
+        metavar="SECONDS",
+        type=_seconds,
+        default=30.0,
+        help="longest wait for an answer (default 30)",
+    )
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text.removesuffix("s"))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from error
+    if value <= 0:
+        raise argparse.ArgumentTypeError("must be more than 0 seconds")
+    return value
+
+
+def split_command(argv: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The command's name and its arguments, with global options that stood before the name moved behind it."""
+    before: list[str] = []
+    rest = list(argv)
+    while rest and rest[0].startswith("-"):
+        option = rest.pop(0)
+        before.append(option)
+        if option in GLOBAL_WITH_VALUE:
+            if not rest:
+                raise UsageError(f"{option} needs a value")
+            before.append(rest.pop(0))
+        elif option not in GLOBAL_FLAGS and option.partition("=")[0] not in GLOBAL_WITH_VALUE:
+            return None, [option, *rest]
+    return (rest[0], [*before, *rest[1:]]) if rest else (None, before)
+
+
+class Session:
+    """What a command works with, made when it is first asked for: the connection, the namespace, the known kinds."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args = args
+        self._api: Api | None = None
+        self._catalog: Catalog | None = None
+
+    @property
+    def api(self) -> Api:
+        """The connection to the server the options name. Raises CommandError when none can be found."""
+        if self._api is None:
+            self._api = self._connect()
+        return self._api
+
+    @property
+    def namespace(self) -> str:
+        """`-n`, else the context's, else `default`."""
+        return self.args.namespace or self.api.config.namespace or "default"
+
+    @property
+    def catalog(self) -> Catalog:
+        """The kinds the server serves."""
+        if self._catalog is None:
+            from .resources import Catalog
+
+            self._catalog = Catalog(self.api)
+        return self._catalog
+
+    def _connect(self) -> Api:
+        from dataclasses import replace
+
+        from stark.client.config import ClientConfig, ConfigError, load_kubeconfig
+
+        from .http import Api
+
+        args = self.args
+        try:
+            if args.server and not args.kubeconfig and not os.environ.get("KUBECONFIG"):
+                config = ClientConfig(server=args.server)
+            else:
+                config = load_kubeconfig(args.kubeconfig, context=args.context)
+        except ConfigError as error:
+            raise CommandError(str(error)) from error
+        if args.server:
+            config = replace(config, server=args.server)
+        if args.ca_file:
+            config = replace(config, ca_data=_read(args.ca_file))
+        if args.token:
+            config = replace(config, token=args.token, client_cert_data=None, client_key_data=None)
+        if args.insecure:
+            config = replace(config, insecure=True)
+        return Api(config, timeout_s=args.request_timeout)
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise CommandError(f"cannot read {path}: {error.strerror}") from error
