@@ -70,7 +70,10 @@ def parser_of(name: str) -> Parser:
     """The complete parser of one command; the documentation and the completion are made from it too."""
     module = import_module(f".verbs.{COMMANDS[name].module}", __package__)
     parser = Parser(
-        prog=f"starkctl {name}", description=module.__doc__, allow_abbrev=False, formatter_class=_formatter()
+        prog=f"starkctl {name}",
+        description=module.__doc__,
+        allow_abbrev=False,
+        formatter_class=RawDescriptionHelpFormatter,
     )
     module.configure(parser)
     add_global_options(parser, short_namespace=getattr(module, "NAMESPACED", True))

@@ -200,11 +200,10 @@ def _asked(pod: Object) -> tuple[str, str]:
 def _deployment(page: Page, deployment: Object, sets: Sequence[Object]) -> None:
     spec, status = deployment["spec"], deployment.get("status") or {}
     page.put("Selector", _pairs((spec.get("selector") or {}).get("matchLabels"), "=", ","))
-    page.put(
-        "Replicas",
-        f"{spec.get('replicas', 1)} desired | {status.get('updatedReplicas', 0)} updated | {status.get('replicas', 0)} total | "
-        f"{status.get('availableReplicas', 0)} available | {status.get('unavailableReplicas', 0)} unavailable",
-    )
+    counts = [("replicas", "total"), ("updatedReplicas", "updated"), ("availableReplicas", "available")]
+    counts.append(("unavailableReplicas", "unavailable"))
+    told = [f"{spec.get('replicas', 1)} desired", *(f"{status.get(key, 0)} {word}" for key, word in counts)]
+    page.put("Replicas", " | ".join(told))
     strategy = spec.get("strategy") or {}
     page.put("StrategyType", strategy.get("type", "RollingUpdate"))
     page.put("MinReadySeconds", spec.get("minReadySeconds", 0))
