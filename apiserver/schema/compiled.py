@@ -1,11 +1,29 @@
-"""One validator per schema. Signatures first; the body follows."""
+"""One schema, compiled: what the registry calls for every object that is written.
+
+The usual object is right, and goes through Rust once. An object that Rust refuses is shaped and walked in Python, which
+finds every cause and has the last word.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
+from itertools import islice
 from typing import Any
 
-from ..errors import Cause
+import orjson
+from pydantic_core import SchemaValidator, ValidationError
+
+from ..errors import BadRequest, Cause
+from . import wording
+from .checks import OBJECT_DEPTH_MAX, causes, too_deep
+from .metadata import imply
+from .nodes import MISSING, Node, Reader, walk
+from .rust import build
+from .shape import UNKNOWN_FIELDS_MAX, shape, unknown
+
+CAUSES_MAX = 256
+"""Causes that are reported for one object; whoever has more learns of the rest on the next try."""
 
 
 class SchemaInvalid(ValueError):
@@ -19,27 +37,83 @@ class SchemaInvalid(ValueError):
 class CompiledSchema:
     """A structural schema, ready to admit objects. Make one with `compile_schema`."""
 
+    def __init__(self, root: Node) -> None:
+        self._root = root
+        self._pruning = build(root, "ignore")
+
+    @cached_property
+    def _forbidding(self) -> SchemaValidator:
+        """Built when first asked for: a schema whose kind is only read never needs it."""
+        return build(self._root, "forbid")
+
     def admit(self, obj: dict[str, Any]) -> dict[str, Any]:
         """The object pruned, defaulted and validated: a new dict, `obj` unchanged. Raises SchemaInvalid with all causes."""
-        raise NotImplementedError
+        try:
+            admitted: dict[str, Any] = self._pruning.validate_python(obj)
+        except ValidationError:
+            return self._judge(obj)
+        return admitted
 
     def admit_bytes(self, data: bytes) -> dict[str, Any]:
         """Same from JSON bytes. Raises BadRequest when they are not a JSON object, SchemaInvalid as `admit`."""
-        raise NotImplementedError
+        try:
+            obj = orjson.loads(data)
+        except orjson.JSONDecodeError as error:
+            raise BadRequest(f"the object provided is unrecognized: {error}") from error
+        if not isinstance(obj, dict):
+            raise BadRequest(f"the object provided is unrecognized: it is of type {wording.type_name(obj)}, not object")
+        return self.admit(obj)
 
     def admit_noting_unknown(self, obj: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
         """`admit` and `unknown_fields` together, in one pass when there is nothing unknown (the usual case)."""
-        raise NotImplementedError
+        try:
+            admitted: dict[str, Any] = self._forbidding.validate_python(obj)
+        except ValidationError:
+            return self.admit(obj), self.unknown_fields(obj)
+        return admitted, []
 
     def admit_update(self, new: dict[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
         """`admit`, but errors at values that `old` had already are let pass (ratcheting)."""
-        raise NotImplementedError
+        try:
+            admitted: dict[str, Any] = self._pruning.validate_python(new)
+        except ValidationError:
+            # What is stored may be older than a default of today's schema: it counts as having been there.
+            return self._judge(new, shape(self._root, dict(old)))
+        return admitted
 
     def unknown_fields(self, obj: Mapping[str, Any]) -> list[str]:
         """Paths of the fields that pruning drops, e.g. `spec.containers[0].imagee`, in document order."""
-        raise NotImplementedError
+        return list(islice(unknown(self._root, obj), UNKNOWN_FIELDS_MAX))
+
+    def _judge(self, obj: dict[str, Any], old: Any = MISSING) -> dict[str, Any]:
+        """The verdict on what Rust refused: the shaped object, or every cause."""
+        shaped = shape(self._root, obj)
+        if too_deep(shaped):
+            raise SchemaInvalid([wording.invalid("", "", f"must not be nested deeper than {OBJECT_DEPTH_MAX} levels")])
+        found = list(islice(causes(self._root, shaped, "", old), CAUSES_MAX))
+        if found:
+            raise SchemaInvalid(found)
+        assert isinstance(shaped, dict), type(shaped)
+        return shaped
 
 
 def compile_schema(schema: Mapping[str, Any]) -> CompiledSchema:
-    """Compile the schema of a whole object; apiVersion, kind and metadata are implied. Cached by the caller."""
-    raise NotImplementedError
+    """Compile the schema of a whole object; apiVersion, kind and metadata are implied. The caller keeps the result.
+
+    Raises SchemaTooLarge, or pydantic_core.SchemaError for a pattern that is no regular expression: `check_structural`
+    finds both first.
+    """
+    return CompiledSchema(complete(schema))
+
+
+def complete(schema: Mapping[str, Any]) -> Node:
+    """The node of a whole object: metadata implied, embedded objects completed, every default with those inside it."""
+    reader = Reader()
+    root = imply(reader.read(schema))
+    for node in walk(root):
+        if node.embedded:
+            imply(node).required += tuple(name for name in ("apiVersion", "kind") if name not in node.required)
+        if node.default is not None:
+            # Children come first, so that the default of an object is completed by finished ones.
+            node.default = orjson.dumps(shape(node, orjson.loads(node.default)))
+    return root

@@ -1,0 +1,296 @@
+"""The tree of nodes as one pydantic-core validator: prune, default and validate in a single pass in Rust.
+
+It accepts only what is right; what it refuses may still be right in rare cases (a whole float for an integer, a label
+key with a very long prefix), and `checks` has the last word. So nothing here is about messages, and where Rust cannot
+say a rule exactly, it says a stricter one. Strictness is spelled at every node: pydantic-core does not inherit it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
+
+import orjson
+from pydantic_core import PydanticOmit, PydanticUseDefault, SchemaError, SchemaValidator
+from pydantic_core import core_schema as cs
+
+from . import formats
+from .checks import OBJECT_DEPTH_MAX, bounds, is_multiple, of_list, of_logic, of_object, too_deep
+from .nodes import SCHEMA_DEPTH_MAX, Node
+from .patterns import to_rust
+from .rules import MapRule, map_bytes
+
+OPEN_DEPTH_MAX = OBJECT_DEPTH_MAX - SCHEMA_DEPTH_MAX
+"""Levels of a value without a schema that pass without a second look: with the levels of any schema above it, the
+object stays below OBJECT_DEPTH_MAX."""
+
+Extra = Literal["ignore", "forbid"]
+T = TypeVar("T")
+
+
+def build(root: Node, extra: Extra) -> SchemaValidator:
+    """The validator of a whole object; `extra` says whether unknown fields are pruned or refused.
+
+    Raises SchemaError when a pattern of the schema is not a regular expression.
+    """
+    return SchemaValidator(_schema(root, extra))
+
+
+def compiles(root: Node) -> bool:
+    """Every pattern and bound of the schema can be compiled."""
+    try:
+        build(root, "ignore")
+    except SchemaError:
+        return False
+    return True
+
+
+def _schema(node: Node, extra: Extra) -> cs.CoreSchema:
+    schema = _typed(node, extra)
+    if node.enum is not None:
+        schema = _with_enum(node, schema)
+    if node.has_logic:
+        schema = _refusing(schema, lambda value: next(of_logic(node, value, ""), None) is None)
+    return cs.nullable_schema(schema, strict=True) if node.nullable and node.type else schema
+
+
+def _typed(node: Node, extra: Extra) -> cs.CoreSchema:
+    match node.type:
+        case "string":
+            return _string(node)
+        case "integer":
+            return _integer(node)
+        case "number":
+            return _number(node)
+        case "boolean":
+            return cs.bool_schema(strict=True)
+        case "int-or-string":
+            return cs.union_schema([_integer(node), _string(node)], mode="left_to_right")
+        case "array":
+            return _list(node, extra)
+    if node.is_object:
+        held = _object(node, extra)
+        # Without a type, a value that is no object has nothing to satisfy.
+        return held if node.type else cs.union_schema([held, _NO_OBJECT], mode="left_to_right")
+    return _open()
+
+
+def _refusing(schema: cs.CoreSchema, holds: Callable[[Any], bool]) -> cs.CoreSchema:
+    """The schema, and then a Python predicate over its result."""
+
+    def check(value: Any) -> Any:
+        if not holds(value):
+            raise ValueError
+        return value
+
+    return cs.no_info_after_validator_function(check, schema)
+
+
+def _open() -> cs.CoreSchema:
+    return _refusing(cs.any_schema(), _not_too_deep)
+
+
+def _not_too_deep(value: Any) -> bool:
+    return not isinstance(value, (dict, list)) or not too_deep(value, OPEN_DEPTH_MAX)
+
+
+_NO_OBJECT = _refusing(_open(), lambda value: not isinstance(value, dict))
+
+
+def _with_enum(node: Node, schema: cs.CoreSchema) -> cs.CoreSchema:
+    """A literal alone when nothing else constrains the value, the commonest enumeration by far."""
+    allowed = list(node.enum or ())
+    if not all(isinstance(item, (str, int)) for item in allowed):
+        return _refusing(schema, lambda value: any(value == item and type(value) is type(item) for item in allowed))
+    literal = cs.literal_schema(allowed)
+    plain = node.type == "string" and all(isinstance(item, str) for item in allowed)
+    if plain and not (node.pattern or node.format or node.min_length or node.max_length is not None):
+        return literal
+    return cs.chain_schema([schema, literal])
+
+
+def _string(node: Node) -> cs.CoreSchema:
+    schema = cs.str_schema(
+        strict=True,
+        pattern=to_rust(node.pattern) if node.pattern else None,
+        regex_engine="rust-regex",
+        min_length=node.min_length,
+        max_length=node.max_length,
+    )
+    pattern, function = formats.PATTERNS.get(node.format), formats.FUNCTIONS.get(node.format)
+    if pattern is not None:
+        shape = cs.str_schema(strict=True, pattern=to_rust(pattern), regex_engine="rust-regex")
+        return cs.chain_schema([schema, shape]) if _constrained(node) else shape
+    return _refusing(schema, function) if function is not None else schema
+
+
+def _constrained(node: Node) -> bool:
+    return bool(node.pattern or node.min_length) or node.max_length is not None
+
+
+def _tightest(node: Node, number: Callable[[str, float], T]) -> dict[str, T]:
+    """One bound per relation: of two, the one that leaves less."""
+    found: dict[str, float] = {}
+    for relation, bound in bounds(node):
+        tighter = max if relation in ("ge", "gt") else min
+        found[relation] = tighter(found.get(relation, bound), bound)
+    return {relation: number(relation, bound) for relation, bound in found.items()}
+
+
+def _whole(relation: str, bound: float) -> int:
+    return math.ceil(bound) if relation in ("ge", "lt") else math.floor(bound)
+
+
+def _integer(node: Node) -> cs.CoreSchema:
+    of = node.multiple_of
+    exact = isinstance(of, int) and of > 0
+    schema = _integer_within(node, of if isinstance(of, int) and of > 0 else None)
+    return schema if not of or exact else _refusing(schema, lambda value: is_multiple(value, of))
+
+
+def _integer_within(node: Node, of: int | None = None) -> cs.CoreSchema:
+    limit = _tightest(node, _whole).get
+    return cs.int_schema(strict=True, multiple_of=of, ge=limit("ge"), gt=limit("gt"), le=limit("le"), lt=limit("lt"))
+
+
+def _number(node: Node) -> cs.CoreSchema:
+    """An integer stays one: `3` is stored as it came, not as `3.0`."""
+    limit = _tightest(node, lambda _, bound: float(bound)).get
+    broken = cs.float_schema(
+        strict=True, allow_inf_nan=False, ge=limit("ge"), gt=limit("gt"), le=limit("le"), lt=limit("lt")
+    )
+    schema = cs.union_schema([_integer_within(node), broken], mode="left_to_right")
+    of = node.multiple_of
+    return schema if not of else _refusing(schema, lambda value: is_multiple(value, of))
+
+
+def _list(node: Node, extra: Extra) -> cs.CoreSchema:
+    assert node.items is not None
+    items = _schema(node.items, extra)
+    if node.items.default is not None and not node.items.nullable:
+        items = _defaulted(node.items, items)
+    schema = cs.list_schema(items, strict=True, min_length=node.min_items, max_length=node.max_items)
+    if not (node.map_keys or node.is_set or node.unique):
+        return schema
+    return _refusing(schema, _unrepeated(node))
+
+
+def _unrepeated(node: Node) -> Callable[[list[Any]], bool]:
+    """Uniqueness of a list. Most lists have one item, most maps one key that is a string: those come first."""
+    only = _only_key(node)
+
+    def holds(value: list[Any]) -> bool:
+        if len(value) < 2:
+            return True
+        if only is not None:
+            keys = {item.get(only) for item in value}
+            if len(keys) == len(value):
+                return True
+        return next(of_list(node, value, ""), None) is None
+
+    return holds
+
+
+def _only_key(node: Node) -> str | None:
+    """The list map's key when it is a single one, of a hashable type."""
+    key = node.map_keys[0] if len(node.map_keys) == 1 else ""
+    found = node.items.properties.get(key) if node.items is not None and node.items.type == "object" else None
+    return key if found is not None and found.type in ("string", "integer", "int-or-string") else None
+
+
+def _object(node: Node, extra: Extra) -> cs.CoreSchema:
+    schema = _map(node, extra) if node.additional is not None and not node.properties else _fields(node, extra)
+    if node.map_rule is not None and node.map_rule.bytes_max is not None:
+        bytes_max = node.map_rule.bytes_max
+        schema = _refusing(schema, lambda value: map_bytes(value) <= bytes_max)
+    if node.min_properties is None and node.max_properties is None:
+        return schema
+    return _refusing(schema, lambda value: next(of_object(node, value, ""), None) is None)
+
+
+def _map(node: Node, extra: Extra) -> cs.CoreSchema:
+    assert node.additional is not None
+    key, value = _ruled(node.map_rule, _schema(node.additional, extra))
+    if node.additional.type:
+        value = _without_null(node.additional, value)
+    return cs.dict_schema(key, value, strict=True)
+
+
+def _ruled(rule: MapRule | None, value: cs.CoreSchema) -> tuple[cs.CoreSchema, cs.CoreSchema]:
+    if rule is None:
+        return cs.str_schema(strict=True), value
+    key = cs.str_schema(strict=True, pattern=rule.key_pattern, max_length=_KEY_LENGTH_MAX, regex_engine="rust-regex")
+    if rule.value_pattern is None:
+        return key, value
+    text = cs.str_schema(
+        strict=True, pattern=rule.value_pattern, max_length=rule.value_length_max, regex_engine="rust-regex"
+    )
+    return key, text
+
+
+_KEY_LENGTH_MAX = 253
+"""A longer key may be legal (prefix 253, slash, name 63), which is for the explanation to find out."""
+
+
+def _fields(node: Node, extra: Extra) -> cs.CoreSchema:
+    fields = {
+        name: _field(child, _schema(child, extra), name in node.required) for name, child in node.properties.items()
+    }
+    # A required key that no property describes is reachable only where unknown fields are kept.
+    kept = node.preserve or node.additional is not None
+    for name in node.required:
+        if name not in fields:
+            fields[name] = cs.typed_dict_field(_open(), required=True)
+    if not kept:
+        return cs.typed_dict_schema(fields, strict=True, extra_behavior=extra)
+    others = _schema(node.additional, extra) if node.additional is not None else _open()
+    return cs.typed_dict_schema(fields, strict=True, extra_behavior="allow", extras_schema=others)
+
+
+def _field(node: Node, schema: cs.CoreSchema, required: bool) -> cs.TypedDictField:
+    if node.default is not None:
+        return cs.typed_dict_field(_defaulted(node, schema), required=False)
+    # A null that is dropped from a required field leaves it missing: there a null simply does not fit.
+    return cs.typed_dict_field(schema if required or not node.type else _without_null(node, schema), required=required)
+
+
+def _defaulted(node: Node, schema: cs.CoreSchema) -> cs.CoreSchema:
+    if not node.nullable:
+        schema = cs.union_schema([schema, _USE_DEFAULT], mode="left_to_right")
+    value = node.fresh_default()
+    if isinstance(value, (dict, list)):
+        return cs.with_default_schema(schema, default_factory=_copies(node.default or b"null"))
+    return cs.with_default_schema(schema, default=value)
+
+
+def _copies(encoded: bytes) -> Callable[[], Any]:
+    return lambda: orjson.loads(encoded)
+
+
+def _without_null(node: Node, schema: cs.CoreSchema) -> cs.CoreSchema:
+    """Drop a null from an object; anything else the schema refuses stays refused.
+
+    The alternative is tried only after the schema has failed, so that the usual value never leaves Rust.
+    """
+    if node.nullable:
+        return schema
+    if node.default is not None:
+        return _defaulted(node, schema)
+    return cs.union_schema([schema, _DROP], mode="left_to_right")
+
+
+def _drop_null(value: Any) -> Any:
+    if value is None:
+        raise PydanticOmit
+    raise ValueError
+
+
+def _default_null(value: Any) -> Any:
+    if value is None:
+        raise PydanticUseDefault
+    raise ValueError
+
+
+_DROP = cs.no_info_plain_validator_function(_drop_null)
+_USE_DEFAULT = cs.no_info_plain_validator_function(_default_null)
