@@ -82,7 +82,7 @@ class Index(Generic[T]):
     def put(self, key: str, cached: Cached[T] | None) -> None:
         """The object of this key is now `cached`, or gone."""
         before = self._values.get(key, ())
-        after = tuple(self._values_of(cached)) if cached is not None else ()
+        after = tuple(dict.fromkeys(self._values_of(cached))) if cached is not None else ()
         if before == after:
             return
         for value in before:
@@ -90,7 +90,6 @@ class Index(Generic[T]):
             del keys[key]
             if not keys:
                 del self._keys[value]
-        after = tuple(dict.fromkeys(after))
         for value in after:
             self._keys.setdefault(value, {})[key] = None
         if after:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any, Generic, NoReturn, TypeAlias, TypeVar
 
@@ -132,7 +132,7 @@ class Informer(Generic[T]):
     def __contains__(self, key: str) -> bool:
         return key in self._items
 
-    def by_index(self, name: str, value: str) -> Iterable[T]:
+    def by_index(self, name: str, value: str) -> Sequence[T]:
         """The objects for which the index `name` gives `value`, in no order."""
         return _decoded(self._items[key] for key in self._indexes[name].keys(value))
 
@@ -183,7 +183,7 @@ class Informer(Generic[T]):
 
     # What follows is the sink's side: only the reflector calls it.
 
-    def replace(self, items: list[Cached[T]], resource_version: str) -> None:
+    def replace(self, items: Sequence[Cached[T]], resource_version: str) -> None:
         """Make the cache equal to a list, telling subscribers only what differs."""
         listed = {item.key: item for item in items}
         gone = [key for key in self._items if key not in listed]

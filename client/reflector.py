@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any, Generic, NoReturn, Protocol, TypeVar, cast
 
@@ -59,7 +59,7 @@ class ListWatch(Protocol):
 class Sink(Protocol[T]):
     """Where the collection goes. Called in order, never concurrently."""
 
-    def replace(self, items: list[Cached[T]], resource_version: str) -> None:
+    def replace(self, items: Sequence[Cached[T]], resource_version: str) -> None:
         """This is all there is at `resource_version`."""
         ...
 

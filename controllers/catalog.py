@@ -1,0 +1,31 @@
+"""Every controller and where it is built: the table that `stark-controllers` runs from.
+
+A line is `name: "module:function"`; the function is a `Builder` (`build(context: Context) -> Controller`). Modules are
+named, not imported, so that a process imports only the controllers that it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from types import MappingProxyType
+
+from .kit import Builder
+
+CATALOG: Mapping[str, str] = MappingProxyType({})
+
+
+def builder_of(name: str) -> Builder:
+    """The builder of a named controller. Raises KeyError when the catalog has no such name."""
+    module, _, function = CATALOG[name].partition(":")
+    builder: Builder = getattr(import_module(module), function)
+    return builder
+
+
+def chosen(names: Iterable[str]) -> list[str]:
+    """The names that were asked for, or all of them. Raises KeyError naming those that do not exist."""
+    wanted = list(dict.fromkeys(names)) or sorted(CATALOG)
+    unknown = [name for name in wanted if name not in CATALOG]
+    if unknown:
+        raise KeyError(f"no controller named {', '.join(unknown)}; there are: {', '.join(sorted(CATALOG))}")
+    return wanted
