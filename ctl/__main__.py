@@ -77,7 +77,8 @@ def parser_of(name: str) -> Parser:
         formatter_class=RawDescriptionHelpFormatter,
     )
     module.configure(parser)
-    add_global_options(parser, short_namespace=getattr(module, "NAMESPACED", True))
+    if getattr(module, "CONNECTS", True):
+        add_global_options(parser, short_namespace=getattr(module, "NAMESPACED", True))
     return parser
 
 

@@ -13,6 +13,7 @@ import argparse
 from ..errors import EXIT_OK
 from ..options import Session
 
+CONNECTS = False
 BASH = r"""# bash completion for starkctl
 _starkctl() {
     local IFS=$'\n'

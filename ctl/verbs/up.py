@@ -29,6 +29,7 @@ from ..errors import EXIT_OK, CommandError, UsageError
 from ..options import Session
 from ..up.plane import Plane, PlaneSettings, locked
 
+CONNECTS = False
 PORT_DEFAULT = 6443
 """Where Kubernetes API servers listen, so that nobody has to look it up."""
 

@@ -1,0 +1,77 @@
+# The two that matter: `make up` runs Stark on this machine, `make test` proves that it works.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+UP_DIR ?= .up
+UP_FLAGS ?=
+PYTEST := $(BIN)/python -m pytest
+SOURCES := crds client apiserver controllers agent ctl tests benchmarks docs setup.py
+
+.PHONY: help up test test-all test-needs check lint format cover bench crds docs wheel clean
+
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
+
+## make up        install into .venv and run a control plane, an agent and an example on 127.0.0.1:6443
+up: $(STAMP)
+	@exec $(BIN)/starkctl up --data-dir $(UP_DIR) --example $(UP_FLAGS)
+
+## make test      install what tests need and run the fast suite (under 10 minutes)
+test: $(STAMP) test-needs
+	$(PYTEST) -q -m "not slow"
+
+## make test-all  the fast suite, then everything slow
+test-all: test
+	$(PYTEST) -q -m slow
+
+## make check     lint, formatting, types, doors between the roots, generated files
+check: $(STAMP)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy typings/stark tests benchmarks docs/generate.py
+	$(BIN)/lint-imports
+	$(BIN)/python -m stark.crds.generate --check
+	$(BIN)/python docs/generate.py --check
+
+## make format    put everything into the house's format
+format: $(STAMP)
+	$(BIN)/ruff check --fix-only $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+## make cover     the fast suite with branch coverage
+cover: $(STAMP) test-needs
+	$(BIN)/coverage run -m pytest -q -m "not slow"
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report --skip-covered --sort=cover
+
+## make bench     every benchmark, quick form
+bench: $(STAMP) test-needs
+	@for program in benchmarks/[a-z]*.py; do echo "== $$program"; $(BIN)/python $$program --quick || exit 1; done
+
+## make crds      regenerate the schemas and the pages of the kinds from the models
+crds: $(STAMP)
+	$(BIN)/python -m stark.crds.generate
+
+## make docs      regenerate the pages of commands and settings
+docs: $(STAMP)
+	$(BIN)/python docs/generate.py
+
+## make wheel     build the wheel into dist/
+wheel: $(STAMP)
+	$(BIN)/python -m build --wheel --installer uv
+
+## make clean     remove what was built and the state of `make up`
+clean:
+	rm -rf $(VENV) $(UP_DIR) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* htmlcov
+
+$(STAMP): pyproject.toml setup.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Stark needs Python 3.11 or newer: apt-get install python3, or make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "no venv module: apt-get install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install -q --disable-pip-version-check uv
+	$(BIN)/uv pip install -q --python $(BIN)/python -e '.[test]'
+	@touch $@
+
+# What a test needs and Python's index does not have. As root on Debian it is installed, elsewhere the command is told.
+test-needs:
+	@tests/needs.sh

@@ -1,0 +1,24 @@
+#!/bin/sh
+# The real components the tests start. Missing ones are installed when we may, else the exact command is told and the run fails.
+set -u
+missing=""
+command -v etcd >/dev/null || missing="$missing etcd-server"
+command -v etcdctl >/dev/null || missing="$missing etcd-client"
+command -v node >/dev/null || missing="$missing nodejs"
+if [ -n "$missing" ]; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        echo "installing for the tests:$missing"
+        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $missing; } >/dev/null 2>&1 || {
+            echo "could not install; run: apt-get install$missing"
+            exit 1
+        }
+    else
+        echo "the tests need:$missing"
+        echo "run: sudo apt-get install$missing"
+        exit 1
+    fi
+fi
+if ! command -v kubectl >/dev/null; then
+    echo "the tests need kubectl 1.27 or newer on the PATH: see https://kubernetes.io/docs/tasks/tools/"
+    exit 1
+fi
