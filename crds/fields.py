@@ -14,9 +14,7 @@ from pydantic import BeforeValidator, Field
 INT32_MAX = 2**31 - 1
 INT64_MAX = 2**63 - 1
 
-QUANTITY_PATTERN = (
-    r"^([+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE][+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)))?$"
-)
+QUANTITY_PATTERN = r"^([+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE][+-]?[0-9]+))?$"
 """What `quantity.parse` reads, as a schema can say it."""
 
 DNS_LABEL_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"

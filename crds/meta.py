@@ -7,11 +7,13 @@ read and written again comes back as it was. Field names are snake_case here and
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, ValidationError
+
+from .resource import Column as Column
+from .resource import ResourceDef as ResourceDef
 
 ACRONYMS = {
     "ip": "IP",
@@ -50,7 +52,9 @@ MicroTime = Annotated[datetime, PlainSerializer(_rfc3339_micro, when_used="json"
 class Model(BaseModel):
     """Base of everything that travels: camelCase on the wire, unknown fields dropped, never changed in place."""
 
-    model_config = ConfigDict(alias_generator=wire_name, populate_by_name=True, extra="ignore", frozen=True)
+    model_config = ConfigDict(
+        alias_generator=wire_name, populate_by_name=True, extra="ignore", frozen=True, defer_build=True
+    )
 
 
 class OwnerReference(Model):
@@ -93,49 +97,6 @@ class ObjectMeta(Model):
     owner_references: list[OwnerReference] = Field(default_factory=list)
     finalizers: list[str] = Field(default_factory=list)
     managed_fields: list[ManagedFieldsEntry] = Field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column of `kubectl get`'s table (additionalPrinterColumns of a CRD)."""
-
-    name: str
-    type: str
-    json_path: str
-    description: str = ""
-    format: str = ""
-    priority: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ResourceDef:
-    """How a kind is served: its path, its names, its subresources and its columns."""
-
-    group: str
-    version: str
-    kind: str
-    plural: str
-    namespaced: bool
-    singular: str = ""
-    short_names: tuple[str, ...] = ()
-    categories: tuple[str, ...] = ()
-    subresources: tuple[str, ...] = ()
-    columns: tuple[Column, ...] = ()
-    selectable_fields: tuple[str, ...] = ()
-    """JSON paths usable as field selectors beside metadata.name and metadata.namespace, e.g. `spec.nodeName`."""
-    extra: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def api_version(self) -> str:
-        """`v1` for the core group, `group/version` otherwise."""
-        return f"{self.group}/{self.version}" if self.group else self.version
-
-    def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
-        """The URL path of the collection, of one object, or of a subresource of it."""
-        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
-        scope = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
-        tail = "".join(f"/{part}" for part in (name, subresource) if part)
-        return f"{root}{scope}/{self.plural}{tail}"
 
 
 class KubeObject(Model):

@@ -1,0 +1,201 @@
+"""Every label and annotation that Stark reads or writes on an object, with its type and who writes it.
+
+Kubernetes' own kinds have no room for our fields (typed clients forbid extra ones), so what Stark adds to them stands
+here, under `stark.dev/`. A word that is not in this module is not ours. Free of pydantic.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+PREFIX = "stark.dev/"
+
+# ---- Labels of nodes, written by the agent ----
+
+HOSTNAME = "kubernetes.io/hostname"
+"""Label: the machine's name."""
+ARCH = "kubernetes.io/arch"
+"""Label: Go's name of the processor, amd64, arm64 or riscv64."""
+OS = "kubernetes.io/os"
+"""Label: Go's name of the operating system, e.g. linux."""
+NODE_TYPE = "stark.dev/node-type"
+"""Label: `server` or `browser`."""
+NODE_TYPE_SERVER = "server"
+NODE_TYPE_BROWSER = "browser"
+RUNTIME_PREFIX = "stark.dev/runtime-"
+"""Labels `stark.dev/runtime-<runtime>: <version>`: the node can run packs of that runtime."""
+NODE_RUNTIMES = ("node", "python", "binary", "browser", "container")
+"""What may follow RUNTIME_PREFIX. A universal pack needs `node` or `browser`, a container image `container`."""
+ZONE = "topology.kubernetes.io/zone"
+"""Label: the failure zone."""
+SERVER = "stark.dev/server"
+"""Label: name of the Server the node runs on."""
+
+
+def runtime_label(runtime: str) -> str:
+    """The label that says a node can run packs of this runtime: `stark.dev/runtime-node`."""
+    return f"{RUNTIME_PREFIX}{runtime}"
+
+
+# ---- Taints, written by the node-lifecycle controller ----
+
+TAINT_NOT_READY = "node.kubernetes.io/not-ready"
+"""Taint: the agent says that it is not ready."""
+TAINT_UNREACHABLE = "node.kubernetes.io/unreachable"
+"""Taint: the agent says nothing any more."""
+TAINT_UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
+"""Taint: the node is cordoned."""
+TAINT_MEMORY_PRESSURE = "node.kubernetes.io/memory-pressure"
+"""Taint: the node is short of memory."""
+TAINT_DISK_PRESSURE = "node.kubernetes.io/disk-pressure"
+"""Taint: the node is short of disk."""
+
+# ---- Pods ----
+
+PORTS = "stark.dev/ports"
+"""Annotation of pods, written by the agent: JSON {"<port name or number>": hostPort}."""
+POD_TEMPLATE_HASH = "pod-template-hash"
+"""Label of ReplicaSets and pods, written by the deployment controller: which template they come from."""
+CREATED_BY = "stark.dev/created-by"
+"""Annotation of any object, written by the API server: name of the user who created it."""
+OWNER = "stark.dev/owner"
+"""Annotation of packs and nodes, written by the API server: name of the user whose they are."""
+
+# ---- Deployments, written by users ----
+
+FOLLOW_LATEST = "stark.dev/follow-latest"
+"""Annotation: `true` lets the deployment controller roll out every newer release of the pack."""
+MODE = "stark.dev/mode"
+"""Annotation: `DaemonSet` runs one pod on every matching node instead of `replicas` pods."""
+MODE_DAEMON_SET = "DaemonSet"
+CRASH_LOOP = "stark.dev/crash-loop"
+"""Annotation: JSON {"threshold", "initialBackoffSeconds", "maxBackoffSeconds"}; see CrashLoopSettings."""
+
+# ---- Deployments, written by controllers ----
+
+REVISION = "deployment.kubernetes.io/revision"
+"""Annotation of Deployments and ReplicaSets, written by the deployment controller: a counter of rollouts."""
+DESIRED_REPLICAS = "deployment.kubernetes.io/desired-replicas"
+"""Annotation of ReplicaSets, written by the deployment controller: replicas of the deployment when it was scaled."""
+MAX_REPLICAS = "deployment.kubernetes.io/max-replicas"
+"""Annotation of ReplicaSets, written by the deployment controller: desired replicas and surge."""
+CHANGE_CAUSE = "kubernetes.io/change-cause"
+"""Annotation of Deployments, written by users: why this revision was made; copied to its ReplicaSet."""
+RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
+"""Annotation of pod templates, written by `rollout restart`: when."""
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+"""Annotation of any object, written by `apply`: the manifest as it was applied last."""
+BLOCKED_VERSIONS = "stark.dev/blocked-versions"
+"""Annotation of Deployments, written by the crash-loop controller: JSON list of BlockedVersion."""
+LAST_SUCCESSFUL_VERSION = "stark.dev/last-successful-version"
+"""Annotation of Deployments, written by the crash-loop controller: the version of the last rollout that held."""
+COUNTED_FAILURES = "stark.dev/counted-failures"
+"""Annotation of Deployments, written by the crash-loop controller: JSON list of the uids of failed pods in a row."""
+CRASH_LOOP_PAUSED = "stark.dev/crash-loop-paused"
+"""Annotation of Deployments, written by the crash-loop controller: why it stopped them; `resume` removes it."""
+
+# ---- Label values ----
+
+NAMESPACE_NAME = "kubernetes.io/metadata.name"
+"""Label of namespaces, written by the API server: their name, so that selectors can name them."""
+MANAGED_BY = "app.kubernetes.io/managed-by"
+"""Label of any object: the tool that keeps it."""
+
+CRASH_LOOP_THRESHOLD = 3
+CRASH_LOOP_INITIAL_BACKOFF_S = 60
+CRASH_LOOP_MAX_BACKOFF_S = 3600
+
+
+class AnnotationError(ValueError):
+    """An annotation's value is not what its declaration says; the message names it."""
+
+
+def flag(annotations: Mapping[str, str] | None, key: str) -> bool:
+    """Whether the annotation is there and `true`."""
+    return (annotations or {}).get(key, "").lower() == "true"
+
+
+@dataclass(frozen=True, slots=True)
+class CrashLoopSettings:
+    """When a version counts as broken, and how long it is left alone then."""
+
+    threshold: int = CRASH_LOOP_THRESHOLD
+    """Failed pods in a row."""
+    initial_backoff_s: int = CRASH_LOOP_INITIAL_BACKOFF_S
+    """Seconds the version is blocked after its first failed attempt; doubled with each further one."""
+    max_backoff_s: int = CRASH_LOOP_MAX_BACKOFF_S
+    """Seconds it is blocked at most."""
+
+    def backoff_s(self, attempt: int) -> int:
+        """Seconds a version is blocked after its `attempt`-th failed attempt, counted from 1."""
+        assert attempt >= 1, attempt
+        # The shift is bounded so that a counter gone wild cannot make a number of a million digits.
+        return min(self.max_backoff_s, self.initial_backoff_s << min(attempt - 1, 32))
+
+
+def crash_loop_settings(annotations: Mapping[str, str] | None) -> CrashLoopSettings:
+    """The settings of a deployment; defaults for what is absent. Raises AnnotationError for a value out of range."""
+    body = _json(annotations, CRASH_LOOP, {})
+    if not isinstance(body, dict):
+        raise AnnotationError(f"{CRASH_LOOP}: must be a JSON object")
+    default = CrashLoopSettings()
+    return CrashLoopSettings(
+        threshold=_positive(body, "threshold", default.threshold),
+        initial_backoff_s=_positive(body, "initialBackoffSeconds", default.initial_backoff_s),
+        max_backoff_s=_positive(body, "maxBackoffSeconds", default.max_backoff_s),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class BlockedVersion:
+    """A version that a deployment does not try again before a moment."""
+
+    version: str
+    until: str
+    """RFC 3339."""
+    attempts: int
+    """How often it has failed."""
+
+
+def blocked_versions(annotations: Mapping[str, str] | None) -> tuple[BlockedVersion, ...]:
+    """The blocked versions of a deployment. Raises AnnotationError when they are not readable."""
+    body = _json(annotations, BLOCKED_VERSIONS, [])
+    try:
+        return tuple(BlockedVersion(str(x["version"]), str(x["until"]), int(x["attempts"])) for x in body)
+    except (TypeError, KeyError, ValueError) as error:
+        raise AnnotationError(f"{BLOCKED_VERSIONS}: must be a JSON list of version, until and attempts") from error
+
+
+def format_blocked_versions(blocked: tuple[BlockedVersion, ...]) -> str:
+    """The annotation's value for blocked versions."""
+    items = [{"version": x.version, "until": x.until, "attempts": x.attempts} for x in blocked]
+    return json.dumps(items, separators=(",", ":"))
+
+
+def host_ports(annotations: Mapping[str, str] | None) -> dict[str, int]:
+    """Port name or number -> port on the node, as the agent recorded it. Raises AnnotationError when unreadable."""
+    body = _json(annotations, PORTS, {})
+    try:
+        return {str(name): int(port) for name, port in body.items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise AnnotationError(f"{PORTS}: must be a JSON object of port numbers") from error
+
+
+def _json(annotations: Mapping[str, str] | None, key: str, default: Any) -> Any:
+    text = (annotations or {}).get(key)
+    if not text:
+        return default
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise AnnotationError(f"{key}: is not JSON: {error}") from error
+
+
+def _positive(body: Mapping[str, Any], key: str, default: int) -> int:
+    value = body.get(key, default)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise AnnotationError(f"{CRASH_LOOP}: {key}: must be a whole number above 0, got {value!r}")
+    return value
