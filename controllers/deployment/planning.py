@@ -1,0 +1,216 @@
+"""What to do about a deployment now: the one decision, made of the parts beside it.
+
+A plan is small on purpose: one step that is safe by itself. When it is done the ReplicaSets' events bring the
+deployment back, and the next plan starts from what is there then. So any write may be the last one, and planning twice
+is as good as once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from stark.crds.apps import Deployment, DeploymentStatus, ReplicaSet
+from stark.crds.conditions import find_condition
+
+from . import scaling, status
+from .revisions import (
+    new_replica_set,
+    next_revision,
+    replica_annotations,
+    revision_of,
+    split,
+    synced_annotations,
+)
+from .scaling import Sizes
+from .strategy import is_rolling, max_surge
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """The deployment, the ReplicaSets it controls, and whether old pods still run (asked only for Recreate)."""
+
+    deployment: Deployment
+    sets: Sequence[ReplicaSet]
+    old_pods_running: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """New values of one ReplicaSet; None and empty leave alone."""
+
+    rs: ReplicaSet
+    replicas: int | None = None
+    min_ready_seconds: int | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def scales(self) -> bool:
+        """Whether the size changes."""
+        return self.replicas is not None and self.replicas != self.rs.spec.replicas
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """In the order in which it is carried out."""
+
+    create: ReplicaSet | None = None
+    changes: Sequence[Change] = ()
+    delete: Sequence[ReplicaSet] = ()
+    revision: int | None = None
+    """The revision to note on the deployment, when it is not there yet."""
+    status: DeploymentStatus | None = None
+    """The status to write; None when nothing in it changes."""
+    recheck_after_s: float | None = None
+
+
+def plan(observed: Observed, now: datetime) -> Plan:
+    """The next step."""
+    deployment = observed.deployment
+    new, olds = split(deployment, observed.sets)
+    if deployment.metadata.deletion_timestamp is not None:
+        return _finish(observed, new, olds, Plan(), list(deployment.status.conditions), now, rolling=False)
+    conditions = status.with_pause(deployment, list(deployment.status.conditions), now)
+    if deployment.spec.paused or scaling.is_scaling(deployment, observed.sets):
+        step = _scale(observed, new, olds)
+        # Two active ReplicaSets of a Recreate deployment cannot share a change; then the rollout has to come first.
+        if deployment.spec.paused or step.changes:
+            return _finish(observed, new, olds, step, conditions, now, rolling=False)
+    step = _roll(observed, new, olds) if is_rolling(deployment) else _recreate(observed, new, olds)
+    conditions = _with_discovery(deployment, new, step, conditions, now)
+    return _finish(observed, new, olds, step, conditions, now, rolling=True)
+
+
+def _scale(observed: Observed, new: ReplicaSet | None, olds: Sequence[ReplicaSet]) -> Plan:
+    deployment = observed.deployment
+    sizes = scaling.rescale(deployment, new, olds)
+    changes = _changes(deployment, new, olds, sizes, noted=set(sizes))
+    delete = surplus(deployment, olds) if deployment.spec.paused and not changes else ()
+    return Plan(changes=changes, delete=delete, revision=_revision(deployment, new, olds))
+
+
+def _roll(observed: Observed, new: ReplicaSet | None, olds: Sequence[ReplicaSet]) -> Plan:
+    deployment = observed.deployment
+    if new is None:
+        return _create(deployment, olds, scaling.size_of_new(deployment, olds, 0))
+    size = scaling.size_of_new(deployment, [*olds, new], new.spec.replicas)
+    sizes = {new.uid: size} if size != new.spec.replicas else scaling.shrink_old(deployment, new, olds)
+    return _step(observed, new, olds, sizes)
+
+
+def _recreate(observed: Observed, new: ReplicaSet | None, olds: Sequence[ReplicaSet]) -> Plan:
+    deployment = observed.deployment
+    sizes = {rs.uid: 0 for rs in scaling.active(olds)}
+    if not sizes and not observed.old_pods_running:
+        if new is None:
+            return _create(deployment, olds, deployment.spec.replicas)
+        if new.spec.replicas != deployment.spec.replicas:
+            sizes = {new.uid: deployment.spec.replicas}
+    return _step(observed, new, olds, sizes)
+
+
+def _create(deployment: Deployment, olds: Sequence[ReplicaSet], size: int) -> Plan:
+    revision = next_revision(olds)
+    return Plan(create=new_replica_set(deployment, revision, size, max_surge(deployment)), revision=revision)
+
+
+def _step(observed: Observed, new: ReplicaSet | None, olds: Sequence[ReplicaSet], sizes: Sizes) -> Plan:
+    deployment = observed.deployment
+    changes = _changes(deployment, new, olds, sizes, noted=set(sizes))
+    quiet = not changes and new is not None
+    done = quiet and status.is_complete(deployment, status.count(deployment, new, olds, [], EPOCH))
+    return Plan(
+        changes=changes,
+        delete=surplus(deployment, olds) if done else (),
+        revision=_revision(deployment, new, olds),
+    )
+
+
+EPOCH = datetime.fromtimestamp(0).astimezone()
+"""A moment for counts whose conditions are thrown away."""
+
+
+def _revision(deployment: Deployment, new: ReplicaSet | None, olds: Sequence[ReplicaSet]) -> int | None:
+    """The number that the deployment should carry: that of its new ReplicaSet, which may be about to get a higher
+    one."""
+    if new is None:
+        return None
+    revision = max(revision_of(new), next_revision(olds))
+    return revision if revision != revision_of(deployment) else None
+
+
+def _changes(
+    deployment: Deployment, new: ReplicaSet | None, olds: Sequence[ReplicaSet], sizes: Sizes, noted: set[str]
+) -> list[Change]:
+    surge = max_surge(deployment)
+    changes = []
+    for rs in [*olds, *([new] if new else [])]:
+        wanted = dict(rs.metadata.annotations)
+        min_ready = None
+        if new is not None and rs.uid == new.uid:
+            wanted = synced_annotations(deployment, wanted, next_revision(olds))
+            if rs.spec.min_ready_seconds != deployment.spec.min_ready_seconds:
+                min_ready = deployment.spec.min_ready_seconds
+        if rs.uid in noted:
+            wanted.update(replica_annotations(deployment.spec.replicas, surge))
+        annotations = {key: value for key, value in wanted.items() if rs.metadata.annotations.get(key) != value}
+        size = sizes.get(rs.uid, rs.spec.replicas)
+        change = Change(rs, size if size != rs.spec.replicas else None, min_ready, annotations)
+        if change.scales or min_ready is not None or annotations:
+            changes.append(change)
+    return changes
+
+
+def surplus(deployment: Deployment, olds: Sequence[ReplicaSet]) -> list[ReplicaSet]:
+    """Old empty ReplicaSets beyond the history that is kept, the lowest revisions first."""
+    alive = [rs for rs in olds if rs.metadata.deletion_timestamp is None]
+    too_many = len(alive) - deployment.spec.revision_history_limit
+    if too_many <= 0:
+        return []
+    oldest = sorted(alive, key=revision_of)[:too_many]
+    return [rs for rs in oldest if _is_spent(rs)]
+
+
+def _is_spent(rs: ReplicaSet) -> bool:
+    observed = (rs.status.observed_generation or 0) >= (rs.metadata.generation or 0)
+    return observed and rs.spec.replicas == 0 and rs.status.replicas == 0
+
+
+def _with_discovery(
+    deployment: Deployment, new: ReplicaSet | None, step: Plan, conditions: status.Conditions, now: datetime
+) -> status.Conditions:
+    """A rollout that just began says by what, so that its deadline has a start."""
+    if status.deadline(deployment) is None:
+        return conditions
+    if step.create is not None:
+        text = f'Created new replica set "{step.create.metadata.name}"'
+        return status.put(conditions, "Progressing", "True", "NewReplicaSetCreated", text, now)
+    if new is not None and find_condition(conditions, "Progressing") is None:
+        text = f'Found new replica set "{new.metadata.name}"'
+        return status.put(conditions, "Progressing", "True", "FoundNewReplicaSet", text, now)
+    return conditions
+
+
+def _finish(
+    observed: Observed,
+    new: ReplicaSet | None,
+    olds: Sequence[ReplicaSet],
+    step: Plan,
+    conditions: status.Conditions,
+    now: datetime,
+    *,
+    rolling: bool,
+) -> Plan:
+    deployment = observed.deployment
+    result = status.count(deployment, new, olds, conditions, now)
+    if rolling:
+        result = status.with_progress(deployment, new, result, now)
+        result = status.with_failures(result, [*([new] if new else []), *olds], now)
+    written = None if _same(result, deployment.status) else result
+    recheck = status.recheck_after_s(deployment, result, now)
+    return Plan(step.create, step.changes, step.delete, step.revision, written, recheck)
+
+
+def _same(one: DeploymentStatus, other: DeploymentStatus) -> bool:
+    return one.model_dump(exclude_defaults=True) == other.model_dump(exclude_defaults=True)

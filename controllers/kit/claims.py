@@ -1,0 +1,70 @@
+"""Which of the objects that a selector matches belong to an owner, and which should from now on, or no longer.
+
+An object has at most one controlling owner. One without an owner that matches the selector is adopted, one of ours that
+does not match any more is released; nobody touches what another owner controls. The decision is pure; `adoption` and
+`release` are the patches that carry it out, both bound to the object's uid so that a namesake is never meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from stark.crds.meta import KubeObject, OwnerReference
+from stark.crds.selectors import Selector
+
+K = TypeVar("K", bound=KubeObject)
+
+
+def controller_of(obj: KubeObject) -> OwnerReference | None:
+    """The owner that controls the object, if it has one."""
+    return next((owner for owner in obj.metadata.owner_references if owner.controller), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Claims(Generic[K]):
+    """`owned` belong to the owner now and go on to; `adopt` and `release` need a patch first."""
+
+    owned: tuple[K, ...]
+    adopt: tuple[K, ...] = ()
+    release: tuple[K, ...] = ()
+
+
+def claim(owner: KubeObject, selector: Selector, candidates: Iterable[K]) -> Claims[K]:
+    """Sort out the candidates of the owner's namespace. An owner on its way out neither adopts nor releases."""
+    owned: list[K] = []
+    adopt: list[K] = []
+    release: list[K] = []
+    leaving = owner.metadata.deletion_timestamp is not None
+    for candidate in candidates:
+        controller = controller_of(candidate)
+        matches = selector.matches(candidate.metadata.labels)
+        if controller is not None:
+            if controller.uid != owner.uid:
+                continue
+            if matches or leaving:
+                owned.append(candidate)
+            else:
+                release.append(candidate)
+        elif matches and not leaving and candidate.metadata.deletion_timestamp is None:
+            adopt.append(candidate)
+    return Claims(tuple(owned), tuple(adopt), tuple(release))
+
+
+def adoption(owner: KubeObject, orphan: KubeObject) -> dict[str, Any]:
+    """The merge patch that makes `owner` the controller of `orphan`; a conflict when that changed meanwhile."""
+    references = [*orphan.metadata.owner_references, owner.owner_reference()]
+    return _owners_patch(orphan, references)
+
+
+def release(owner: KubeObject, dependent: KubeObject) -> dict[str, Any]:
+    """The merge patch that takes `owner` off the owners of `dependent`; a conflict when that changed meanwhile."""
+    return _owners_patch(dependent, [ref for ref in dependent.metadata.owner_references if ref.uid != owner.uid])
+
+
+def _owners_patch(obj: KubeObject, references: list[OwnerReference]) -> dict[str, Any]:
+    # A merge patch replaces the whole list, so it must be written against exactly the version that was read.
+    wire = [ref.model_dump(mode="json", by_alias=True, exclude_none=True) for ref in references]
+    meta = {"uid": obj.uid, "resourceVersion": obj.metadata.resource_version, "ownerReferences": wire}
+    return {"metadata": meta}

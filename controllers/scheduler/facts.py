@@ -1,0 +1,151 @@
+"""What a scheduling decision is about, as small values: what a pod demands and what a node offers.
+
+Parsing pods and nodes into these happens once, in `reading`; past that line nobody looks at an object again. Two pods
+with equal demands are interchangeable for the scheduler (they are of one class), which is what makes its tables work.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeVar
+
+T = TypeVar("T")
+
+SCORED_MILLI_CPU_MIN = 100
+SCORED_MEMORY_MIN = 200 * 1024 * 1024
+"""What a pod without requests counts for in scores (not in fits), so that such pods spread too (Kubernetes'
+numbers)."""
+
+
+class NodeTaint(NamedTuple):
+    """A taint; effect is NoSchedule, PreferNoSchedule or NoExecute."""
+
+    key: str
+    value: str
+    effect: str
+
+
+class PodToleration(NamedTuple):
+    """A toleration; an empty key with Exists tolerates every taint, an empty effect every effect."""
+
+    key: str
+    operator: str
+    value: str
+    effect: str
+
+    def tolerates(self, taint: NodeTaint) -> bool:
+        """Whether a pod with this toleration may ignore the taint."""
+        if self.effect and self.effect != taint.effect:
+            return False
+        if self.key and self.key != taint.key:
+            return False
+        return self.operator == "Exists" or (bool(self.key) and self.value == taint.value)
+
+
+class HostPort(NamedTuple):
+    """A port of the node itself. Process pods share the host's network, so two pods cannot have the same one."""
+
+    protocol: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """The part of a demand that only a node's fixed properties can answer: labels, taints, runtimes."""
+
+    node_name: str = ""
+    selector: tuple[tuple[str, str], ...] = ()
+    tolerations: tuple[PodToleration, ...] = ()
+    runtimes: tuple[frozenset[str], ...] = ()
+    """One entry for each container with an own need: the runtimes any one of which will do."""
+    architectures: frozenset[str] | None = None
+    """Go names the packs have bundles for; None when any will do."""
+
+    def tolerates(self, taint: NodeTaint) -> bool:
+        """Whether one of the tolerations matches."""
+        return any(toleration.tolerates(taint) for toleration in self.tolerations)
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Everything a pod asks of a node. Equal demands form one class of pods."""
+
+    where: Where = Where()
+    milli_cpu: int = 0
+    memory: int = 0
+    """Bytes."""
+    ports: frozenset[HostPort] = frozenset()
+    owner: str = ""
+    """Uid of the controlling owner, whose pods are spread; empty for a pod of its own."""
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Looked up once for every decision; hashing the nested tuples each time would cost as much as the decision.
+        value = hash((self.where, self.milli_cpu, self.memory, self.ports, self.owner))
+        object.__setattr__(self, "_hash", value)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @property
+    def scored_milli_cpu(self) -> int:
+        """The cpu this pod counts for in scores."""
+        return self.milli_cpu or SCORED_MILLI_CPU_MIN
+
+    @property
+    def scored_memory(self) -> int:
+        """The memory this pod counts for in scores, bytes."""
+        return self.memory or SCORED_MEMORY_MIN
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a node has and who it lets in."""
+
+    name: str
+    milli_cpu: int = 0
+    memory: int = 0
+    pods: int = 0
+    labels: Mapping[str, str] = field(default_factory=dict)
+    taints: tuple[NodeTaint, ...] = ()
+    unschedulable: bool = False
+    ready: bool = True
+
+
+@dataclass(slots=True)
+class NodeState:
+    """An offer and how much of it is taken. Changed only by the snapshot that holds it."""
+
+    offer: Offer
+    row: int
+    milli_cpu: int = 0
+    memory: int = 0
+    pods: int = 0
+    scored_milli_cpu: int = 0
+    scored_memory: int = 0
+    ports: Counter[HostPort] = field(default_factory=Counter)
+    owners: Counter[str] = field(default_factory=Counter)
+
+    def take(self, demand: Demand, sign: int = 1) -> None:
+        """Account for one pod more (`sign` 1) or one less (-1)."""
+        self.milli_cpu += sign * demand.milli_cpu
+        self.memory += sign * demand.memory
+        self.pods += sign
+        self.scored_milli_cpu += sign * demand.scored_milli_cpu
+        self.scored_memory += sign * demand.scored_memory
+        assert self.pods >= 0, (self.offer.name, self.pods)
+        for port in demand.ports:
+            _count(self.ports, port, sign)
+        if demand.owner:
+            _count(self.owners, demand.owner, sign)
+
+
+def _count(counter: Counter[T], item: T, sign: int) -> None:
+    left = counter[item] + sign
+    assert left >= 0, (item, left)
+    if left:
+        counter[item] = left
+    else:
+        del counter[item]

@@ -1,0 +1,157 @@
+"""From objects to facts: what a Pod demands and a Node offers. Parsing happens here, once for each version of an object."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from stark.crds.annotations import PORTS
+from stark.crds.conditions import is_true
+from stark.crds.images import ImageError, pack_object_name, parse_image
+from stark.crds.nodes import Node
+from stark.crds.packs import Pack
+from stark.crds.pods import Container, Pod
+from stark.crds.quantity import QuantityError, byte_count, milli_cpu, whole
+
+from ..kit.claims import controller_of
+from ..kit.podfacts import is_finished
+from .facts import Demand, HostPort, NodeTaint, Offer, PodToleration, Where
+
+DEFAULT_SCHEDULER = "default-scheduler"
+BOTH = frozenset({"node", "browser"})
+CONTAINER = frozenset({"container"})
+PackOf = Callable[[str], Pack | None]
+"""The Pack object of a name."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackProblem:
+    """Why a pod cannot go anywhere yet: PackNotFound or PackNotReady, and a sentence."""
+
+    reason: str
+    message: str
+
+
+def is_ours(pod: Pod) -> bool:
+    """Whether the pod waits for this scheduler: not bound, not finished, not leaving, and not another scheduler's."""
+    waiting = not pod.spec.node_name and not is_finished(pod) and pod.metadata.deletion_timestamp is None
+    return waiting and pod.spec.scheduler_name in ("", DEFAULT_SCHEDULER)
+
+
+def takes_room(pod: Pod) -> bool:
+    """Whether the pod holds resources of a node: until it has finished or is gone, also while it is being stopped."""
+    return bool(pod.spec.node_name) and not is_finished(pod)
+
+
+def demand_of(pod: Pod, pack_of: PackOf) -> Demand:
+    """What the pod asks of a node. A pack that cannot be found asks for nothing; `pack_problem` keeps such pods back."""
+    spec = pod.spec
+    runtimes, architectures = _needs(spec.containers, pack_of)
+    tolerations = (
+        PodToleration(t.key or "", t.operator or "Equal", t.value or "", t.effect or "") for t in spec.tolerations
+    )
+    owner = controller_of(pod)
+    return Demand(
+        where=Where(
+            selector=tuple(sorted(spec.node_selector.items())),
+            tolerations=tuple(sorted(set(tolerations))),
+            runtimes=tuple(sorted(runtimes, key=sorted)),
+            architectures=architectures,
+        ),
+        milli_cpu=sum(_request(container, "cpu", milli_cpu) for container in spec.containers),
+        memory=sum(_request(container, "memory", byte_count) for container in spec.containers),
+        ports=frozenset(_ports(pod)),
+        owner=owner.uid if owner else "",
+    )
+
+
+def pack_problem(pod: Pod, pack_of: PackOf) -> PackProblem | None:
+    """The first pack of the pod that nobody registered or whose bundles are not all there."""
+    for container in pod.spec.containers:
+        try:
+            reference = parse_image(container.image or "")
+        except ImageError as error:
+            return PackProblem("PackNotFound", str(error))
+        if reference is None:
+            continue
+        pack = pack_of(pack_object_name(reference.name, reference.version)) if reference.version else None
+        if pack is None:
+            return PackProblem("PackNotFound", f"pack {_shown(container)} is not registered")
+        if pack.status.phase != "Available":
+            return PackProblem(
+                "PackNotReady", f"pack {_shown(container)} is not available: not all bundles are uploaded"
+            )
+    return None
+
+
+def _shown(container: Container) -> str:
+    return (container.image or "").partition("/")[2]
+
+
+def _needs(containers: Iterable[Container], pack_of: PackOf) -> tuple[set[frozenset[str]], frozenset[str] | None]:
+    """The runtimes that are needed, and the architectures that all packs have bundles for."""
+    runtimes: set[frozenset[str]] = set()
+    architectures: frozenset[str] | None = None
+    for container in containers:
+        try:
+            reference = parse_image(container.image or "")
+        except ImageError:
+            continue
+        if reference is None:
+            runtimes.add(CONTAINER)
+            continue
+        pack = pack_of(pack_object_name(reference.name, reference.version or ""))
+        if pack is None:
+            continue
+        runtime = pack.spec.runtime
+        runtimes.add(BOTH if runtime in ("universal", "isomorphic") else frozenset({runtime}))
+        bundled = frozenset(bundle.architecture for bundle in pack.spec.bundles)
+        if "any" not in bundled:
+            architectures = bundled if architectures is None else architectures & bundled
+    return runtimes, architectures
+
+
+def _request(container: Container, name: str, read: Callable[[str], int]) -> int:
+    resources = container.resources
+    if resources is None:
+        return 0
+    # A limit without a request is also the request, as Kubernetes has it.
+    return _amount(resources.requests.get(name, resources.limits.get(name, "0")), read)
+
+
+def _amount(text: str, read: Callable[[str], int]) -> int:
+    try:
+        return max(0, read(text))
+    except QuantityError:
+        return 0
+
+
+def _ports(pod: Pod) -> Iterable[HostPort]:
+    for container in pod.spec.containers:
+        for port in container.ports:
+            if port.host_port:
+                yield HostPort(port.protocol, port.host_port)
+    # Ports that the agent gave out are taken for pods that name theirs.
+    try:
+        given = json.loads(pod.metadata.annotations.get(PORTS, "{}"))
+    except ValueError:
+        return
+    if isinstance(given, dict):
+        yield from (HostPort("TCP", port) for port in given.values() if isinstance(port, int))
+
+
+def offer_of(node: Node) -> Offer:
+    """What the node offers: its allocatable amounts, or all it has when it does not tell them apart."""
+    amounts = {**node.status.capacity, **node.status.allocatable}
+    return Offer(
+        name=node.metadata.name,
+        milli_cpu=_amount(amounts.get("cpu", "0"), milli_cpu),
+        memory=_amount(amounts.get("memory", "0"), byte_count),
+        pods=_amount(amounts.get("pods", "0"), whole),
+        labels=node.metadata.labels,
+        taints=tuple(NodeTaint(taint.key, taint.value or "", taint.effect) for taint in node.spec.taints),
+        unschedulable=bool(node.spec.unschedulable),
+        # A node on its way out takes nothing new, whatever its agent still says.
+        ready=is_true(node.status.conditions, "Ready") and node.metadata.deletion_timestamp is None,
+    )

@@ -1,0 +1,131 @@
+"""The numbers behind `Snapshot.choose`: columns of what nodes have and take, and a row of preferences for each class of
+pods.
+
+Filling a table is numpy over all nodes at once; keeping one up to date is plain Python on one node, by the very
+functions that define the rules and scores. Both must give the same number, which the property tests check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from .facts import Demand, NodeState, Where
+from .filters import allowed, fits
+from .scores import (
+    OWNED_BITS,
+    OWNED_MAX,
+    RANK_BITS,
+    RELUCTANCE_MAX,
+    SCORE_BITS,
+    SCORE_MAX,
+    least_allocated,
+    owned,
+    preference,
+    reluctance,
+)
+
+Ints = npt.NDArray[np.int64]
+FORBIDDEN = -1
+RANK_MAX = (1 << RANK_BITS) - 1
+
+
+class Columns:
+    """One value a row and property. A row without a node has room for no pod."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+        self.free_pods: Ints = np.zeros(rows, np.int64)
+        self.free_milli_cpu: Ints = np.zeros(rows, np.int64)
+        self.free_memory: Ints = np.zeros(rows, np.int64)
+        self.milli_cpu: Ints = np.zeros(rows, np.int64)
+        self.memory: Ints = np.zeros(rows, np.int64)
+        self.scored_milli_cpu: Ints = np.zeros(rows, np.int64)
+        self.scored_memory: Ints = np.zeros(rows, np.int64)
+
+    def set(self, row: int, node: NodeState | None) -> None:
+        """Copy one node's numbers; None when the row has no node any more."""
+        if node is None:
+            self.free_pods[row] = 0
+            return
+        offer = node.offer
+        self.free_pods[row] = offer.pods - node.pods
+        self.free_milli_cpu[row] = offer.milli_cpu - node.milli_cpu
+        self.free_memory[row] = offer.memory - node.memory
+        self.milli_cpu[row] = offer.milli_cpu
+        self.memory[row] = offer.memory
+        self.scored_milli_cpu[row] = node.scored_milli_cpu
+        self.scored_memory[row] = node.scored_memory
+
+
+class FixedTable:
+    """What the fixed rules and the reluctance say for one `Where`: FORBIDDEN or the reluctance, for each row."""
+
+    def __init__(self, where: Where, nodes: Iterable[NodeState], rows: int) -> None:
+        self.where = where
+        self.values: Ints = np.full(rows, FORBIDDEN, np.int64)
+        for node in nodes:
+            self.set(node.row, node)
+
+    def set(self, row: int, node: NodeState | None) -> None:
+        """Judge one node anew."""
+        may = node is not None and allowed(self.where, node.offer)
+        self.values[row] = reluctance(self.where, node.offer) if may and node else FORBIDDEN
+
+
+class ClassTable:
+    """For each row the packed preference of one class of pods, FORBIDDEN where they may not go."""
+
+    def __init__(self, demand: Demand, fixed: FixedTable, ranks: Ints) -> None:
+        self.demand = demand
+        self.fixed = fixed
+        self.ranks = ranks
+        self.keys: Ints = np.full(len(ranks), FORBIDDEN, np.int64)
+        self.seen = 0
+        """How far in the snapshot's log of changes this table has been brought."""
+
+    def fill(self, columns: Columns, port_rows: list[int], owner_rows: Mapping[int, int]) -> None:
+        """Compute every row. `port_rows` have a wanted port taken, `owner_rows` have pods of the same owner."""
+        demand = self.demand
+        may = (self.fixed.values >= 0) & (columns.free_pods > 0)
+        if demand.milli_cpu:
+            may &= columns.free_milli_cpu >= demand.milli_cpu
+        if demand.memory:
+            may &= columns.free_memory >= demand.memory
+        may[port_rows] = False
+        cpu = _free_shares(columns.milli_cpu, columns.scored_milli_cpu + demand.scored_milli_cpu)
+        memory = _free_shares(columns.memory, columns.scored_memory + demand.scored_memory)
+        key = (RELUCTANCE_MAX - self.fixed.values) << SCORE_BITS | (cpu + memory) // 2
+        key = key << OWNED_BITS | OWNED_MAX
+        rows = list(owner_rows)
+        key[rows] -= np.minimum(np.fromiter(owner_rows.values(), np.int64, len(rows)), OWNED_MAX)
+        self.keys = np.where(may, key << RANK_BITS | self.ranks, FORBIDDEN)
+
+    def set(self, row: int, node: NodeState | None) -> None:
+        """Compute one row."""
+        reluctant = self.fixed.values.item(row)
+        demand = self.demand
+        if node is None or reluctant < 0 or not fits(demand, node):
+            self.keys[row] = FORBIDDEN
+            return
+        key = preference(reluctant, least_allocated(demand, node), owned(demand, node))
+        self.keys[row] = key << RANK_BITS | self.ranks.item(row)
+
+    def best(self) -> int | None:
+        """The row with the largest preference; None when all are forbidden."""
+        row = int(self.keys.argmax())
+        return row if self.keys.item(row) >= 0 else None
+
+
+def ranks(ordered_rows: list[int], rows: int) -> Ints:
+    """For each row a number that is larger the earlier the row is in `ordered_rows`."""
+    values = np.zeros(rows, np.int64)
+    values[ordered_rows] = RANK_MAX - np.arange(len(ordered_rows))
+    return values
+
+
+def _free_shares(capacity: Ints, taken: Ints) -> Ints:
+    some = np.maximum(capacity, 1)
+    return np.where((capacity > 0) & (capacity >= taken), (capacity - taken) * SCORE_MAX // some, 0)
