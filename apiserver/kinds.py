@@ -1,18 +1,99 @@
-"""From definitions in CustomResourceDefinition form, ours or users', to the resources that are served."""
+"""From definitions in CustomResourceDefinition form, ours or users', to the resources that are served.
+
+Both go through here, so that past this module nobody can tell them apart but by `Resource.custom`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .resources import Resource
+from stark.crds.resource import Column
+
+from .resources import Resource, ScalePaths
+
+AGE = Column("Age", "date", ".metadata.creationTimestamp")
+"""The column of a kind that defines none."""
 
 
 def resources_of(crd: Mapping[str, Any], *, custom: bool = True) -> list[Resource]:
-    """One Resource per served version of the definition."""
-    raise NotImplementedError
+    """One Resource per served version of the definition, in the definition's order."""
+    spec = crd["spec"]
+    return [_resource(spec, version, custom) for version in spec["versions"] if version.get("served", True)]
 
 
 def builtin_resources() -> list[Resource]:
     """The kinds that come with us, from `stark.crds.loader.load_builtin()`."""
-    raise NotImplementedError
+    from stark.crds.loader import load_builtin
+
+    return [resource for crd in load_builtin() for resource in resources_of(crd, custom=False)]
+
+
+def _resource(spec: Mapping[str, Any], version: Mapping[str, Any], custom: bool) -> Resource:
+    names = spec["names"]
+    schema = (version.get("schema") or {}).get("openAPIV3Schema") or _UNSCHEMED
+    subresources = version.get("subresources") or {}
+    return Resource(
+        group=spec.get("group") or "",
+        version=version["name"],
+        kind=names["kind"],
+        plural=names["plural"],
+        singular=names.get("singular") or names["kind"].lower(),
+        namespaced=spec.get("scope", "Namespaced") == "Namespaced",
+        schema=schema,
+        list_kind=names.get("listKind") or f"{names['kind']}List",
+        short_names=tuple(names.get("shortNames") or ()),
+        categories=tuple(names.get("categories") or ()),
+        subresources=tuple(subresources),
+        columns=_columns(version, custom),
+        selectable_fields=tuple(entry["jsonPath"].lstrip(".") for entry in version.get("selectableFields") or ()),
+        custom=custom,
+        storage_version=bool(version.get("storage", True)),
+        merge_keys=dict(merge_keys(schema)),
+        scale=_scale(subresources.get("scale")),
+        deprecation_warning=_deprecation(spec, version),
+    )
+
+
+_UNSCHEMED: Mapping[str, Any] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+
+
+def _columns(version: Mapping[str, Any], custom: bool) -> tuple[Column, ...]:
+    given = version.get("additionalPrinterColumns") or ()
+    columns = tuple(
+        Column(
+            name=entry["name"],
+            type=entry["type"],
+            json_path=entry.get("jsonPath", ""),
+            description=entry.get("description", ""),
+            format=entry.get("format", ""),
+            priority=entry.get("priority", 0),
+        )
+        for entry in given
+    )
+    return columns or ((AGE,) if custom else ())
+
+
+def _scale(scale: Mapping[str, str] | None) -> ScalePaths | None:
+    if not scale:
+        return None
+    return ScalePaths(scale["specReplicasPath"], scale["statusReplicasPath"], scale.get("labelSelectorPath", ""))
+
+
+def _deprecation(spec: Mapping[str, Any], version: Mapping[str, Any]) -> str:
+    if not version.get("deprecated"):
+        return ""
+    told = version.get("deprecationWarning")
+    return str(told) if told else f"{spec['group']}/{version['name']} {spec['names']['kind']} is deprecated"
+
+
+def merge_keys(schema: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
+    """Every list with x-kubernetes-patch-merge-key: its path without indexes (`spec.containers`) and that key."""
+    key = schema.get("x-kubernetes-patch-merge-key")
+    if isinstance(key, str):
+        yield path, key
+    for name, child in (schema.get("properties") or {}).items():
+        yield from merge_keys(child, f"{path}.{name}" if path else name)
+    for word in ("items", "additionalProperties"):
+        if isinstance(schema.get(word), Mapping):
+            yield from merge_keys(schema[word], path)

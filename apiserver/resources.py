@@ -10,7 +10,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from stark.crds.meta import Column
+from stark.crds.resource import Column
+
+ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+
+
+@dataclass(frozen=True, slots=True)
+class ScalePaths:
+    """JSON paths of a kind's replica counts and of its pods' selector, as a CRD gives them: `.spec.replicas`."""
+
+    spec_replicas: str
+    status_replicas: str
+    label_selector: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +49,12 @@ class Resource:
     storage_version: bool = True
     merge_keys: Mapping[str, str] = field(default_factory=dict)
     """Strategic merge patch: list path -> merge key (see `stark.crds.patches`)."""
+    scale: ScalePaths | None = None
+    """Where the scale subresource finds its numbers; set exactly when `scale` is among the subresources."""
+    verbs: tuple[str, ...] = ()
+    """What discovery offers, for a kind that is only created (a review); empty means all of `ALL_VERBS`."""
+    deprecation_warning: str = ""
+    """Said as a Warning header in every answer; empty for a version that is not deprecated."""
 
     @property
     def api_version(self) -> str:
