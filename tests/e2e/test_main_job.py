@@ -1,4 +1,4 @@
-"""The main job, by the commands a user types: packs run, survive, roll, scale and go, with starkctl and with stock kubectl."""
+"""The main job by the commands a user types: packs run, survive, roll, scale and go; starkctl and stock kubectl alike."""
 
 from __future__ import annotations
 
