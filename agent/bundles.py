@@ -1,0 +1,118 @@
+"""Bundles on this node: fetched from the API server by sha256, verified while they stream, kept by their content.
+
+A file in the store is whole and right, or it is not there: it is hashed on the way in, renamed into place after an
+fsync, and hashed again the first time a new agent process uses it. The oldest unused files go when the quota is full.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Set
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+CHUNK = 1 << 20
+MODE = 0o555  # readable by every pod's user, and executable for binaries
+
+
+class BundleError(Exception):
+    """The bundle cannot be had now; the message says what to do about it."""
+
+
+class Digest(BundleError):
+    """What arrived is not what was asked for."""
+
+
+Fetch = Callable[[str, str], AbstractAsyncContextManager[AsyncIterator[bytes]]]
+"""Opens the stream of a bundle: (pack object name, sha256). Raises BundleError."""
+
+
+class BundleStore:
+    """The node's cache of bundles, at most `quota_bytes` beyond those in use."""
+
+    def __init__(self, directory: Path, quota_bytes: int, fetch: Fetch) -> None:
+        self._directory = directory
+        self._quota = quota_bytes
+        self._fetch = fetch
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._verified: set[str] = set()
+        directory.mkdir(parents=True, exist_ok=True, mode=0o755)
+        for leftover in directory.glob("*.part"):
+            leftover.unlink(missing_ok=True)
+
+    def path(self, sha256: str) -> Path:
+        """Where the bundle is, if it is there."""
+        return self._directory / sha256
+
+    async def ensure(self, pack: str, sha256: str, size: int) -> tuple[Path, bool]:
+        """The verified file, and whether it was here already. Raises BundleError; a digest mismatch is a Digest."""
+        async with self._locks.setdefault(sha256, asyncio.Lock()):
+            path = self.path(sha256)
+            if await asyncio.to_thread(self._is_good, path, sha256, size):
+                os.utime(path)
+                return path, True
+            await self._download(pack, sha256, size, path)
+            self._verified.add(sha256)
+            return path, False
+
+    def evict(self, in_use: Set[str]) -> list[str]:
+        """Remove the least recently used bundles that no pod uses until the quota holds; returns their digests."""
+        files = [(f.stat().st_mtime, f.stat().st_size, f) for f in self._directory.iterdir() if f.suffix != ".part"]
+        excess = sum(size for _, size, _ in files) - self._quota
+        gone = []
+        for _, size, file in sorted(files):
+            if excess <= 0:
+                break
+            if file.name in in_use or self._locked(file.name):
+                continue
+            file.unlink(missing_ok=True)
+            self._verified.discard(file.name)
+            self._locks.pop(file.name, None)
+            excess -= size
+            gone.append(file.name)
+        return gone
+
+    def _locked(self, sha256: str) -> bool:
+        lock = self._locks.get(sha256)
+        return lock is not None and lock.locked()
+
+    def _is_good(self, path: Path, sha256: str, size: int) -> bool:
+        try:
+            if path.stat().st_size != size:
+                return False
+        except FileNotFoundError:
+            return False
+        if sha256 in self._verified:
+            return True
+        with path.open("rb") as file:
+            good = hashlib.file_digest(file, "sha256").hexdigest() == sha256
+        if good:
+            self._verified.add(sha256)
+        return good
+
+    async def _download(self, pack: str, sha256: str, size: int, path: Path) -> None:
+        part = path.with_name(f"{sha256}.{os.getpid()}.{time.monotonic_ns()}.part")
+        digest, received = hashlib.sha256(), 0
+        try:
+            with part.open("wb") as file:
+                async with self._fetch(pack, sha256) as chunks:
+                    async for chunk in chunks:
+                        received += len(chunk)
+                        if received > size:
+                            raise Digest(f"bundle {sha256} of pack {pack} has more than the announced {size} bytes")
+                        digest.update(chunk)
+                        file.write(chunk)
+                if digest.hexdigest() != sha256:
+                    found = f"{received} bytes with sha256 {digest.hexdigest()}"
+                    raise Digest(f"bundle of pack {pack}: expected {size} bytes with sha256 {sha256}, got {found}")
+                file.flush()
+                await asyncio.to_thread(os.fsync, file.fileno())
+            part.chmod(MODE)
+            part.rename(path)
+        except OSError as error:
+            raise BundleError(f"bundle {sha256} cannot be stored: {error}") from error
+        finally:
+            part.unlink(missing_ok=True)

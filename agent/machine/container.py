@@ -1,0 +1,307 @@
+"""One container's life: prepared, started, probed, stopped, started again; one process at most, ever.
+
+The back-off is kubelet's: the first restart is immediate, the next waits 10 s, then twice as long up to five minutes;
+a run of ten minutes forgives everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from stark.crds.pods import Container, RestartPolicy
+
+from .messages import (
+    Effect,
+    Emit,
+    Exit,
+    Prepare,
+    ProbeKind,
+    ProbeNow,
+    Remembered,
+    Start,
+    Stop,
+)
+from .probing import ProbeRun
+from .settings import MachineSettings, next_backoff_s
+
+CREATING = "ContainerCreating"
+CRASH_LOOP = "CrashLoopBackOff"
+PULL_FAILED = "ErrImagePull"
+PULL_BACKOFF = "ImagePullBackOff"
+LOST_REASON = "ContainerStatusUnknown"
+LOST_MESSAGE = "the supervisor of the pod was killed, and the container with it"
+KILLED_EXIT = 137
+PULL_FAILED_SHOWN_S = 5.0  # how long ErrImagePull is shown before it becomes ImagePullBackOff
+
+
+class Stage(Enum):
+    """Where in its life a container is."""
+
+    WAITING = auto()
+    PREPARING = auto()
+    STARTING = auto()
+    RUNNING = auto()
+    ENDED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class StopWish:
+    """Somebody wants the process to end."""
+
+    grace_s: float
+    reason: str
+    message: str
+
+
+def should_restart(policy: RestartPolicy, ended: Exit) -> bool:
+    """Whether a container that ended is to run again."""
+    return policy == "Always" or (policy == "OnFailure" and ended.code != 0)
+
+
+@dataclass(slots=True)
+class ContainerLife:
+    """The state of one container of one pod."""
+
+    uid: str
+    pod_label: str
+    """`name_namespace(uid)`, as kubelet's messages name a pod."""
+    spec: Container
+    stage: Stage = Stage.WAITING
+    waiting_reason: str = CREATING
+    waiting_message: str = ""
+    runs: int = 0
+    """Starts so far; the current attempt is one less, and so is the restart count."""
+    ticket: int = 0
+    retry_at: float = 0.0
+    pull_delay_s: float = 0.0
+    restart_delay_s: float = 0.0
+    image: str = ""
+    image_id: str = ""
+    execution: str = ""
+    started_at: float = 0.0
+    called_at: float | None = None
+    exit: Exit | None = None
+    last: Exit | None = None
+    wish: StopWish | None = None
+    told_grace_s: float | None = None
+    probes: dict[ProbeKind, ProbeRun] = field(default_factory=dict)
+    failed_at: float = 0.0
+
+    # -- what others read -----------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The container's name."""
+        return self.spec.name
+
+    @property
+    def attempt(self) -> int:
+        """Number of the current or last run, from 0."""
+        return max(0, self.runs - 1)
+
+    @property
+    def has_process(self) -> bool:
+        """Whether a process exists or may exist."""
+        return self.stage in (Stage.STARTING, Stage.RUNNING)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the entry point was called and the process has not ended."""
+        return self.stage is Stage.RUNNING and self.called_at is not None
+
+    @property
+    def started(self) -> bool:
+        """Whether it runs and its startup probe, if any, has succeeded."""
+        probe = self.probes.get(ProbeKind.STARTUP)
+        return self.is_running and (probe is None or probe.passing)
+
+    @property
+    def ready(self) -> bool:
+        """Whether it runs, has started, and its readiness probe, if any, succeeds."""
+        probe = self.probes.get(ProbeKind.READINESS)
+        return self.started and (probe is None or probe.passing)
+
+    # -- stimuli --------------------------------------------------------------------------------------------------
+
+    def remember(self, known: Remembered) -> None:
+        """Take over a container that an earlier agent started."""
+        self.runs = known.attempt + 1
+        self.image, self.image_id, self.execution = known.image, known.image_id, known.execution
+        self.started_at, self.called_at = known.started_at, known.called_at
+        self.exit, self.last = known.exit, known.previous
+        self.stage = Stage.ENDED if known.exit else Stage.RUNNING
+        if known.called_at is not None and known.exit is None:
+            self._begin_probes(known.called_at)
+
+    def prepared(self, ticket: int, image_id: str) -> bool:
+        """The next run can start; False when the answer is to an older question."""
+        if self.stage is not Stage.PREPARING or ticket != self.ticket:
+            return False
+        self.image_id, self.pull_delay_s = image_id, 0.0
+        self.stage = Stage.STARTING
+        self.runs += 1
+        self.exit, self.called_at, self.wish, self.told_grace_s, self.probes = None, None, None, None, {}
+        return True
+
+    def prepare_failed(self, ticket: int, reason: str, message: str, now: float, settings: MachineSettings) -> bool:
+        """Wait and try again; False when the answer is to an older question."""
+        if self.stage is not Stage.PREPARING or ticket != self.ticket:
+            return False
+        self.pull_delay_s = next_backoff_s(self.pull_delay_s, settings)
+        self.stage, self.retry_at, self.failed_at = Stage.WAITING, now + self.pull_delay_s, now
+        self.waiting_reason, self.waiting_message = reason, message
+        return True
+
+    def process_started(self, attempt: int, at: float, execution: str) -> None:
+        """The process exists."""
+        if self.stage is Stage.STARTING and attempt == self.attempt:
+            self.stage, self.started_at, self.execution = Stage.RUNNING, at, execution
+
+    def entry_called(self, attempt: int, at: float) -> bool:
+        """The entry point was called; True the first time."""
+        if self.stage is not Stage.RUNNING or attempt != self.attempt or self.called_at is not None:
+            return False
+        self.called_at = at
+        self._begin_probes(at)
+        return True
+
+    def ended(self, attempt: int, ended: Exit) -> bool:
+        """The process has ended; False when that is old news."""
+        if not self.has_process or attempt != self.attempt:
+            return False
+        self.stage, self.exit, self.probes = Stage.ENDED, ended, {}
+        self.execution = ended.execution or self.execution
+        return True
+
+    def lost(self, now: float) -> None:
+        """The supervisor is gone, and the process with it."""
+        if self.has_process:
+            exit_ = Exit(KILLED_EXIT, 9, LOST_REASON, LOST_MESSAGE, self.started_at or now, now, self.execution)
+            self.ended(self.attempt, exit_)
+
+    def probed(self, attempt: int, kind: ProbeKind, ok: bool, now: float) -> bool:
+        """One probe answered; False when nobody asked any more."""
+        run = self.probes.get(kind)
+        if run is None or attempt != self.attempt or not run.asked:
+            return False
+        run.answer(ok, now)
+        return True
+
+    def respec(self, spec: Container, now: float) -> None:
+        """The pod's spec changed; only the image matters to a container that lives."""
+        changed = spec.image != self.spec.image
+        self.spec = spec
+        if changed and self.stage in (Stage.WAITING, Stage.PREPARING):
+            self.stage, self.retry_at = Stage.WAITING, now
+            self.waiting_reason, self.waiting_message, self.pull_delay_s = CREATING, "", 0.0
+
+    # -- decisions ------------------------------------------------------------------------------------------------
+
+    def proceed(self, policy: RestartPolicy, grace_s: float, now: float, settings: MachineSettings) -> Iterator[Effect]:
+        """What a container of a live pod needs next."""
+        if self.stage is Stage.ENDED:
+            yield from self._after_end(policy, now, settings)
+        if self.stage is Stage.WAITING and now >= self.retry_at:
+            self.ticket += 1
+            self.stage = Stage.PREPARING
+            self.image = self.spec.image or ""
+            yield Prepare(self.uid, self.name, self.ticket, self.runs)
+        if self.stage is Stage.RUNNING:
+            if self.spec.image != self.image:
+                self.want_stop(grace_s, "ImageChanged", f"Container {self.name} definition changed, will be restarted")
+            yield from self._check_probes(grace_s, now)
+            yield from self.carry_out_stop()
+
+    def want_stop(self, grace_s: float, reason: str, message: str) -> None:
+        """Wish the process away; a shorter grace overrules a longer one."""
+        if self.wish is None or grace_s < self.wish.grace_s:
+            self.wish = StopWish(grace_s, reason, message)
+
+    def carry_out_stop(self) -> Iterator[Effect]:
+        """Pass on a wish that the process has not been told of. One that is only starting is told once it has."""
+        if self.wish is None or self.stage is not Stage.RUNNING:
+            return
+        if self.told_grace_s is None:
+            yield Emit(self.uid, self.name, "Normal", "Killing", self.wish.message)
+        if self.told_grace_s is None or self.wish.grace_s < self.told_grace_s:
+            self.told_grace_s = self.wish.grace_s
+            yield Stop(self.uid, self.name, self.attempt, self.wish.grace_s, self.wish.reason)
+
+    def abandon(self) -> None:
+        """Start nothing any more: the pod is ending. An answer to an open question will find nobody."""
+        if self.stage is Stage.PREPARING:
+            self.stage = Stage.WAITING
+
+    def show(self, now: float) -> tuple[str, str]:
+        """Reason and message of the waiting state."""
+        if self.waiting_reason == PULL_FAILED and now >= self.failed_at + PULL_FAILED_SHOWN_S:
+            return PULL_BACKOFF, f'Back-off pulling image "{self.spec.image}": {self.waiting_message}'
+        return self.waiting_reason, self.waiting_message
+
+    def wake_times(self, now: float) -> Iterator[float]:
+        """When something becomes due."""
+        if self.stage is Stage.WAITING:
+            yield self.retry_at
+            if self.waiting_reason == PULL_FAILED and now < self.failed_at + PULL_FAILED_SHOWN_S:
+                yield self.failed_at + PULL_FAILED_SHOWN_S
+        for run in self._due_probes():
+            yield run.next_at
+
+    def _after_end(self, policy: RestartPolicy, now: float, settings: MachineSettings) -> Iterator[Effect]:
+        assert self.exit is not None, self.name
+        replaced = self.spec.image != self.image
+        if not replaced and not should_restart(policy, self.exit):
+            return
+        if replaced or self.exit.finished_at - self.exit.started_at >= settings.backoff_reset_s:
+            self.restart_delay_s = 0.0
+        delay_s = 0.0 if replaced else self.restart_delay_s
+        self.restart_delay_s = 0.0 if replaced else next_backoff_s(self.restart_delay_s, settings)
+        self.last, self.exit = self.exit, None
+        self.stage, self.retry_at = Stage.WAITING, self.last.finished_at + delay_s
+        self.waiting_reason, self.waiting_message = CREATING, ""
+        if self.retry_at > now:
+            text = f"restarting failed container={self.name} pod={self.pod_label}"
+            self.waiting_reason, self.waiting_message = CRASH_LOOP, f"back-off {_duration(delay_s)} {text}"
+            message = f"Back-off restarting failed container {self.name} in pod {self.pod_label}"
+            yield Emit(self.uid, self.name, "Warning", "BackOff", message)
+
+    def _begin_probes(self, at: float) -> None:
+        listed = (
+            (ProbeKind.STARTUP, self.spec.startup_probe),
+            (ProbeKind.READINESS, self.spec.readiness_probe),
+            (ProbeKind.LIVENESS, self.spec.liveness_probe),
+        )
+        self.probes = {kind: ProbeRun.begin(kind, probe, at) for kind, probe in listed if probe is not None}
+
+    def _due_probes(self) -> list[ProbeRun]:
+        """Probes that take turns now: startup alone until it has succeeded, then the others."""
+        if not self.is_running or self.wish is not None:
+            return []
+        startup = self.probes.get(ProbeKind.STARTUP)
+        if startup is not None and not startup.passing:
+            return [] if startup.asked else [startup]
+        return [run for run in self.probes.values() if run is not startup and not run.asked]
+
+    def _check_probes(self, grace_s: float, now: float) -> Iterator[Effect]:
+        for run in self.probes.values():
+            if run.broken and self.wish is None:
+                own = run.probe.termination_grace_period_seconds
+                text = f"Container {self.name} failed {run.kind} probe, will be restarted"
+                self.want_stop(grace_s if own is None else float(own), "Unhealthy", text)
+        for run in self._due_probes():
+            if now >= run.next_at:
+                run.asked = True
+                yield ProbeNow(self.uid, self.name, self.attempt, run.kind, run.probe)
+
+
+def start_effect(life: ContainerLife) -> Start:
+    """The order to start what was prepared last."""
+    return Start(life.uid, life.name, life.attempt, life.ticket)
+
+
+def _duration(seconds: float) -> str:
+    """As Go prints it: 10s, 1m20s, 5m0s."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"

@@ -1,0 +1,237 @@
+"""One pod's life: runs its containers, or winds them down because it is deleted, gone, overdue or failed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stark.crds.pods import Container, ContainerStatus, Pod, PodStatus
+
+from .container import KILLED_EXIT, LOST_REASON, ContainerLife, Stage, should_restart, start_effect
+from .messages import (
+    Called,
+    DeletePod,
+    Effect,
+    Emit,
+    Exit,
+    Exited,
+    Prepared,
+    PrepareFailed,
+    Probed,
+    Release,
+    Remembered,
+    Retire,
+    Started,
+    WriteStatus,
+)
+from .settings import MachineSettings
+from .status import is_reported, pod_status
+
+DEADLINE = ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
+SHUTDOWN = ("Shutdown", "Pod was terminated because its node went out of service")
+LOST_HERE = "the node knows nothing of the container that the API server says was running"
+
+
+class PodLife:
+    """The state of one pod. `advance` says what is to be done now; everything else only takes note."""
+
+    def __init__(self, pod: Pod, settings: MachineSettings, now: float, known: tuple[Remembered, ...] = ()) -> None:
+        self.pod = pod
+        self.uid = pod.uid
+        self._settings = settings
+        start = pod.status.start_time
+        self._started_at = start.timestamp() if start is not None else now
+        self._verdict = _foreign_verdict(pod)
+        self._written: PodStatus | None = None
+        self._seen_stale = False
+        self._gone_grace_s: float | None = None
+        self.gone = False
+        self._released = self._retired = self._deleted = False
+        remembered = {memory.name: memory for memory in known}
+        self.lives = [self._begin(spec, remembered.get(spec.name), now) for spec in pod.spec.containers]
+
+    # -- stimuli --------------------------------------------------------------------------------------------------
+
+    def seen(self, pod: Pod, now: float) -> None:
+        """The API server has a newer version of the pod."""
+        self.pod = pod
+        self._verdict = self._verdict or _foreign_verdict(pod, self._written)
+        for life in self.lives:
+            spec = next((spec for spec in pod.spec.containers if spec.name == life.name), None)
+            if spec is not None:
+                life.respec(spec, now)
+        self._seen_stale = self._written is not None and not is_reported(self._written, pod.status)
+
+    def disappear(self, grace_s: float | None) -> None:
+        """The API server no longer has the pod."""
+        self.gone = True
+        self._gone_grace_s = grace_s
+
+    def fail(self, verdict: tuple[str, str]) -> None:
+        """Stop everything and call the pod failed, unless it has finished."""
+        if self._verdict is None and not self._finished():
+            self._verdict = verdict
+
+    def lost(self, now: float) -> None:
+        """The supervisor died."""
+        for life in self.lives:
+            life.lost(now)
+
+    def hear(self, news: Prepared | PrepareFailed | Started | Called | Exited | Probed, now: float) -> Iterator[Effect]:
+        """News about one container."""
+        life = next((life for life in self.lives if life.name == news.container), None)
+        if life is None:
+            return
+        if isinstance(news, Prepared):
+            if life.prepared(news.ticket, news.image_id):
+                if news.note:
+                    yield Emit(self.uid, life.name, "Normal", "Pulled", news.note)
+                yield start_effect(life)
+        elif isinstance(news, PrepareFailed):
+            if life.prepare_failed(news.ticket, news.reason, news.message, now, self._settings):
+                yield Emit(self.uid, life.name, "Warning", "Failed", f"Error: {news.reason}: {news.message}")
+        elif isinstance(news, Started):
+            life.process_started(news.attempt, news.at, news.execution)
+        elif isinstance(news, Called):
+            if life.entry_called(news.attempt, news.at):
+                yield Emit(self.uid, life.name, "Normal", "Started", f"Started container {life.name}")
+        elif isinstance(news, Exited):
+            if life.ended(news.attempt, news.exit) and life.called_at is None and news.exit.code != 0:
+                yield Emit(self.uid, life.name, "Warning", "Failed", f"Error: {news.exit.reason}: {news.exit.message}")
+        elif life.probed(news.attempt, news.kind, news.ok, now) and not news.ok:
+            text = f"{news.kind.capitalize()} probe failed: {news.message}"
+            yield Emit(self.uid, life.name, "Warning", "Unhealthy", text)
+
+    # -- decisions ------------------------------------------------------------------------------------------------
+
+    def advance(self, now: float) -> Iterator[Effect]:
+        """What is to be done now. Calling it again without news asks for nothing new."""
+        limit = self.pod.spec.active_deadline_seconds
+        if limit is not None and now >= self._started_at + limit:
+            if self._verdict is None and not self._finished():
+                yield Emit(self.uid, "", "Normal", DEADLINE[0], DEADLINE[1])
+            self.fail(DEADLINE)
+        if self._ending():
+            yield from self._wind_down(now)
+        else:
+            grace_s = self._capped(self.pod.spec.termination_grace_period_seconds)
+            for life in self.lives:
+                yield from life.proceed(self.pod.spec.restart_policy, grace_s, now, self._settings)
+        if self.gone:
+            if not self._busy() and not self._released:
+                self._released = True
+                yield Release(self.uid)
+            return
+        yield from self._report(now)
+        if self._finished() and not self._busy() and not self._retired:
+            self._retired = True
+            yield Retire(self.uid)
+        if self.pod.metadata.deletion_timestamp is not None and not self._busy() and not self._deleted:
+            self._deleted = True
+            yield DeletePod(self.uid)
+
+    def wake_times(self, now: float) -> Iterator[float]:
+        """When something becomes due."""
+        if self._ending():
+            return
+        limit = self.pod.spec.active_deadline_seconds
+        if limit is not None and not self._finished():
+            yield self._started_at + limit
+        for life in self.lives:
+            yield from life.wake_times(now)
+
+    def _ending(self) -> bool:
+        return self.gone or self._verdict is not None or self.pod.metadata.deletion_timestamp is not None
+
+    def _busy(self) -> bool:
+        return any(life.has_process for life in self.lives)
+
+    def _finished(self) -> bool:
+        """Whether no container will ever run again."""
+        if self._verdict is not None:
+            return not self._busy()
+        policy = self.pod.spec.restart_policy
+        ends = [life.exit for life in self.lives if life.stage is Stage.ENDED]
+        return len(ends) == len(self.lives) and not any(end and should_restart(policy, end) for end in ends)
+
+    def _wind_down(self, now: float) -> Iterator[Effect]:
+        grace_s = self._grace_s()
+        for life in self.lives:
+            life.abandon()
+            if life.has_process:
+                life.want_stop(grace_s, self._stop_reason(), f"Stopping container {life.name}")
+            yield from life.carry_out_stop()
+
+    def _grace_s(self) -> float:
+        asked = self.pod.metadata.deletion_grace_period_seconds
+        if self.gone and self._gone_grace_s is not None:
+            asked = int(self._gone_grace_s)
+        return self._capped(self.pod.spec.termination_grace_period_seconds if asked is None else asked)
+
+    def _capped(self, grace_s: float) -> float:
+        return min(float(grace_s), self._settings.grace_max_s)
+
+    def _stop_reason(self) -> str:
+        return self._verdict[0] if self._verdict is not None else "Deleted"
+
+    def _report(self, now: float) -> Iterator[Effect]:
+        status = pod_status(
+            self.pod,
+            self.lives,
+            started_at=self._started_at,
+            node_ip=self._settings.node_ip,
+            previous=self._written,
+            verdict=self._verdict,
+            now=now,
+        )
+        if status != self._written or self._seen_stale:
+            self._written, self._seen_stale = status, False
+            yield WriteStatus(self.uid, status)
+
+    def _begin(self, spec: Container, known: Remembered | None, now: float) -> ContainerLife:
+        meta = self.pod.metadata
+        life = ContainerLife(self.uid, f"{meta.name}_{meta.namespace}({self.uid})", spec)
+        reported = next((c for c in self.pod.status.container_statuses if c.name == spec.name), None)
+        if known is None and reported is not None:
+            known = _from_report(reported, now)
+        if known is not None:
+            life.remember(known)
+        return life
+
+
+def _foreign_verdict(pod: Pod, ours: PodStatus | None = None) -> tuple[str, str] | None:
+    """Somebody else called the pod failed (an eviction, a lost node): then it must stop here."""
+    if pod.status.phase != "Failed" or (ours is not None and ours.phase == "Failed"):
+        return None
+    if pod.status.reason is None and pod.status.container_statuses:
+        return None  # our own report of an earlier life: the containers tell the same story
+    return pod.status.reason or "Failed", pod.status.message or ""
+
+
+def _from_report(reported: ContainerStatus, now: float) -> Remembered | None:
+    """What the API server remembers of a container about which this node's disk is silent (data directory lost)."""
+    state = reported.state
+    ended: Exit | None = None
+    if state.terminated is not None:
+        t = state.terminated
+        begun = t.started_at.timestamp() if t.started_at else now
+        until = t.finished_at.timestamp() if t.finished_at else now
+        ended = Exit(t.exit_code, t.signal or 0, t.reason or "", t.message or "", begun, until)
+    elif state.running is not None:
+        begun = state.running.started_at.timestamp() if state.running.started_at else now
+        ended = Exit(KILLED_EXIT, 9, LOST_REASON, LOST_HERE, begun, now)
+    elif reported.last_state.terminated is not None:
+        t = reported.last_state.terminated
+        begun = t.started_at.timestamp() if t.started_at else now
+        ended = Exit(t.exit_code, t.signal or 0, t.reason or "", t.message or "", begun, now)
+    if ended is None:
+        return None
+    return Remembered(
+        name=reported.name,
+        attempt=reported.restart_count,
+        image=reported.image,
+        image_id=reported.image_id,
+        execution=(reported.container_id or "").partition("://")[2],
+        started_at=ended.started_at,
+        called_at=None,
+        exit=ended,
+    )

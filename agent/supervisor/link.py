@@ -1,0 +1,177 @@
+"""The agent's end of a supervisor's socket: start a supervisor, talk to it, and read what a dead one left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+STATE_FILE = "state.jsonl"
+SOCKET = "shim.sock"
+START_TIMEOUT_S = 20.0  # a supervisor is up in 50 ms; a machine that needs longer than this is thrashing
+EVENT_MAX = 4 << 20  # bytes of one event line; a snapshot of 64 containers is far below
+REPLY_SLACK_S = 5.0  # on top of a command's own timeout
+_AGENT_DIR = Path(__file__).resolve().parent.parent
+_BOOT = "import sys;sys.path.insert(0,sys.argv[2]);from supervisor.shim import main;main(sys.argv[1])"
+
+View = dict[str, Any]
+"""What the supervisor says of one run: name, attempt, execution, tag, state, pid, started, called (ns), and when it has
+ended exited (ns), code, signal, reason, message."""
+
+
+class SupervisorError(Exception):
+    """The supervisor cannot be started or reached; everything it ran is dead or about to be."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExecResult:
+    """What became of a command run beside a container."""
+
+    code: int
+    output: str
+    timed_out: bool
+
+
+async def start_supervisor(pod_dir: Path) -> None:
+    """Start the supervisor of a pod, detached from us; returns when its socket listens. Raises SupervisorError."""
+    # Not our venv's python: the supervisor must not change when the agent's environment is rebuilt under it.
+    python = getattr(sys, "_base_executable", None) or sys.executable
+    process = await asyncio.create_subprocess_exec(
+        python, "-I", "-S", "-c", _BOOT, str(pod_dir), str(_AGENT_DIR),
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+        env={"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"}, cwd="/", start_new_session=True,
+    )  # fmt: skip
+    try:
+        _, errors = await asyncio.wait_for(process.communicate(), START_TIMEOUT_S)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        raise SupervisorError(f"{pod_dir}: no supervisor after {START_TIMEOUT_S} s") from None
+    if process.returncode != 0:
+        raise SupervisorError(f"{pod_dir}: supervisor failed: {errors.decode(errors='replace')[-500:]}")
+
+
+class ShimLink:
+    """A connection to one supervisor. `on_event` gets every event, `on_lost` is called once when the socket closes."""
+
+    def __init__(self, on_event: Callable[[View], None], on_lost: Callable[[], None]) -> None:
+        self._on_event = on_event
+        self._on_lost = on_lost
+        self._writer: asyncio.StreamWriter | None = None
+        self._reader_task: asyncio.Task[None] | None = None
+        self._numbers = itertools.count(1)
+        self._replies: dict[int, asyncio.Future[View]] = {}
+        self.pid = 0
+
+    async def connect(self, pod_dir: Path) -> list[View]:
+        """Connect and return what runs. Raises SupervisorError when nobody listens."""
+        # The path of a socket is limited to 107 bytes; through /proc the directory's name no longer counts.
+        fd = os.open(pod_dir, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            reader, self._writer = await asyncio.open_unix_connection(f"/proc/self/fd/{fd}/{SOCKET}", limit=EVENT_MAX)
+        except OSError as error:
+            raise SupervisorError(f"{pod_dir}: {error.strerror or error}") from error
+        finally:
+            os.close(fd)
+        line = await reader.readline()
+        if not line:
+            self._writer.close()
+            raise SupervisorError(f"{pod_dir}: the supervisor closed the connection")
+        snapshot = json.loads(line)
+        self.pid = snapshot["pid"]
+        # Its parent is whoever owns the link: `close` ends it and waits for it.
+        self._reader_task = asyncio.create_task(self._read(reader), name=f"supervisor {pod_dir.name}")
+        runs: list[View] = snapshot["runs"]
+        return runs
+
+    async def close(self) -> None:
+        """Let go; the supervisor goes on."""
+        if self._reader_task is not None:
+            self._reader_task.cancel()
+            await asyncio.gather(self._reader_task, return_exceptions=True)
+            self._reader_task = None
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def start(self, spec: dict[str, Any]) -> None:
+        """Start one run of a container; `started` or `refused` answers."""
+        self._send({"cmd": "start", "spec": spec})
+
+    def stop(self, container: str, grace_s: float, reason: str) -> None:
+        """Ask a container to end, and kill it after the grace; `exited` answers."""
+        self._send({"cmd": "stop", "container": container, "grace_s": grace_s, "reason": reason})
+
+    def shut_down(self) -> None:
+        """End the supervisor, if it runs nothing."""
+        self._send({"cmd": "shutdown"})
+
+    async def exec(self, container: str, argv: list[str], timeout_s: float) -> ExecResult:
+        """Run a command in a container's cgroup, identity, directory and environment. Raises SupervisorError."""
+        number = next(self._numbers)
+        reply: asyncio.Future[View] = asyncio.get_running_loop().create_future()
+        self._replies[number] = reply
+        try:
+            self._send({"cmd": "exec", "id": number, "container": container, "argv": argv, "timeout_s": timeout_s})
+            view = await asyncio.wait_for(reply, timeout_s + REPLY_SLACK_S)
+        except TimeoutError:
+            return ExecResult(124, "timed out", True)
+        finally:
+            self._replies.pop(number, None)
+        return ExecResult(view["code"], view["output"], bool(view.get("timed_out")))
+
+    def _send(self, command: dict[str, Any]) -> None:
+        if self._writer is None or self._writer.is_closing():
+            raise SupervisorError("the supervisor is gone")
+        self._writer.write(json.dumps(command).encode() + b"\n")
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        try:
+            while line := await reader.readline():
+                event = json.loads(line)
+                if event["ev"] == "executed":
+                    reply = self._replies.get(event["id"])
+                    if reply is not None and not reply.done():
+                        reply.set_result(event)
+                else:
+                    self._on_event(event)
+        except (ConnectionError, ValueError):
+            pass  # an unreadable supervisor is as lost as a dead one
+        for reply in self._replies.values():
+            if not reply.done():
+                reply.set_exception(SupervisorError("the supervisor is gone"))
+        if self._writer is not None:
+            self._writer.close()
+        self._on_lost()
+
+
+def read_state(pod_dir: Path) -> list[tuple[View, View | None]]:
+    """From the state file: the last run of each container, and the ended run before it (None when there was none).
+
+    A run that has no end on record is given as running, whatever became of its supervisor. A torn last line, from a
+    power cut in the middle of a write, is ignored.
+    """
+    last: dict[str, View] = {}
+    previous: dict[str, View] = {}
+    try:
+        lines = (pod_dir / STATE_FILE).read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+    for line in lines:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if entry.get("ev") not in ("started", "exited"):
+            continue
+        known = last.get(entry["name"])
+        if known is not None and known["attempt"] != entry["attempt"]:
+            previous[entry["name"]] = known
+        last[entry["name"]] = entry
+    return [(view, previous.get(name)) for name, view in last.items()]

@@ -1,0 +1,157 @@
+"""Start one contained process: its own session, limits, identity and clean descriptors, bound to the shim's life.
+
+Everything between fork and exec happens here, in an order that matters: cgroup first (so that nothing runs
+unaccounted), identity next, then the parent-death signal, because a change of identity clears it.
+"""
+
+from __future__ import annotations
+
+import _ctypes
+import _signal  # type: ignore[import-not-found]  # typeshed has no stub; `signal` would drag in enum (0.8 MiB)
+import os
+
+TYPE_CHECKING = False  # `typing` itself would cost the shim a megabyte
+if TYPE_CHECKING:
+    from typing import Any
+
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
+START_FAILED = 128  # exit code of a process that could not be executed, as container runtimes use it
+FIRST_FREE_FD = 10  # the shim keeps its own descriptors at 10 and above, so 0-3 can be laid out blindly
+KILL_PASSES = 16  # sweeps over a cgroup whose members may fork while being killed
+
+
+def prctl(option: int, value: int) -> None:
+    """prctl(2) by way of the C half of ctypes, whose Python half costs a megabyte. Raises OSError on refusal."""
+    program = _ctypes.dlopen(None, 0)  # type: ignore[arg-type]  # None is the program itself
+    address = _ctypes.dlsym(program, "prctl")
+    if _ctypes.call_function(address, (option, value, 0, 0, 0)) != 0:
+        raise OSError(f"prctl({option}, {value}) was refused")
+
+
+def spawn(spec: dict[str, Any], stdout: int, stderr: int, control: int | None) -> tuple[int, str]:
+    """Fork and exec `spec`; returns (pid, ""), or (pid, why) when it could not be executed (it then exits 128).
+
+    `spec`: argv, env, cwd, and optionally cgroups (files to enter), rlimits ([number, soft, hard]), uid, gid, nice.
+    The descriptors become 1, 2 and 3 of the process; everything else is closed on exec.
+    """
+    parent = os.getpid()
+    error_r, error_w = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _become(spec, stdout, stderr, control, parent)
+        except BaseException as error:
+            os.write(error_w, f"{type(error).__name__}: {error}"[:1000].encode("utf-8", "replace"))
+        finally:
+            os._exit(START_FAILED)
+    os.close(error_w)
+    why = os.read(error_r, 4096).decode("utf-8", "replace")
+    os.close(error_r)
+    return pid, why
+
+
+def _become(spec: dict[str, Any], stdout: int, stderr: int, control: int | None, parent: int) -> None:
+    os.setsid()
+    for path in spec.get("cgroups", ()):
+        fd = os.open(path, os.O_WRONLY)
+        os.write(fd, b"0")
+        os.close(fd)
+    null = os.open("/dev/null", os.O_RDONLY)
+    for source, target in ((null, 0), (stdout, 1), (stderr, 2)):
+        os.dup2(source, target)
+    if control is not None:
+        os.dup2(control, 3)
+    # Python ignores these and exec would hand the deafness on.
+    for number in (_signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGHUP, _signal.SIGINT, _signal.SIGTERM):
+        _signal.signal(number, _signal.SIG_DFL)
+    _limit(spec)
+    os.chdir(spec["cwd"])
+    os.umask(0o022)
+    _drop(spec)
+    prctl(PR_SET_NO_NEW_PRIVS, 1)
+    prctl(PR_SET_PDEATHSIG, _signal.SIGKILL)
+    if os.getppid() != parent:  # the shim died before the line above: nobody would ever kill us
+        os._exit(START_FAILED)
+    os.execve(spec["argv"][0], spec["argv"], spec["env"])
+
+
+def _limit(spec: dict[str, Any]) -> None:
+    if not spec.get("rlimits"):
+        return
+    import resource  # only the child pays for it
+
+    for number, soft, hard in spec["rlimits"]:
+        ceiling = resource.getrlimit(number)[1]
+        if ceiling != resource.RLIM_INFINITY:  # without CAP_SYS_RESOURCE a limit can only be lowered
+            hard = ceiling if hard < 0 else min(hard, ceiling)
+        resource.setrlimit(number, (min(soft, hard) if hard >= 0 else soft, hard))
+
+
+def _drop(spec: dict[str, Any]) -> None:
+    gid, uid = spec.get("gid"), spec.get("uid")
+    if gid is not None:
+        os.setgroups([])
+        os.setgid(gid)
+    if uid is not None:
+        os.setuid(uid)
+
+
+def signal_group(pid: int, number: int) -> None:
+    """Signal a process group; one that is already gone is as good."""
+    try:
+        os.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+def kill_rest(pid: int, cgroups: list[str], execution: str) -> None:
+    """Kill whatever a finished container left behind: its group, its cgroup, and strays that were adopted by us."""
+    signal_group(pid, _signal.SIGKILL)
+    for path in cgroups:
+        _sweep(path)
+    if not cgroups:
+        _kill_adopted(execution)
+
+
+def _sweep(procs: str) -> None:
+    for _ in range(KILL_PASSES):
+        try:
+            fd = os.open(procs, os.O_RDONLY)
+            members = os.read(fd, 65536).split()
+            os.close(fd)
+        except OSError:
+            return
+        if not members:
+            return
+        for member in members:
+            try:
+                os.kill(int(member), _signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+
+def _kill_adopted(execution: str) -> None:
+    """Without a cgroup, a daemon that left its group is known by the execution id in its environment."""
+    marker = b"STARK_EXECUTION_ID=" + execution.encode() + b"\0"
+    for child in children_of(os.getpid()):
+        try:
+            fd = os.open(f"/proc/{child}/environ", os.O_RDONLY)
+            found = marker in os.read(fd, 1 << 20)
+            os.close(fd)
+            if found:
+                os.kill(child, _signal.SIGKILL)
+        except OSError:
+            continue
+
+
+def children_of(pid: int) -> list[int]:
+    """The direct children of `pid`, from /proc; empty where the kernel does not tell."""
+    try:
+        fd = os.open(f"/proc/{pid}/task/{pid}/children", os.O_RDONLY)
+    except OSError:
+        return []
+    data = os.read(fd, 65536)
+    os.close(fd)
+    return [int(word) for word in data.split()]

@@ -1,0 +1,501 @@
+"""The shim: owns one pod's processes, keeps their output and their exit codes, and outlives the agent.
+
+Invariants: at most one process per container; every start and exit is on disk (fsync) before anyone hears of it; the
+shim's death kills its processes (parent-death signal), so an orphan never keeps running. It decides nothing: when to
+start, stop or restart is the agent's business. Started as `python -I -S -c BOOT <pod dir>`; it listens on
+`shim.sock` in that directory before its launcher exits, and writes `state.jsonl` there.
+
+Commands, one JSON object a line: `start`, `stop`, `exec`, `status`, `shutdown`. Events to every connected client:
+`snapshot` (first, and on status), `started`, `called`, `exited`, `executed`, `refused`.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # see process.py
+import _socket
+import os
+import select
+import sys
+import time
+
+from .logfile import LogFile
+from .process import FIRST_FREE_FD, PR_SET_CHILD_SUBREAPER, kill_rest, prctl, signal_group, spawn
+from .wire import Lines, decode, encode
+
+TYPE_CHECKING = False  # `typing` itself would cost the shim a megabyte
+if TYPE_CHECKING:
+    from typing import Any
+
+READ_SIZE = 64 * 1024
+COMMAND_MAX = 4 << 20  # bytes of one command line: the environment of a container travels in it
+REPORT_MAX = 256 * 1024  # bytes of one harness message
+MESSAGE_MAX = 4096  # bytes of a termination message, as Kubernetes limits it
+CLIENT_BACKLOG_MAX = 1 << 20  # bytes a client may lag behind before it is dropped; it reconnects to a snapshot
+EXEC_OUTPUT_MAX = 10 * 1024  # bytes of a probe command's output worth keeping
+EXEC_RUNNING_MAX = 32
+STATE_FILE_MAX = 256 * 1024  # bytes of the state file before it is rewritten as one snapshot
+DEADLINE_GRACE_S = 5.0  # between the request to stop at the deadline and the kill
+DEADLINE_EXIT = 124
+HOST_STOP_GRACE_S = 30.0  # what containers get when the host itself asks the shim to end
+
+
+class Run:
+    """One attempt of one container."""
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self.spec = spec
+        self.name: str = spec["name"]
+        self.pid = 0
+        self.control: _socket.socket | None = None
+        self.lines = Lines(REPORT_MAX)
+        self.streams: dict[int, str] = {}
+        self.log = LogFile(spec["log"], spec["log_max_bytes"], spec["log_max_files"])
+        self.report: dict[str, Any] = {}
+        self.kill_at: float | None = None
+        self.deadline_at: float | None = None
+        self.view: dict[str, Any] = {
+            "name": self.name,
+            "attempt": spec["attempt"],
+            "execution": spec["execution"],
+            "tag": spec.get("tag", {}),
+            "state": "running",
+            "pid": 0,
+            "started": 0,
+            "called": 0,
+        }
+        self.ooms = oom_count(spec)
+
+
+class Exec:
+    """A command run beside a container, for a probe."""
+
+    def __init__(self, client: int, number: int, pid: int, deadline: float) -> None:
+        self.client = client
+        self.number = number
+        self.pid = pid
+        self.deadline = deadline
+        self.output = b""
+        self.timed_out = False
+
+
+class Client:
+    """A connected agent."""
+
+    def __init__(self, sock: _socket.socket) -> None:
+        self.sock = sock
+        self.lines = Lines(COMMAND_MAX)
+        self.out = b""
+
+
+def oom_count(spec: dict[str, Any]) -> int:
+    """How many processes of the container's cgroup the kernel has killed for memory so far."""
+    path = spec.get("oom_file")
+    if not path:
+        return 0
+    try:
+        fd = os.open(path, os.O_RDONLY)
+        text = os.read(fd, 4096).decode()
+        os.close(fd)
+    except OSError:
+        return 0
+    words = text.split()
+    return int(words[words.index("oom_kill") + 1]) if "oom_kill" in words else 0
+
+
+class Shim:
+    """The event loop: sockets, pipes, child exits and three kinds of deadline over one poll."""
+
+    def __init__(self, listener: _socket.socket) -> None:
+        self._listener = listener
+        self._poll = select.poll()
+        self._runs: dict[str, Run] = {}
+        self._views: dict[str, dict[str, Any]] = {}
+        self._pipes: dict[int, Run] = {}
+        self._controls: dict[int, Run] = {}
+        self._clients: dict[int, Client] = {}
+        self._execs: dict[int, Exec] = {}
+        self._exec_pipes: dict[int, Exec] = {}
+        self._state = os.open("state.jsonl", os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._state_size = os.fstat(self._state).st_size
+        self._ending = False
+        self._wake_r, self._wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def run(self) -> None:
+        """Serve until told to shut down."""
+        _signal.set_wakeup_fd(self._wake_w, warn_on_full_buffer=False)
+        _signal.signal(_signal.SIGCHLD, lambda *_: None)
+        _signal.signal(_signal.SIGTERM, lambda *_: self._host_stops())
+        for number in (_signal.SIGINT, _signal.SIGHUP):
+            _signal.signal(number, _signal.SIG_IGN)
+        prctl(PR_SET_CHILD_SUBREAPER, 1)
+        self._record({"ev": "shim", "pid": os.getpid()})
+        self._poll.register(self._listener.fileno(), select.POLLIN)
+        self._poll.register(self._wake_r, select.POLLIN)
+        while not (self._ending and not self._runs):
+            for fd, event in self._poll.poll(self._wait_ms()):
+                self._ready(fd, event)
+            self._reap()
+            self._expire()
+        self._record({"ev": "end"})
+        os.unlink("shim.sock")
+
+    # -- input ------------------------------------------------------------------------------------------------
+
+    def _ready(self, fd: int, event: int) -> None:
+        if fd == self._listener.fileno():
+            self._accept()
+        elif fd == self._wake_r:
+            os.read(fd, 4096)
+        elif fd in self._pipes:
+            self._read_output(fd)
+        elif fd in self._controls:
+            self._read_control(fd)
+        elif fd in self._exec_pipes:
+            self._read_exec(fd)
+        elif fd in self._clients:
+            self._serve(fd, event)
+
+    def _accept(self) -> None:
+        fd, _ = self._listener._accept()  # type: ignore[attr-defined]  # the C half of socket.accept
+        sock = _socket.socket(fileno=fd)
+        sock.setblocking(False)
+        os.set_inheritable(fd, False)
+        self._clients[fd] = Client(sock)
+        self._poll.register(fd, select.POLLIN)
+        self._send(fd, self._snapshot())
+
+    def _read_output(self, fd: int) -> bool:
+        run = self._pipes[fd]
+        try:
+            data = os.read(fd, READ_SIZE)
+        except BlockingIOError:
+            return False
+        if data:
+            run.log.feed(run.streams[fd], data)
+            return True
+        self._close_pipe(fd)
+        return False
+
+    def _close_pipe(self, fd: int) -> None:
+        run = self._pipes.pop(fd)
+        run.streams.pop(fd)
+        self._poll.unregister(fd)
+        os.close(fd)
+
+    def _read_control(self, fd: int) -> bool:
+        run = self._controls[fd]
+        assert run.control is not None, run.name
+        try:
+            data = run.control.recv(READ_SIZE)
+            messages = [decode(line) for line in run.lines.feed(data)]
+        except BlockingIOError:
+            return False
+        except (OSError, ValueError):  # gone, or the pack itself scribbles on the channel: no more reports
+            data, messages = b"", []
+        for message in messages:
+            self._hear(run, message)
+        if not data:
+            self._poll.unregister(fd)
+            del self._controls[fd]
+            run.control.close()
+            run.control = None
+        return bool(data)
+
+    def _hear(self, run: Run, message: dict[str, Any]) -> None:
+        kind = message.get("type")
+        if kind == "called" and not run.view["called"]:
+            run.view["called"] = time.time_ns()
+            self._tell({"ev": "called", **run.view})
+        elif kind == "failed":
+            run.report = {
+                "reason": str(message.get("reason", "Error"))[:100],
+                "message": str(message.get("message", ""))[:MESSAGE_MAX],
+            }
+
+    def _serve(self, fd: int, event: int) -> None:
+        client = self._clients[fd]
+        try:
+            if event & select.POLLOUT:
+                self._flush(fd, client)
+            if event & ~select.POLLOUT:
+                data = client.sock.recv(READ_SIZE)
+                if not data:
+                    return self._drop(fd)
+                for line in client.lines.feed(data):
+                    self._obey(fd, decode(line))
+        except BlockingIOError:
+            return None
+        except (OSError, ValueError):
+            self._drop(fd)
+        return None
+
+    # -- commands ---------------------------------------------------------------------------------------------
+
+    def _obey(self, fd: int, command: dict[str, Any]) -> None:
+        kind = command.get("cmd")
+        run = self._runs.get(str(command.get("container", "")))
+        if kind == "start":
+            self._start(fd, command["spec"])
+        elif kind == "stop" and run is not None:
+            self._stop(run, float(command["grace_s"]), str(command.get("reason", "Stopped")))
+        elif kind == "exec":
+            self._exec(fd, command)
+        elif kind == "status":
+            self._send(fd, self._snapshot())
+        elif kind == "shutdown":
+            self._ending = not self._runs
+
+    def _start(self, fd: int, spec: dict[str, Any]) -> None:
+        if spec["name"] in self._runs or self._ending:
+            return self._send(fd, {"ev": "refused", "name": spec["name"], "attempt": spec["attempt"]})
+        run = Run(spec)
+        pipes = [os.pipe2(os.O_CLOEXEC) for _ in range(2)]
+        pair = _socket.socketpair() if spec.get("control") else None
+        run.pid, why = spawn(spec, pipes[0][1], pipes[1][1], pair[1].fileno() if pair else None)
+        for (reader, writer), stream in zip(pipes, ("stdout", "stderr"), strict=True):
+            os.close(writer)
+            os.set_blocking(reader, False)
+            run.streams[reader] = stream
+            self._pipes[reader] = run
+            self._poll.register(reader, select.POLLIN)
+        if pair:
+            pair[1].close()
+            self._attach_control(run, pair[0])
+        if why:
+            run.report = {"reason": "InitError", "message": f"{spec['argv'][0]}: {why}"[:MESSAGE_MAX]}
+        now = time.time_ns()
+        run.view.update(pid=run.pid, started=now, called=now if not pair and not why else 0)
+        timeout = spec.get("deadline_s")
+        run.deadline_at = time.monotonic() + timeout if timeout else None
+        self._runs[run.name] = run
+        self._views[run.name] = run.view
+        self._record({"ev": "started", **run.view})
+        return self._tell({"ev": "started", **run.view})
+
+    def _attach_control(self, run: Run, sock: _socket.socket) -> None:
+        sock.setblocking(False)
+        run.control = sock
+        self._controls[sock.fileno()] = run
+        self._poll.register(sock.fileno(), select.POLLIN)
+
+    def _stop(self, run: Run, grace_s: float, reason: str) -> None:
+        """Ask once, kill at the end of the grace; a later request can only shorten it."""
+        kill_at = time.monotonic() + grace_s
+        first = run.kill_at is None
+        run.kill_at = kill_at if run.kill_at is None else min(run.kill_at, kill_at)
+        if not first or grace_s <= 0:
+            return
+        if run.control is not None and run.view["called"]:
+            try:
+                line = encode({"type": "shutdown", "reason": reason, "graceMs": int(grace_s * 1000)})
+                run.control.send(line)
+                return
+            except OSError:
+                pass  # a channel that is full or closed: the signal still works
+        try:
+            os.kill(run.pid, _signal.SIGTERM)
+        except ProcessLookupError:
+            pass
+
+    def _host_stops(self) -> None:
+        self._ending = True
+        for run in self._runs.values():
+            self._stop(run, HOST_STOP_GRACE_S, "HostShutdown")
+
+    def _exec(self, fd: int, command: dict[str, Any]) -> None:
+        run = self._runs.get(str(command["container"]))
+        if run is None or len(self._execs) >= EXEC_RUNNING_MAX:
+            why = "container is not running" if run is None else "too many commands at once"
+            return self._send(fd, {"ev": "executed", "id": command["id"], "code": 126, "output": why})
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        spec = {**run.spec, "argv": command["argv"]}
+        pid, why = spawn(spec, writer, writer, None)
+        os.close(writer)
+        os.set_blocking(reader, False)
+        started = Exec(fd, command["id"], pid, time.monotonic() + float(command["timeout_s"]))
+        started.output = why.encode()
+        self._execs[pid] = started
+        self._exec_pipes[reader] = started
+        return self._poll.register(reader, select.POLLIN)
+
+    def _read_exec(self, fd: int) -> None:
+        started = self._exec_pipes[fd]
+        try:
+            data = os.read(fd, READ_SIZE)
+        except BlockingIOError:
+            return
+        started.output = (started.output + data)[:EXEC_OUTPUT_MAX]
+        if not data:
+            self._poll.unregister(fd)
+            del self._exec_pipes[fd]
+            os.close(fd)
+
+    # -- time and children ------------------------------------------------------------------------------------
+
+    def _wait_ms(self) -> int | None:
+        times = [at for run in self._runs.values() for at in (run.kill_at, run.deadline_at) if at is not None]
+        times += [started.deadline for started in self._execs.values() if not started.timed_out]
+        if not times:
+            return None
+        return max(0, int((min(times) - time.monotonic()) * 1000) + 1)
+
+    def _expire(self) -> None:
+        now = time.monotonic()
+        for run in self._runs.values():
+            if run.deadline_at is not None and now >= run.deadline_at:
+                run.deadline_at = None
+                seconds = run.spec["deadline_s"]
+                run.report = {"reason": "DeadlineExceeded", "message": f"ran longer than its timeout of {seconds} s"}
+                self._stop(run, DEADLINE_GRACE_S, "DeadlineExceeded")
+            if run.kill_at is not None and now >= run.kill_at:
+                run.kill_at = now + 1.0  # a process in uninterruptible sleep is asked again
+                signal_group(run.pid, _signal.SIGKILL)
+        for started in self._execs.values():
+            if now >= started.deadline and not started.timed_out:
+                started.timed_out = True
+                signal_group(started.pid, _signal.SIGKILL)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            code = os.waitstatus_to_exitcode(status)
+            run = next((run for run in self._runs.values() if run.pid == pid), None)
+            if run is not None:
+                self._finish(run, code)
+            elif pid in self._execs:
+                self._finish_exec(self._execs.pop(pid), code)
+
+    def _finish(self, run: Run, code: int) -> None:
+        kill_rest(run.pid, run.spec.get("cgroups", []), run.spec["execution"])
+        for fd in list(run.streams):
+            while self._read_output(fd):
+                pass
+            if fd in self._pipes:
+                self._close_pipe(fd)
+        control = run.control
+        while control is not None and control is run.control and self._read_control(control.fileno()):
+            pass
+        if run.control is not None:
+            self._poll.unregister(run.control.fileno())
+            del self._controls[run.control.fileno()]
+            run.control.close()
+            run.control = None
+        run.log.close()
+        del self._runs[run.name]
+        run.view.update(self._verdict(run, code), state="exited", exited=time.time_ns())
+        self._record({"ev": "exited", **run.view})
+        self._tell({"ev": "exited", **run.view})
+
+    def _verdict(self, run: Run, code: int) -> dict[str, Any]:
+        verdict: dict[str, Any] = {
+            "code": 128 - code if code < 0 else code,
+            "signal": max(0, -code),
+            "reason": run.report.get("reason", ""),
+            "message": run.report.get("message", ""),
+        }
+        if code != 0 and oom_count(run.spec) > run.ooms:
+            verdict["reason"] = "OOMKilled"
+        elif verdict["reason"] == "DeadlineExceeded" and code == 0:
+            verdict["code"] = DEADLINE_EXIT
+        return verdict
+
+    def _finish_exec(self, started: Exec, code: int) -> None:
+        signal_group(started.pid, _signal.SIGKILL)
+        for fd in [fd for fd, owner in self._exec_pipes.items() if owner is started]:
+            self._read_exec(fd)
+            if fd in self._exec_pipes:
+                self._poll.unregister(fd)
+                del self._exec_pipes[fd]
+                os.close(fd)
+        output = "timed out" if started.timed_out else started.output.decode("utf-8", "replace")
+        if started.client in self._clients:
+            reply = {"ev": "executed", "id": started.number, "code": code, "output": output}
+            self._send(started.client, {**reply, "timed_out": started.timed_out})
+
+    # -- output -----------------------------------------------------------------------------------------------
+
+    def _snapshot(self) -> dict[str, Any]:
+        return {"ev": "snapshot", "pid": os.getpid(), "runs": list(self._views.values())}
+
+    def _record(self, entry: dict[str, Any]) -> None:
+        """Append to the state file and wait for the disk; a full disk must not stop a pod from being stopped."""
+        data = encode(entry)
+        try:
+            if self._state_size > STATE_FILE_MAX:
+                self._compact()
+            self._state_size += os.write(self._state, data)
+            os.fsync(self._state)
+        except OSError:
+            return
+
+    def _compact(self) -> None:
+        fd = os.open("state.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        ended = {"running": "started", "exited": "exited"}
+        data = b"".join([encode({"ev": ended[view["state"]], **view}) for view in self._views.values()])
+        os.write(fd, data)
+        os.fsync(fd)
+        os.rename("state.new", "state.jsonl")
+        os.close(self._state)
+        self._state, self._state_size = fd, len(data)
+
+    def _tell(self, event: dict[str, Any]) -> None:
+        for fd in list(self._clients):
+            self._send(fd, event)
+
+    def _send(self, fd: int, event: dict[str, Any]) -> None:
+        client = self._clients[fd]
+        client.out += encode(event)
+        if len(client.out) > CLIENT_BACKLOG_MAX:
+            return self._drop(fd)
+        try:
+            return self._flush(fd, client)
+        except OSError:
+            return self._drop(fd)
+
+    def _flush(self, fd: int, client: Client) -> None:
+        try:
+            while client.out:
+                client.out = client.out[client.sock.send(client.out) :]
+        except BlockingIOError:
+            pass
+        self._poll.modify(fd, select.POLLIN | (select.POLLOUT if client.out else 0))
+
+    def _drop(self, fd: int) -> None:
+        client = self._clients.pop(fd, None)
+        if client is not None:
+            self._poll.unregister(fd)
+            client.sock.close()
+
+
+def main(pod_dir: str) -> None:
+    """Listen in `pod_dir`, detach from whoever started us, and serve."""
+    os.chdir(pod_dir)
+    os.umask(0o077)
+    while os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC) < FIRST_FREE_FD - 1:
+        pass
+    try:
+        os.unlink("shim.sock")
+    except FileNotFoundError:
+        pass
+    listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+    listener.bind("shim.sock")
+    listener.listen(16)
+    if os.fork() != 0:
+        os._exit(0)
+    os.setsid()
+    null = os.open("/dev/null", os.O_RDWR)
+    errors = os.open("shim.err", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for source, target in ((null, 0), (null, 1), (errors, 2)):
+        os.dup2(source, target)
+    # The launcher's descriptors must not live as long as we do: a pipe held here would hang whoever reads it.
+    os.closerange(max(errors, null, listener.fileno()) + 1, 1024)
+    Shim(listener).run()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
