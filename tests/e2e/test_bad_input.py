@@ -35,22 +35,30 @@ def deployment(**spec: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("manifest", "said"),
     [
-        pytest.param("apiVersion: v1\nkind: [unclosed", ("standard input, line 2", "correct the YAML"), id="malformed YAML"),
+        pytest.param(
+            "apiVersion: v1\nkind: [unclosed", ("standard input, line 2", "correct the YAML"), id="malformed YAML"
+        ),
         pytest.param('{"apiVersion": "v1",', ("standard input", "line 1"), id="malformed JSON"),
         pytest.param("just text", ("expected an object",), id="not an object"),
         pytest.param("kind: Pod\nmetadata: {name: a}", ("no apiVersion",), id="no apiVersion"),
         pytest.param("apiVersion: v1\nkind: Pod\nmetadata: {}", ("no metadata.name",), id="no name"),
-        pytest.param("apiVersion: v1\nkind: Pood\nmetadata: {name: a}", ('no matches for kind "Pood"',), id="unknown kind"),
-        pytest.param("apiVersion: v9\nkind: Pod\nmetadata: {name: a}", ('in version "v9"', "in v1"), id="unknown version"),
+        pytest.param(
+            "apiVersion: v1\nkind: Pood\nmetadata: {name: a}", ('no matches for kind "Pood"',), id="unknown kind"
+        ),
+        pytest.param(
+            "apiVersion: v9\nkind: Pod\nmetadata: {name: a}", ('in version "v9"', "in v1"), id="unknown version"
+        ),
         pytest.param(json.dumps(deployment(replicas="three")), ("spec.replicas", "integer"), id="wrong type"),
-        pytest.param(json.dumps(deployment(replicas=-1)), ("spec.replicas", "greater than or equal to 0"), id="out of range"),
+        pytest.param(
+            json.dumps(deployment(replicas=-1)), ("spec.replicas", "greater than or equal to 0"), id="out of range"
+        ),
         pytest.param(json.dumps(deployment(replcas=3)), ('unknown field "spec.replcas"',), id="unknown field"),
         pytest.param(json.dumps({**config_map("A_B")}), ("metadata.name", "lowercase RFC 1123"), id="bad name"),
         pytest.param(
             json.dumps({**config_map("big"), "data": {"x": "x" * (2 << 20)}}), ("large",), id="an object of two MiB"
         ),
     ],
-)  # fmt: skip
+)
 def test_a_bad_manifest_is_refused_with_a_sentence(up: Up, manifest: str, said: tuple[str, ...]) -> None:
     answer = up.starkctl("apply", "-f", "-", stdin=manifest, ok=False)
     assert answer.startswith("error: ")
@@ -69,18 +77,26 @@ def test_a_bad_manifest_is_refused_with_a_sentence(up: Up, manifest: str, said: 
         pytest.param(["get", "pod", "absent"], 1, 'pods "absent" not found', id="an absent object"),
         pytest.param(["scale", "pod/x", "--replicas", "1"], 1, "cannot be scaled", id="scaling a pod"),
         pytest.param(["apply", "-f", "absent.yaml"], 1, "cannot read absent.yaml: No such file", id="an absent file"),
-        pytest.param(["--kubeconfig", "absent", "get", "pods"], 1, "absent: no such kubeconfig", id="an absent kubeconfig"),
-        pytest.param(["--server", "https://127.0.0.1:1", "get", "pods"], 1, "nothing answers at 127.0.0.1:1", id="no server"),
         pytest.param(
-            ["pack", "register", "absent.js", "--name", "a", "--ver", "1.0.0", "--runtime", "node"], 1, "cannot read the bundle",
+            ["--kubeconfig", "absent", "get", "pods"], 1, "absent: no such kubeconfig", id="an absent kubeconfig"
+        ),
+        pytest.param(
+            ["--server", "https://127.0.0.1:1", "get", "pods"], 1, "nothing answers at 127.0.0.1:1", id="no server"
+        ),
+        pytest.param(
+            ["pack", "register", "absent.js", "--name", "a", "--ver", "1.0.0", "--runtime", "node"],
+            1,
+            "cannot read the bundle",
             id="an absent bundle",
         ),
         pytest.param(
-            ["pack", "register", "README.md", "--name", "a", "--ver", "one", "--runtime", "node"], 1, "spec.version",
+            ["pack", "register", "README.md", "--name", "a", "--ver", "one", "--runtime", "node"],
+            1,
+            "spec.version",
             id="a version that is none",
         ),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_command_line_gets_one_sentence_and_the_documented_code(
     up: Up, words: list[str], code: int, said: str
 ) -> None:
@@ -259,9 +275,14 @@ def test_a_full_disk_loses_nothing_and_deletes_still_work(tmp_path: Path) -> Non
                 for index in range(200):
                     big = {**config_map(f"big-{index}"), "data": {"x": "x" * 500_000}}
                     done = subprocess.run(
-                        ["starkctl", "apply", "-f", "-"], env=up.environment, input=json.dumps(big), capture_output=True, text=True,
-                        check=False, timeout=60,
-                    )  # fmt: skip
+                        ["starkctl", "apply", "-f", "-"],
+                        env=up.environment,
+                        input=json.dumps(big),
+                        capture_output=True,
+                        text=True,
+                        check=False,
+                        timeout=60,
+                    )
                     if done.returncode:
                         refused = done.stderr
                         break
