@@ -9,7 +9,7 @@ import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from hashlib import sha256, sha512
+from hashlib import sha256
 from typing import Any
 
 import orjson
@@ -175,7 +175,7 @@ def version_order(version: str) -> tuple[int, int, int, str]:
 
 def storage_version_hash(group: str, version: str, kind: str) -> str:
     """Tells clients that migrate storage which version objects are stored in."""
-    return b64encode(sha512(f"{group}/{version}, Kind={kind}".encode()).digest()[:8]).decode()
+    return b64encode(sha256(f"{group}/{version}/{kind}".encode()).digest()[:8]).decode()
 
 
 def api_resource_list(resources: Iterable[Resource], group: str, version: str) -> dict[str, Any] | None:

@@ -1,7 +1,7 @@
 """The JSONPath of columns and scale paths: fields, indexes, slices, wildcards and filters, as CRDs use it.
 
-Not the whole language: no recursive descent, no unions, no arithmetic. A path is compiled once; evaluating it never fails, it
-only finds nothing. `{...}` around the path and a leading `$` are allowed.
+Not the whole language: no recursive descent, no unions, no arithmetic. A path is compiled once; evaluating it never
+fails, it only finds nothing. `{...}` around the path and a leading `$` are allowed.
 """
 
 from __future__ import annotations
