@@ -1,7 +1,8 @@
 """One watch of the whole registry keeps every cache current.
 
 One watch and not one per resource, because a consistent read has to know that its cache has heard everything up to the
-store's revision, and an idle prefix hears nothing: with a single watch every commit, of whatever resource, moves all caches forward.
+store's revision, and an idle prefix hears nothing: with a single watch every commit, of whatever resource, moves all
+caches forward.
 
 When the store is away the caches stay as they are, readers that accept any version go on, and the watch resumes where it
 stopped. Only when the store no longer has what we missed do we start over, and then watchers are told to.

@@ -1,0 +1,47 @@
+"""How admission and authorisation read other objects: from the caches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from ..cache.feed import Feed, StoreLost, TooFarAhead
+from ..cache.filter import Filter
+from ..cache.resource_cache import Prefix, ResourceCache
+from .keys import CORE, local_key
+
+LAG_TIMEOUT_S: Final = 1.0
+"""How long a missing object is waited for before it counts as missing."""
+
+
+class CachedLookup:
+    """Reads the caches. An object that seems missing is looked for again once the cache is surely current, since
+    it may have been created a moment ago, by the same client."""
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+
+    async def get(self, group: str, plural: str, namespace: str, name: str) -> Mapping[str, Any] | None:
+        """The object, or None."""
+        cache = self._cache(group, plural)
+        if cache is None:
+            return None
+        key = local_key(namespace, name)
+        entry = cache.get(key)
+        if entry is None:
+            try:
+                await self._feed.current(LAG_TIMEOUT_S)
+            except (StoreLost, TooFarAhead):
+                return None
+            entry = cache.get(key)
+        return entry.decode() if entry is not None else None
+
+    async def list(self, group: str, plural: str, namespace: str = "") -> list[Mapping[str, Any]]:
+        """All objects of the resource; of one namespace when given."""
+        cache = self._cache(group, plural)
+        if cache is None:
+            return []
+        return [entry.decode() for entry in cache.select(Filter(namespace=namespace))]
+
+    def _cache(self, group: str, plural: str) -> ResourceCache | None:
+        return self._feed.cache(Prefix(group or CORE, plural))

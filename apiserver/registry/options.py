@@ -1,0 +1,231 @@
+"""What clients say in the query string and in DeleteOptions, parsed and checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from stark.crds.selectors import SelectorError, parse_field_selector, parse_label_selector
+
+from ..cache.filter import FieldTest, Filter
+from ..errors import BadRequest, Cause, Invalid
+from ..request import Query, User
+from ..resources import Resource
+
+NOT_OLDER_THAN: Final = "NotOlderThan"
+EXACT: Final = "Exact"
+VALIDATIONS: Final = ("Ignore", "Warn", "Strict")
+PROPAGATIONS: Final = ("Orphan", "Background", "Foreground")
+DECIMAL_DIGITS_MAX: Final = 18
+"""Longest number we read: it still fits 64 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a request is about."""
+
+    resource: Resource
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+
+
+@dataclass(slots=True)
+class Writing:
+    """Who writes, and how. `warnings` collects what the client should be told."""
+
+    user: User
+    dry_run: bool = False
+    validation: str = "Warn"
+    checks_duplicates: bool = False
+    """The client asked about its fields itself: then duplicate keys are worth a slow second parse."""
+    warnings: list[str] = field(default_factory=list)
+
+
+def writing(query: Query, user: User, warnings: list[str]) -> Writing:
+    """The options of a write. Raises Invalid."""
+    validation = query.first("fieldValidation")
+    if validation and validation not in VALIDATIONS:
+        raise _unsupported("fieldValidation", validation, VALIDATIONS)
+    return Writing(user, dry_run(query.all("dryRun")), validation or "Warn", validation in ("Warn", "Strict"), warnings)
+
+
+def dry_run(values: Any) -> bool:
+    """True for `All`, the only value there is. Raises Invalid."""
+    for value in values or ():
+        if value != "All":
+            raise _unsupported("dryRun", value, ("All",))
+    return bool(values)
+
+
+def _unsupported(name: str, value: object, supported: tuple[str, ...]) -> Invalid:
+    shown = ", ".join(f'"{item}"' for item in supported)
+    message = f'Unsupported value: "{value}": supported values: {shown}'
+    cause = Cause(name, message, "FieldValueNotSupported")
+    return Invalid(f"Options.meta.k8s.io is invalid: {name}: {message}", group="meta.k8s.io", causes=[cause])
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A list or a watch: what, from where, how much of it. `resource_version` is None when it was not given."""
+
+    wanted: Filter
+    resource_version: int | None = None
+    match: str = ""
+    limit: int = 0
+    continue_token: str = ""
+    timeout_s: int = 0
+    bookmarks: bool = False
+    initial_events: bool | None = None
+
+
+def listing(query: Query, target: Target, paths: tuple[str, ...]) -> Listing:
+    """The options of a list or watch; `paths` are the field paths the cache has. Raises BadRequest, Invalid."""
+    options = Listing(
+        wanted=wanted(query, target, paths),
+        resource_version=parse_revision(query.first("resourceVersion")),
+        match=query.first("resourceVersionMatch"),
+        limit=_number(query, "limit"),
+        continue_token=query.first("continue"),
+        timeout_s=_number(query, "timeoutSeconds"),
+        bookmarks=query.flag("allowWatchBookmarks"),
+        initial_events=query.flag("sendInitialEvents") if "sendInitialEvents" in query else None,
+    )
+    _check_match(options, is_watch=query.flag("watch"))
+    return options
+
+
+def _check_match(options: Listing, *, is_watch: bool) -> None:
+    """The combinations Kubernetes forbids (apimachinery/pkg/apis/meta/internalversion/validation)."""
+    match, version = options.match, options.resource_version
+    if is_watch and options.initial_events is None and match:
+        raise _forbidden(
+            "resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+        )
+    if options.initial_events is not None:
+        if not is_watch:
+            raise _forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list")
+        if match != NOT_OLDER_THAN:
+            raise _forbidden(
+                "resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+            )
+        return
+    if not match:
+        return
+    if match not in (EXACT, NOT_OLDER_THAN):
+        raise _unsupported("resourceVersionMatch", match, (EXACT, NOT_OLDER_THAN, ""))
+    if version is None:
+        raise _forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided")
+    if options.continue_token:
+        raise _forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided")
+    if match == EXACT and version == 0:
+        raise _forbidden("resourceVersionMatch", 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"')
+
+
+def _forbidden(name: str, why: str) -> Invalid:
+    cause = Cause(name, f"Forbidden: {why}", "FieldValueForbidden")
+    return Invalid(f"ListOptions.meta.k8s.io is invalid: {name}: Forbidden: {why}", group="meta.k8s.io", causes=[cause])
+
+
+def _number(query: Query, name: str) -> int:
+    text = query.first(name)
+    if not text:
+        return 0
+    if not text.isdecimal() or len(text) > DECIMAL_DIGITS_MAX:
+        raise BadRequest(f'{name}: Invalid value: "{text}": must be a non-negative number')
+    return int(text)
+
+
+def parse_revision(text: str) -> int | None:
+    """A resourceVersion; None when it is empty. Raises BadRequest."""
+    if not text:
+        return None
+    if not text.isascii() or not text.isdecimal() or len(text) > DECIMAL_DIGITS_MAX:
+        raise BadRequest(
+            f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
+        )
+    return int(text)
+
+
+def wanted(query: Query, target: Target, paths: tuple[str, ...]) -> Filter:
+    """The selectors, compiled. Raises BadRequest."""
+    label_text, field_text = query.first("labelSelector"), query.first("fieldSelector")
+    if not label_text and not field_text:
+        return Filter(namespace=target.namespace, name=target.name, identity=f"{target.namespace}/{target.name}")
+    try:
+        labels, fields = parse_label_selector(label_text), parse_field_selector(field_text)
+    except SelectorError as error:
+        raise BadRequest(f"unable to parse requirement: {error}") from error
+    equal = tuple((r.key, r.values[0]) for r in labels.requirements if r.operator == "in" and len(r.values) == 1)
+    says_everything = len(equal) == len(labels.requirements)
+    name, namespace = target.name, target.namespace
+    tests: list[FieldTest] = []
+    other: dict[str, list[str]] = {"metadata.name": [], "metadata.namespace": []}
+    for requirement in fields.requirements:
+        path = requirement.path
+        if path in other:
+            if not requirement.equal:
+                other[path].append(requirement.value)
+            elif path == "metadata.name":
+                name = _same(name, requirement.value)
+            else:
+                namespace = _same(namespace, requirement.value)
+        elif path in paths:
+            tests.append(FieldTest(paths.index(path), requirement.value, requirement.equal))
+        else:
+            raise BadRequest(f"field label not supported: {path}")
+    return Filter(
+        namespace,
+        name,
+        equal,
+        None if says_everything else labels.matches,
+        tuple(tests),
+        tuple(other["metadata.name"]),
+        tuple(other["metadata.namespace"]),
+        identity=f"{target.namespace}/{target.name}?{labels}&{fields}",
+    )
+
+
+NEVER = "\0"
+"""A name no object has: two different values were demanded of one field."""
+
+
+def _same(current: str, value: str) -> str:
+    return value if current in ("", value) else NEVER
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """DeleteOptions (meta/v1), from the body and the query together."""
+
+    grace_period_s: int | None = None
+    propagation: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    dry_run: bool = False
+
+
+def deletion(query: Query, body: Mapping[str, Any]) -> Deletion:
+    """The options of a delete. The body wins over the query. Raises BadRequest, Invalid."""
+    preconditions = body.get("preconditions") or {}
+    grace = body.get("gracePeriodSeconds")
+    if grace is None and query.first("gracePeriodSeconds"):
+        grace = _number(query, "gracePeriodSeconds")
+    if grace is not None and (not isinstance(grace, int) or isinstance(grace, bool)):
+        raise BadRequest(f"gracePeriodSeconds: Invalid value: {grace}: must be a whole number of seconds")
+    propagation = body.get("propagationPolicy") or query.first("propagationPolicy")
+    orphan = body.get("orphanDependents")
+    if propagation and orphan is not None:
+        raise _unsupported("propagationPolicy", propagation, ())
+    if propagation and propagation not in PROPAGATIONS:
+        raise _unsupported("propagationPolicy", propagation, PROPAGATIONS)
+    if orphan is not None:
+        propagation = "Orphan" if orphan else "Background"
+    return Deletion(
+        grace_period_s=None if grace is None else max(grace, 1 if grace < 0 else 0),
+        propagation=propagation or "",
+        uid=str(preconditions.get("uid") or ""),
+        resource_version=str(preconditions.get("resourceVersion") or ""),
+        dry_run=dry_run(body.get("dryRun") or query.all("dryRun")),
+    )

@@ -1,0 +1,86 @@
+"""What is done to a pod through its own subresources: bound to a node, evicted from it; and a namespace's finalize."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import BadRequest, Cause
+from ..request import Query
+from . import metadata
+from .options import Deletion, Target, Writing, deletion
+from .records import Stored
+from .refusals import conflict, invalid_object
+from .updating import check_version
+from .writes import Writes
+
+Object = dict[str, Any]
+
+
+async def bind(writes: Writes, target: Target, binding: Mapping[str, Any], writing: Writing) -> Stored:
+    """Give the pod its node, once. Raises Conflict when it has one, or is another pod, or is going away."""
+    node = (binding.get("target") or {}).get("name") or ""
+    kind = (binding.get("target") or {}).get("kind") or "Node"
+    if kind != "Node":
+        message = f'Unsupported value: "{kind}": supported values: "Node"'
+        raise invalid_object(target.resource, target.name, [Cause("target.kind", message, "FieldValueNotSupported")])
+    if not node:
+        cause = Cause("target.name", "Required value", "FieldValueRequired")
+        raise invalid_object(target.resource, target.name, [cause])
+    meta = binding.get("metadata") or {}
+
+    async def place(pod: Object) -> Object:
+        _check_bindable(target, pod, meta, node)
+        return _placed(pod, node, meta.get("annotations") or {})
+
+    return await writes.mutate(target, place, writing)
+
+
+def _check_bindable(target: Target, pod: Mapping[str, Any], meta: Mapping[str, Any], node: str) -> None:
+    for field in ("uid", "resourceVersion"):
+        if meta.get(field) and meta[field] != pod["metadata"][field]:
+            actual = pod["metadata"][field]
+            why = f"Precondition failed: {field} in precondition: {meta[field]}, {field} in object meta: {actual}"
+            raise conflict(target.resource, target.name, why)
+    if metadata.is_deleting(pod):
+        raise conflict(
+            target.resource, target.name, f"pod {target.name} is being deleted, cannot be assigned to a host"
+        )
+    bound = (pod.get("spec") or {}).get("nodeName")
+    if bound:
+        raise conflict(target.resource, target.name, f'pod {target.name} is already assigned to node "{bound}"')
+
+
+def _placed(pod: Object, node: str, annotations: Mapping[str, str]) -> Object:
+    meta, status = dict(pod["metadata"]), dict(pod.get("status") or {})
+    if annotations:
+        meta["annotations"] = {**(meta.get("annotations") or {}), **annotations}
+    others = [item for item in status.get("conditions") or [] if item.get("type") != "PodScheduled"]
+    moment = metadata.timestamp(metadata.now())
+    scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": moment}
+    status["conditions"] = [*others, scheduled]
+    return {**pod, "metadata": meta, "spec": {**pod["spec"], "nodeName": node}, "status": status}
+
+
+async def evict(
+    writes: Writes, target: Target, eviction: Mapping[str, Any], writing: Writing, query: Query
+) -> tuple[Stored, bool]:
+    """Delete the pod as its own deletion would. There are no disruption budgets to ask."""
+    name = (eviction.get("metadata") or {}).get("name") or target.name
+    if name != target.name:
+        raise BadRequest(f"the name of the object ({name}) does not match the name on the URL ({target.name})")
+    wanted: Deletion = deletion(query, eviction.get("deleteOptions") or {})
+    return await writes.delete(Target(target.resource, target.namespace, target.name), wanted, writing)
+
+
+async def finalize(writes: Writes, target: Target, namespace: Mapping[str, Any], writing: Writing) -> Stored:
+    """Replace spec.finalizers of a namespace: who is done takes itself off the list. The last one ends it."""
+    wanted = list((namespace.get("spec") or {}).get("finalizers") or [])
+    given = {"metadata": namespace.get("metadata") or {}}
+
+    async def replace(old: Object) -> Object:
+        check_version(target, given, old, required=False)
+        spec = {name: value for name, value in (old.get("spec") or {}).items() if name != "finalizers"}
+        return {**old, "spec": {**spec, "finalizers": wanted} if wanted else spec}
+
+    return await writes.mutate(target, replace, writing)

@@ -1,0 +1,150 @@
+"""The forms in which objects leave: whole, as rows of a table, or as metadata only; and bodies made of many of them.
+
+Whole objects are sent as the bytes the cache has. Nothing is joined before it is written: a list of ten thousand objects
+costs the pointers to their bytes, and one piece at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, overload
+
+import orjson
+
+from ..cache.change import Rendering
+from ..cache.entry import METADATA, Entry
+from ..resources import Resource
+from ..wire.negotiate import Accepted, Form
+from ..wire.tables import partial_metadata, partial_metadata_list, table
+
+INITIAL_EVENTS_END: Final = "k8s.io/initial-events-end"
+PIECE_SIZE: Final = 128
+"""Objects per piece of a list's body."""
+
+
+class Whole:
+    """Objects as they are stored, in the version that was asked for."""
+
+    def __init__(self, resource: Resource) -> None:
+        self._resource = resource
+        self._head = f'{{"apiVersion":"{resource.api_version}","kind":"{resource.kind}",'.encode()
+        self.identity: Hashable = ("object", resource.api_version)
+
+    def render(self, entry: Entry) -> bytes:
+        """The bytes the cache has; with another head when they are stored in another version."""
+        data = entry.data
+        return data if data.startswith(self._head) else self._head + data[data.index(METADATA) :]
+
+    def bookmark(self, revision: int, *, initial_events_end: bool = False) -> bytes:
+        """An object with nothing but a resourceVersion."""
+        return orjson.dumps(_bare(self._resource.api_version, self._resource.kind, revision, initial_events_end))
+
+    def list(self, entries: Sequence[Entry], meta: Mapping[str, Any]) -> Sequence[bytes]:
+        """The body of a list."""
+        kind = self._resource.list_kind or f"{self._resource.kind}List"
+        head = {"kind": kind, "apiVersion": self._resource.api_version, "metadata": meta}
+        return Joined(orjson.dumps(head)[:-1] + b',"items":[', [self.render(entry) for entry in entries], b"]}\n")
+
+
+class Partial:
+    """Metadata only."""
+
+    def __init__(self, version: str) -> None:
+        self._version = version
+        self.identity: Hashable = ("partial", version)
+
+    def render(self, entry: Entry) -> bytes:
+        """A PartialObjectMetadata."""
+        return orjson.dumps(partial_metadata(entry.decode(), self._version))
+
+    def bookmark(self, revision: int, *, initial_events_end: bool = False) -> bytes:
+        """One without anything but a resourceVersion."""
+        api_version = f"meta.k8s.io/{self._version}"
+        return orjson.dumps(_bare(api_version, "PartialObjectMetadata", revision, initial_events_end))
+
+    def list(self, entries: Sequence[Entry], meta: Mapping[str, Any]) -> Sequence[bytes]:
+        """The body of a list."""
+        return [orjson.dumps(partial_metadata_list((entry.decode() for entry in entries), meta, self._version))]
+
+
+class Rows:
+    """A table, as `kubectl get` prints it. Every frame of a watch has its column definitions, so that all can share it."""
+
+    def __init__(self, resource: Resource, version: str, include_object: str) -> None:
+        self._resource, self._version, self._include = resource, version, include_object
+        self.identity: Hashable = ("table", resource.api_version, version, include_object)
+
+    def render(self, entry: Entry) -> bytes:
+        """A table of one row."""
+        decoded = entry.decode()
+        return self._encode([decoded], {"resourceVersion": decoded["metadata"].get("resourceVersion", "")})
+
+    def bookmark(self, revision: int, *, initial_events_end: bool = False) -> bytes:
+        """A table without rows."""
+        return self._encode([], {"resourceVersion": str(revision)})
+
+    def list(self, entries: Sequence[Entry], meta: Mapping[str, Any]) -> Sequence[bytes]:
+        """The body of a list."""
+        return [self._encode((entry.decode() for entry in entries), meta)]
+
+    def _encode(self, objects: Iterable[Mapping[str, Any]], meta: Mapping[str, Any]) -> bytes:
+        return orjson.dumps(
+            table(
+                self._resource,
+                objects,
+                now=datetime.now(UTC),
+                include_object=self._include,
+                list_meta=meta,
+                version=self._version,
+            )
+        )
+
+
+ListRendering = Whole | Partial | Rows
+
+
+def rendering_of(resource: Resource, accepted: Accepted, include_object: str = "") -> ListRendering:
+    """The form that was negotiated."""
+    if accepted.form is Form.TABLE:
+        return Rows(resource, accepted.version, include_object or "Metadata")
+    if accepted.form in (Form.PARTIAL, Form.PARTIAL_LIST):
+        return Partial(accepted.version)
+    return Whole(resource)
+
+
+def _bare(api_version: str, kind: str, revision: int, initial_events_end: bool) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"resourceVersion": str(revision), "creationTimestamp": None}
+    if initial_events_end:
+        metadata["annotations"] = {INITIAL_EVENTS_END: "true"}
+    return {"kind": kind, "apiVersion": api_version, "metadata": metadata}
+
+
+class Joined(Sequence[bytes]):
+    """A list's body as pieces that are joined only when they are sent. `size` is that of all of them."""
+
+    def __init__(self, head: bytes, items: list[bytes], tail: bytes) -> None:
+        self._head, self._items, self._tail = head, items, tail
+        commas = max(len(items) - 1, 0)
+        self.size = len(head) + sum(map(len, items)) + commas + len(tail)
+
+    def __len__(self) -> int:
+        return max(-(-len(self._items) // PIECE_SIZE), 1)
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[bytes]: ...
+    def __getitem__(self, index: int | slice) -> bytes | Sequence[bytes]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        piece = b",".join(self._items[index * PIECE_SIZE : (index + 1) * PIECE_SIZE])
+        is_last = index == len(self) - 1
+        return b"".join((b"," if index else self._head, piece, self._tail if is_last else b""))
+
+
+def check(rendering: ListRendering) -> Rendering:
+    """Every form can also be watched."""
+    return rendering

@@ -1,0 +1,74 @@
+"""Objects against their schemas: pruned, defaulted, validated; and the client told about fields nobody knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import BadRequest
+from ..resources import Resource
+from ..schema import CompiledSchema, SchemaInvalid, compile_schema
+from .options import Writing
+from .refusals import invalid_object
+
+Object = dict[str, Any]
+
+
+class Schemas:
+    """Compiled schemas, made when a kind is first written and again when its definition changed."""
+
+    def __init__(self) -> None:
+        self._compiled: dict[tuple[str, str, str], tuple[Resource, CompiledSchema]] = {}
+
+    def of(self, resource: Resource) -> CompiledSchema:
+        """The resource's schema, ready to use."""
+        at = (resource.group, resource.version, resource.plural)
+        known = self._compiled.get(at)
+        if known is None or known[0] is not resource:
+            known = self._compiled[at] = (resource, compile_schema(resource.schema))
+        return known[1]
+
+    def admit_new(self, resource: Resource, obj: Object, writing: Writing) -> Object:
+        """A new object as it may be stored. Raises Invalid, BadRequest for unknown fields that the client forbids."""
+        schema = self.of(resource)
+        try:
+            admitted, unknown = schema.admit_noting_unknown(obj)
+        except SchemaInvalid as error:
+            raise invalid_object(resource, _name_of(obj), error.causes) from error
+        self._tell(resource, unknown, writing)
+        return admitted
+
+    def admit_update(self, resource: Resource, new: Object, old: Mapping[str, Any], writing: Writing) -> Object:
+        """A changed object. What was wrong already and has not been touched is let pass."""
+        schema = self.of(resource)
+        try:
+            admitted, unknown = schema.admit_noting_unknown(new)
+        except SchemaInvalid:
+            unknown = schema.unknown_fields(new)
+            try:
+                admitted = schema.admit_update(new, old)
+            except SchemaInvalid as error:
+                raise invalid_object(resource, _name_of(new), error.causes) from error
+        self._tell(resource, unknown, writing)
+        return admitted
+
+    def _tell(self, resource: Resource, unknown: list[str], writing: Writing) -> None:
+        complain(resource, [f'unknown field "{path}"' for path in unknown], writing)
+
+
+def complain(resource: Resource, complaints: list[str], writing: Writing) -> None:
+    """Warn about a body's fields or refuse it, as the client wishes. Raises BadRequest."""
+    if not complaints or writing.validation == "Ignore":
+        return
+    if writing.validation == "Strict":
+        raise BadRequest(
+            f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
+            f"strict decoding error: {', '.join(complaints)}"
+        )
+    writing.warnings += [text for text in complaints if text not in writing.warnings]
+
+
+def _name_of(obj: Mapping[str, Any]) -> str:
+    metadata = obj.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, Mapping) else None
+    return name if isinstance(name, str) else ""

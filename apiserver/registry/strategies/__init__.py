@@ -1,0 +1,23 @@
+"""What a kind does differently, found by group and kind. The registry itself knows no kind by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ...resources import Resource
+from .base import Strategy
+from .core import EventStrategy, LeaseStrategy, NamespaceStrategy, NodeStrategy, PodStrategy
+
+DEFAULT = Strategy()
+STRATEGIES: Mapping[tuple[str, str], Strategy] = {
+    ("", "Pod"): PodStrategy(),
+    ("", "Node"): NodeStrategy(),
+    ("", "Namespace"): NamespaceStrategy(),
+    ("", "Event"): EventStrategy(),
+    ("coordination.k8s.io", "Lease"): LeaseStrategy(),
+}
+
+
+def strategy_of(resource: Resource) -> Strategy:
+    """The kind's own strategy, or the one that adds nothing."""
+    return STRATEGIES.get((resource.group, resource.kind), DEFAULT)

@@ -1,0 +1,80 @@
+"""From what a client sent and what is stored to what will be stored. No store, no clock: only the rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import Cause
+from ..resources import Resource
+from . import metadata
+from .options import Target
+from .refusals import conflict, invalid_object
+from .strategies.base import Strategy
+
+Object = dict[str, Any]
+STATUS = "status"
+
+
+def has_status(resource: Resource) -> bool:
+    """Status is written through a subresource of its own, and through nothing else."""
+    return STATUS in resource.subresources
+
+
+def check_version(target: Target, new: Mapping[str, Any], old: Mapping[str, Any], *, required: bool) -> None:
+    """The client changes what it has seen, or says nothing about it. Raises Conflict, Invalid."""
+    given, actual = new["metadata"].get("resourceVersion"), old["metadata"]["resourceVersion"]
+    uid = new["metadata"].get("uid")
+    if uid and uid != old["metadata"]["uid"]:
+        why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {old['metadata']['uid']}"
+        raise conflict(target.resource, target.name, why)
+    if given and given != actual:
+        raise conflict(target.resource, target.name)
+    if not given and required:
+        cause = Cause("metadata.resourceVersion", "Invalid value: 0x0: must be specified for an update")
+        raise invalid_object(target.resource, target.name, [cause])
+
+
+def merge(target: Target, new: Object, old: Object, strategy: Strategy) -> Object:
+    """What an update through the target takes from `new`; the rest stays as in `old`."""
+    if target.subresource == STATUS:
+        return _with_status(new, old, strategy)
+    if has_status(target.resource):
+        new.pop(STATUS, None)
+        if STATUS in old:
+            new[STATUS] = old[STATUS]
+    return new
+
+
+def _with_status(new: Object, old: Object, strategy: Strategy) -> Object:
+    merged = {**old, "metadata": dict(old["metadata"])}
+    merged.pop(STATUS, None)
+    if STATUS in new:
+        merged[STATUS] = new[STATUS]
+    taken = ("managedFields", "labels", "annotations") if strategy.status_takes_metadata else ("managedFields",)
+    for field in taken:
+        if field in new["metadata"]:
+            merged["metadata"][field] = new["metadata"][field]
+        else:
+            merged["metadata"].pop(field, None)
+    return merged
+
+
+def count_generation(resource: Resource, new: Object, old: Mapping[str, Any]) -> None:
+    """A new generation when anything but metadata and status changed."""
+    if "generation" not in old["metadata"]:
+        return
+    apart = {"metadata", "apiVersion", "kind", *([STATUS] if has_status(resource) else [])}
+    before = {name: value for name, value in old.items() if name not in apart}
+    after = {name: value for name, value in new.items() if name not in apart}
+    new["metadata"]["generation"] = old["metadata"]["generation"] + (before != after)
+
+
+def check(target: Target, new: Object, old: Mapping[str, Any], strategy: Strategy) -> None:
+    """The rules an updated object must follow. Raises Invalid with all causes."""
+    causes = metadata.problems(new, lambda name: [])
+    causes += metadata.update_problems(new, old)
+    judge = strategy.status_problems if target.subresource == STATUS else strategy.update_problems
+    causes += judge(new, old)
+    if causes:
+        raise invalid_object(target.resource, target.name, causes)

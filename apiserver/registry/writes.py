@@ -1,0 +1,231 @@
+"""Create, update, patch and delete, for every kind the same way.
+
+The order of a write: the schema prunes, defaults and validates; admission changes and judges; the server fills in what
+is its own; the kind's own rules; compare-and-swap in the store. Everything before the store happens again when somebody
+else was faster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, Protocol
+
+from ..admission.attributes import Attributes
+from ..errors import AlreadyExists, ApiError, NotFound
+from ..resources import Resource
+from . import bodies, deletion, metadata, updating
+from .options import Deletion, Target, Writing
+from .records import REMOVED, Object, Records, Removed, Stored
+from .refusals import invalid_object
+from .schemas import Schemas
+from .strategies import strategy_of
+from .strategies.base import Strategy
+
+NAME_ATTEMPTS_MAX: Final = 8
+"""How often another random suffix is tried when a generated name is taken, as in Kubernetes."""
+DELETIONS_AT_ONCE: Final = 16
+"""Objects of a collection that are deleted at the same time: the store commits them together."""
+
+Change = Callable[[Object], Object]
+"""From the current object to what the client wants it to be. Called again after a lost race."""
+
+
+class Admission(Protocol):
+    """Admission's chain with its look-ups bound."""
+
+    async def __call__(self, attributes: Attributes) -> None:
+        """Change the object in place, or raise an ApiError."""
+        ...
+
+
+class StorageVersions(Protocol):
+    """In which version a kind's objects are stored."""
+
+    def stored_api_version(self, resource: Resource) -> str:
+        """`apps/v1` for every version of a kind that is stored as apps/v1."""
+        ...
+
+
+class Writes:
+    """The write side of the registry."""
+
+    def __init__(self, records: Records, schemas: Schemas, admission: Admission, versions: StorageVersions) -> None:
+        self._records, self._schemas, self._admission, self._versions = records, schemas, admission, versions
+
+    async def create(self, target: Target, obj: Object, writing: Writing) -> Stored:
+        """Store a new object. Raises AlreadyExists, Invalid, BadRequest, Forbidden ..."""
+        resource = target.resource
+        bodies.expect_kind(obj, resource.api_version, resource.kind)
+        bodies.expect_place(obj, resource, target.namespace, target.name)
+        is_generated = not obj["metadata"].get("name") and bool(obj["metadata"].get("generateName"))
+        for attempt in range(NAME_ATTEMPTS_MAX):
+            new = await self._prepare_new(target, obj, writing)
+            try:
+                return await self._store_new(resource, new, writing)
+            except AlreadyExists:
+                if not is_generated or attempt + 1 == NAME_ATTEMPTS_MAX:
+                    raise
+        raise AssertionError(NAME_ATTEMPTS_MAX)
+
+    async def _prepare_new(self, target: Target, obj: Object, writing: Writing) -> Object:
+        resource, strategy = target.resource, strategy_of(target.resource)
+        new = self._schemas.admit_new(resource, obj, writing)
+        if updating.has_status(resource) and not strategy.keeps_status_on_create:
+            new.pop(updating.STATUS, None)
+        strategy.prepare_create(new)
+        given_name = new["metadata"].get("name", "")
+        await self._admit("CREATE", target, new, None, writing, name=given_name)
+        metadata.begin(
+            new, metadata.now(), generation=resource.custom or "spec" in resource.schema.get("properties", {})
+        )
+        causes = [*metadata.problems(new, strategy.name_problems), *strategy.create_problems(new)]
+        if causes:
+            raise invalid_object(resource, new["metadata"].get("name", ""), causes)
+        return new
+
+    async def _store_new(self, resource: Resource, new: Object, writing: Writing) -> Stored:
+        new["apiVersion"] = self._versions.stored_api_version(resource)
+        return await self._records.create(resource, new, ttl_s=strategy_of(resource).ttl_s, dry_run=writing.dry_run)
+
+    async def update(self, target: Target, obj: Object, writing: Writing) -> tuple[Stored, bool]:
+        """Replace an object, or its status. The stored object, and whether it was created. Raises NotFound, Conflict ..."""
+        resource = target.resource
+        bodies.expect_kind(obj, resource.api_version, resource.kind)
+        bodies.expect_place(obj, resource, target.namespace, target.name)
+        try:
+            stored = await self._change(target, lambda old: obj, writing, needs_version=resource.custom)
+        except NotFound:
+            may_create = strategy_of(resource).create_on_update and not target.subresource
+            if not may_create or obj["metadata"].get("resourceVersion") or obj["metadata"].get("uid"):
+                raise
+            return await self.create(target, obj, writing), True
+        return stored, False
+
+    async def patch(self, target: Target, change: Change, writing: Writing) -> Stored:
+        """Change an object as a patch says, again whenever somebody else was faster."""
+
+        def patched(old: Object) -> Object:
+            new = change(old)
+            bodies.expect_kind(new, target.resource.api_version, target.resource.kind)
+            bodies.expect_place(new, target.resource, target.namespace, target.name)
+            return new
+
+        return await self._change(target, patched, writing, needs_version=False)
+
+    async def mutate(self, target: Target, change: Callable[[Object], Awaitable[Object]], writing: Writing) -> Stored:
+        """Make a change that a subresource of the server's own stands for, without a client's object to check."""
+        resource, strategy = target.resource, strategy_of(target.resource)
+        kept: list[Object] = []
+
+        async def decide(current: Object) -> Object | Removed:
+            old = self._as_served(resource, current)
+            new = await change(self._as_served(resource, current))
+            await self._admit("UPDATE", target, new, old, writing)
+            updating.count_generation(resource, new, old)
+            kept[:] = [new]
+            return REMOVED if deletion.is_over(new, strategy) else self._as_stored(resource, new)
+
+        stored, is_removed = await self._records.change(_place(target), decide, dry_run=writing.dry_run)
+        return Stored.of(kept[0], stored.revision) if is_removed else stored
+
+    async def _change(self, target: Target, change: Change, writing: Writing, *, needs_version: bool) -> Stored:
+        resource, strategy = target.resource, strategy_of(target.resource)
+        kept: list[Object] = []
+
+        async def decide(current: Object) -> Object | Removed:
+            old = self._as_served(resource, current)
+            wanted = change(old)
+            updating.check_version(target, wanted, old, required=needs_version)
+            new = await self._prepare_update(target, wanted, old, strategy, writing)
+            kept[:] = [new]
+            if deletion.is_over(new, strategy):
+                return REMOVED
+            return self._as_stored(resource, new)
+
+        stored, is_removed = await self._records.change(
+            _place(target), decide, ttl_s=strategy.ttl_s, dry_run=writing.dry_run
+        )
+        # An update that took the last finalizer away is answered with what the client made of the object.
+        return Stored.of(kept[0], stored.revision) if is_removed else stored
+
+    async def _prepare_update(
+        self, target: Target, wanted: Object, old: Object, strategy: Strategy, writing: Writing
+    ) -> Object:
+        merged = updating.merge(target, dict(wanted), old, strategy)
+        new = self._schemas.admit_update(target.resource, merged, old, writing)
+        metadata.keep(new, old)
+        if target.subresource != updating.STATUS:
+            strategy.prepare_update(new, old)
+        await self._admit("UPDATE", target, new, old, writing)
+        updating.count_generation(target.resource, new, old)
+        updating.check(target, new, old, strategy)
+        return new
+
+    async def delete(self, target: Target, wanted: Deletion, writing: Writing) -> tuple[Stored, bool]:
+        """Delete an object, or begin to. The object, and whether it is gone. Raises NotFound, Conflict, Forbidden ..."""
+        resource, strategy = target.resource, strategy_of(target.resource)
+
+        async def decide(current: Object) -> Object | Removed:
+            deletion.check_preconditions(resource, current, wanted)
+            old = self._as_served(resource, current)
+            await self._admit("DELETE", target, None, old, writing)
+            outcome = deletion.plan(old, strategy, wanted, metadata.now())
+            return outcome if isinstance(outcome, Removed) else self._as_stored(resource, outcome)
+
+        return await self._records.change(_place(target), decide, dry_run=writing.dry_run or wanted.dry_run)
+
+    async def delete_all(self, targets: list[Target], wanted: Deletion, writing: Writing) -> None:
+        """Delete many objects; those that went meanwhile are no complaint. Raises the first refusal, after all."""
+        turns = asyncio.Semaphore(DELETIONS_AT_ONCE)
+
+        async def one(target: Target) -> ApiError | None:
+            async with turns:
+                try:
+                    await self.delete(target, wanted, writing)
+                except NotFound:
+                    return None
+                except ApiError as error:
+                    return error
+                return None
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(target)) for target in targets]
+        refusal = next((task.result() for task in tasks if task.result() is not None), None)
+        if refusal is not None:
+            raise refusal
+
+    async def _admit(
+        self,
+        operation: str,
+        target: Target,
+        new: Object | None,
+        old: Mapping[str, Any] | None,
+        writing: Writing,
+        name: str | None = None,
+    ) -> None:
+        await self._admission(
+            Attributes(
+                operation,
+                target.resource,
+                target.subresource,
+                target.namespace,
+                target.name if name is None else name,
+                new,
+                old,
+                writing.user,
+                writing.dry_run,
+                writing.warnings,
+            )
+        )
+
+    def _as_served(self, resource: Resource, obj: Object) -> Object:
+        """A copy in the version the client speaks. Versions differ in nothing else (conversion strategy None)."""
+        return {**obj, "apiVersion": resource.api_version, "metadata": dict(obj["metadata"])}
+
+    def _as_stored(self, resource: Resource, obj: Object) -> Object:
+        return {**obj, "apiVersion": self._versions.stored_api_version(resource)}
+
+
+def _place(target: Target) -> tuple[Resource, str, str]:
+    return target.resource, target.namespace, target.name
