@@ -1,0 +1,33 @@
+"""The admission chain of every Stark API server.
+
+The order matters: a missing namespace is told before anything else is judged; images are pinned before the pull policy
+is derived from them, and after the owner is known, since the owner decides which private packs may be used.
+"""
+
+from __future__ import annotations
+
+from ..resources import Resources
+from .chain import Chain
+from .defaults import pod_defaults, pod_spec_defaults, secret_defaults
+from .images import pin_images
+from .namespaces import namespace_defaults, namespace_lifecycle
+from .node_restriction import node_restriction
+from .ownership import Ownership
+from .validate_packs import pack_name_belongs_to_its_owner
+from .validation import validate_object
+
+
+def builtin_chain(resources: Resources) -> Chain:
+    """Every built-in plugin, in order."""
+    return Chain(
+        mutating=[
+            namespace_lifecycle,
+            namespace_defaults,
+            Ownership(resources),
+            pin_images,
+            pod_spec_defaults,
+            pod_defaults,
+            secret_defaults,
+        ],
+        validating=[node_restriction, pack_name_belongs_to_its_owner, validate_object],
+    )

@@ -1,0 +1,94 @@
+"""What the server fills in that a schema's defaults cannot say, because it depends on other fields.
+
+A pod's qosClass is not among it: it belongs to status, which the registry owns on creation.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from stark.crds.annotations import TAINT_NOT_READY, TAINT_UNREACHABLE
+from stark.crds.pods import TERMINATION_GRACE_PERIOD_SECONDS
+
+from .attributes import Attributes, Lookup
+from .podspecs import containers, find_spec, writes_pod, written_spec
+
+TOLERATION_SECONDS = 120
+"""How long a pod stays on a node that went silent: long enough for a reboot, short enough to be noticed in time."""
+DEFAULT_PRIORITY = 0
+DEFAULT_SERVICE_ACCOUNT = "default"
+LATEST = "latest"
+
+
+async def pod_spec_defaults(attributes: Attributes, lookup: Lookup) -> None:
+    """Restart policy, grace period and image pull policy, in pods and in templates."""
+    found = written_spec(attributes)
+    if found is None or attributes.resource.custom:
+        return
+    found.spec.setdefault("restartPolicy", "Always")
+    found.spec.setdefault("terminationGracePeriodSeconds", TERMINATION_GRACE_PERIOD_SECONDS)
+    for _, container in containers(found):
+        if container.get("image"):
+            container.setdefault("imagePullPolicy", pull_policy(container["image"]))
+
+
+def pull_policy(image: str) -> str:
+    """Always for what may change under its name (`latest`, or no tag), IfNotPresent otherwise."""
+    if "@" in image:
+        return "IfNotPresent"
+    _, colon, tag = image.rpartition("/")[2].partition(":")
+    return "Always" if not colon or tag == LATEST else "IfNotPresent"
+
+
+async def pod_defaults(attributes: Attributes, lookup: Lookup) -> None:
+    """What only a pod gets, not a template: requests from limits, tolerations, priority, service account."""
+    if not writes_pod(attributes):
+        return
+    found = find_spec(attributes.resource, attributes.object)
+    if found is None:
+        return
+    for _, container in containers(found):
+        _requests_from_limits(container)
+    spec = found.spec
+    spec["tolerations"] = with_default_tolerations(spec.get("tolerations") or [])
+    old = ((attributes.old or {}).get("spec") or {}) if attributes.operation == "UPDATE" else {}
+    for key, default in (("priority", DEFAULT_PRIORITY), ("serviceAccountName", DEFAULT_SERVICE_ACCOUNT)):
+        if spec.get(key) in (None, ""):
+            spec[key] = old.get(key, default)
+
+
+def _requests_from_limits(container: dict[str, Any]) -> None:
+    resources = container.get("resources") or {}
+    limits = resources.get("limits")
+    if limits:
+        resources["requests"] = {**limits, **(resources.get("requests") or {})}
+
+
+def with_default_tolerations(tolerations: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """`tolerations` plus a bounded one for each of not-ready and unreachable that none of them covers."""
+    missing = [
+        key for key in (TAINT_NOT_READY, TAINT_UNREACHABLE) if not any(_tolerates(given, key) for given in tolerations)
+    ]
+    added = [
+        {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": TOLERATION_SECONDS}
+        for key in missing
+    ]
+    return [*tolerations, *added]
+
+
+def _tolerates(toleration: dict[str, Any], key: str) -> bool:
+    return toleration.get("key") in (None, "", key) and toleration.get("effect") in (None, "", "NoExecute")
+
+
+async def secret_defaults(attributes: Attributes, lookup: Lookup) -> None:
+    """Move a Secret's write-only stringData into data, where it overrules; default the type."""
+    resource, secret = attributes.resource, attributes.object
+    if resource.group != "" or resource.plural != "secrets" or attributes.subresource or secret is None:
+        return
+    text = secret.pop("stringData", None)
+    if text:
+        encoded = {key: base64.b64encode(value.encode()).decode() for key, value in text.items()}
+        secret["data"] = {**(secret.get("data") or {}), **encoded}
+    if not secret.get("type"):
+        secret["type"] = (attributes.old or {}).get("type") or "Opaque"

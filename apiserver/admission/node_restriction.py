@@ -1,0 +1,124 @@
+"""What an agent's writes may contain: its own node, without its taints and protected labels, and its own pods.
+
+The other half of the node authorizer (`auth.nodes`), which sees only paths. Rules as in Kubernetes' NodeRestriction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from stark.crds.annotations import ARCH, HOSTNAME, NODE_TYPE, OS, RUNTIME_PREFIX, SERVER, ZONE
+
+from ..auth.nodes import LEASE_NAMESPACE, node_name
+from .attributes import Attributes, Lookup
+from .complaints import refused
+
+ALLOWED_LABELS = frozenset(
+    {
+        HOSTNAME,
+        ARCH,
+        OS,
+        ZONE,
+        NODE_TYPE,
+        SERVER,
+        "node.kubernetes.io/instance-type",
+        "topology.kubernetes.io/region",
+        "beta.kubernetes.io/arch",
+        "beta.kubernetes.io/os",
+    }
+)
+ALLOWED_PREFIXES = (RUNTIME_PREFIX,)
+ALLOWED_DOMAINS = ("kubelet.kubernetes.io", "node.kubernetes.io")
+PROTECTED_DOMAINS = ("kubernetes.io", "k8s.io", "stark.dev")
+FORBIDDEN_DOMAIN = "node-restriction.kubernetes.io"
+
+Mapped = Mapping[str, Any]
+
+
+async def node_restriction(attributes: Attributes, lookup: Lookup) -> None:
+    """Refuse what an agent must not write. Writes of anybody else pass."""
+    node = node_name(attributes.user)
+    if not node:
+        return
+    match (attributes.resource.group, attributes.resource.plural):
+        case ("", "nodes"):
+            _check_node(attributes, node)
+        case ("", "pods"):
+            _check_pod(attributes, node)
+        case ("coordination.k8s.io", "leases"):
+            _check_lease(attributes, node)
+
+
+def _written_name(attributes: Attributes) -> str:
+    if attributes.name:
+        return attributes.name
+    return str(_metadata(attributes.object).get("name") or "")
+
+
+def _metadata(obj: Mapped | None) -> Mapped:
+    return (obj or {}).get("metadata") or {}
+
+
+def _check_node(attributes: Attributes, node: str) -> None:
+    if _written_name(attributes) != node:
+        raise refused(attributes, f'node "{node}" is not allowed to modify node "{_written_name(attributes)}"')
+    if attributes.operation == "DELETE" or attributes.object is None:
+        return
+    before, after = _metadata(attributes.old), _metadata(attributes.object)
+    changed = _changed_labels(before.get("labels") or {}, after.get("labels") or {})
+    bad = sorted(label for label in changed if not may_set_label(label))
+    if bad:
+        raise refused(attributes, f"is not allowed to set or remove the following labels: {', '.join(bad)}")
+    if attributes.operation != "UPDATE":
+        return
+    old_taints = ((attributes.old or {}).get("spec") or {}).get("taints") or []
+    if (attributes.object.get("spec") or {}).get("taints", []) != old_taints and not attributes.subresource:
+        raise refused(attributes, f'node "{node}" is not allowed to modify taints')
+    if (before.get("ownerReferences") or []) != (after.get("ownerReferences") or []):
+        raise refused(attributes, f'node "{node}" is not allowed to modify ownerReferences')
+
+
+def _changed_labels(before: Mapped, after: Mapped) -> set[str]:
+    return {label for label in before.keys() | after.keys() if before.get(label) != after.get(label)}
+
+
+def may_set_label(label: str) -> bool:
+    """Whether an agent may set or remove this label on its own node."""
+    domain = label.rpartition("/")[0]
+    if _within(domain, FORBIDDEN_DOMAIN):
+        return False
+    if not any(_within(domain, protected) for protected in PROTECTED_DOMAINS):
+        return True
+    if label in ALLOWED_LABELS or label.startswith(ALLOWED_PREFIXES):
+        return True
+    return any(_within(domain, allowed) for allowed in ALLOWED_DOMAINS)
+
+
+def _within(domain: str, parent: str) -> bool:
+    return domain == parent or domain.endswith(f".{parent}")
+
+
+def _check_pod(attributes: Attributes, node: str) -> None:
+    if attributes.operation == "CREATE" and not attributes.subresource:
+        raise refused(attributes, f'node "{node}" cannot create pods')
+    if attributes.subresource not in ("", "status"):
+        raise refused(attributes, f'node "{node}" cannot use the subresource {attributes.subresource} of pods')
+    bound_to = ((attributes.old or {}).get("spec") or {}).get("nodeName") or ""
+    if bound_to != node:
+        raise refused(attributes, f'node "{node}" can only write pods with spec.nodeName set to itself')
+    if attributes.operation != "UPDATE":
+        return
+    if attributes.subresource != "status":
+        raise refused(attributes, f'node "{node}" can only update the status of pods')
+    before, after = _metadata(attributes.old), _metadata(attributes.object)
+    for field in ("labels", "finalizers", "ownerReferences"):
+        if (before.get(field) or None) != (after.get(field) or None):
+            raise refused(attributes, f'node "{node}" cannot update {field} through pod status')
+
+
+def _check_lease(attributes: Attributes, node: str) -> None:
+    if attributes.namespace != LEASE_NAMESPACE:
+        raise refused(attributes, f'node "{node}" can only access leases in the namespace {LEASE_NAMESPACE}')
+    if _written_name(attributes) != node:
+        raise refused(attributes, f'node "{node}" can only access the lease with the same name as itself')

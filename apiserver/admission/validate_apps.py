@@ -1,0 +1,98 @@
+"""What is wrong with a workload: Deployments, ReplicaSets and other kinds that keep pods of a template running."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from stark.crds.selectors import SelectorError, from_label_selector
+
+from ..errors import Cause
+from .complaints import bad_value, immutable, not_allowed, not_supported, required
+from .podspecs import FoundSpec
+from .validate_pods import labels_causes, pod_spec_causes
+
+PERCENTAGE = re.compile(r"[0-9]+%")
+STRATEGIES = ("Recreate", "RollingUpdate")
+
+Mapped = Mapping[str, Any]
+
+
+def workload_causes(obj: Mapped, old: Mapped | None, found: FoundSpec | None) -> Iterator[Cause]:
+    """Every complaint about a Deployment, ReplicaSet or DaemonSet."""
+    spec = obj.get("spec") or {}
+    yield from _selector_causes(spec, found)
+    if old is not None:
+        yield from immutable("spec.selector", (old.get("spec") or {}).get("selector"), spec.get("selector"))
+    if found is None:
+        yield required("spec.template")
+        return
+    yield from labels_causes("spec.template.metadata.labels", found.metadata.get("labels") or {})
+    yield from pod_spec_causes(found)
+    restart_policy = found.spec.get("restartPolicy", "Always")
+    if restart_policy != "Always":
+        yield not_supported("spec.template.spec.restartPolicy", restart_policy, ["Always"])
+    if found.spec.get("activeDeadlineSeconds") is not None:
+        message = "activeDeadlineSeconds in ReplicaSet is not Supported"
+        yield not_allowed("spec.template.spec.activeDeadlineSeconds", message)
+
+
+def _selector_causes(spec: Mapped, found: FoundSpec | None) -> Iterator[Cause]:
+    selector = spec.get("selector")
+    if not selector:
+        yield (
+            required("spec.selector")
+            if selector is None
+            else bad_value("spec.selector", selector, "empty selector is invalid for deployment")
+        )
+        return
+    try:
+        compiled = from_label_selector(selector)
+    except SelectorError as error:
+        yield bad_value("spec.selector", selector, str(error))
+        return
+    labels = found.metadata.get("labels") or {} if found is not None else {}
+    if found is not None and not compiled.matches(labels):
+        message = "`selector` does not match template `labels`"
+        yield bad_value("spec.template.metadata.labels", labels, message)
+
+
+def deployment_causes(obj: Mapped, old: Mapped | None, found: FoundSpec | None) -> Iterator[Cause]:
+    """Every complaint about a Deployment."""
+    yield from workload_causes(obj, old, found)
+    spec = obj.get("spec") or {}
+    yield from _strategy_causes(spec.get("strategy") or {})
+    deadline, ready = spec.get("progressDeadlineSeconds"), spec.get("minReadySeconds") or 0
+    if deadline is not None and deadline <= ready:
+        yield bad_value("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds")
+
+
+def _strategy_causes(strategy: Mapped) -> Iterator[Cause]:
+    kind, rolling = strategy.get("type") or "RollingUpdate", strategy.get("rollingUpdate")
+    if kind not in STRATEGIES:
+        yield not_supported("spec.strategy.type", kind, STRATEGIES)
+    if rolling is None:
+        return
+    path = "spec.strategy.rollingUpdate"
+    if kind == "Recreate":
+        yield not_allowed(path, "may not be specified when strategy `type` is 'Recreate'")
+        return
+    for key in ("maxUnavailable", "maxSurge"):
+        yield from _amount_causes(f"{path}.{key}", rolling.get(key))
+    unavailable, surge = rolling.get("maxUnavailable"), rolling.get("maxSurge")
+    if unavailable in (0, "0%") and surge in (0, "0%"):
+        yield bad_value(f"{path}.maxUnavailable", unavailable, "may not be 0 when `maxSurge` is 0")
+    if isinstance(unavailable, str) and PERCENTAGE.fullmatch(unavailable) and int(unavailable[:-1]) > 100:
+        yield bad_value(f"{path}.maxUnavailable", unavailable, "must not be greater than 100%")
+
+
+def _amount_causes(path: str, value: Any) -> Iterator[Cause]:
+    if isinstance(value, int) and value < 0:
+        yield bad_value(path, value, "must be greater than or equal to 0")
+    elif isinstance(value, str) and not PERCENTAGE.fullmatch(value):
+        message = (
+            "a valid percent string must be a numeric string followed by an ending '%' "
+            "(e.g. '1%', or '93%', regex used for validation is '[0-9]+%')"
+        )
+        yield bad_value(path, value, message)

@@ -1,0 +1,112 @@
+"""What is wrong with a ConfigMap, a Secret or a Node, above all with how they change."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from stark.crds.config import CONFIG_SIZE_MAX
+from stark.crds.names import config_key_problems, label_key_problems, label_value_problems
+
+from ..errors import Cause
+from .complaints import bad_value, duplicate, immutable, not_allowed, required, too_long
+
+SECRET_KEYS: Mapping[str, tuple[str, ...]] = {
+    "kubernetes.io/tls": ("tls.crt", "tls.key"),
+    "kubernetes.io/dockercfg": (".dockercfg",),
+    "kubernetes.io/dockerconfigjson": (".dockerconfigjson",),
+    "kubernetes.io/ssh-auth": ("ssh-privatekey",),
+}
+"""Types of Secret that cannot do without certain keys."""
+
+Mapped = Mapping[str, Any]
+
+
+def config_map_causes(obj: Mapped, old: Mapped | None) -> Iterator[Cause]:
+    """Every complaint about a ConfigMap."""
+    data, binary = obj.get("data") or {}, obj.get("binaryData") or {}
+    yield from _key_causes("data", data)
+    yield from _key_causes("binaryData", binary)
+    for key in data:
+        if key in binary:
+            message = f"duplicate of key present in data or binaryData: {key}"
+            yield bad_value(f"data[{key}]", key, message)
+    size = sum(len(value.encode()) for value in data.values())
+    size += sum(len(_decoded(value) or b"") for value in binary.values())
+    if size > CONFIG_SIZE_MAX:
+        yield too_long("", CONFIG_SIZE_MAX)
+    if old is not None:
+        yield from _immutable_causes(obj, old, ("data", "binaryData"))
+
+
+def secret_causes(obj: Mapped, old: Mapped | None) -> Iterator[Cause]:
+    """Every complaint about a Secret, after stringData has been moved into data."""
+    data, kind = obj.get("data") or {}, obj.get("type") or "Opaque"
+    yield from _key_causes("data", data)
+    size = 0
+    for key, value in data.items():
+        content = _decoded(value)
+        if content is None:
+            yield bad_value(f"data[{key}]", "<redacted>", "must be base64 encoded")
+        else:
+            size += len(content)
+    if size > CONFIG_SIZE_MAX:
+        yield too_long("data", CONFIG_SIZE_MAX)
+    for key in SECRET_KEYS.get(kind, ()):
+        if key not in data:
+            yield required(f"data[{key}]")
+    if kind == "kubernetes.io/basic-auth" and not {"username", "password"} & data.keys():
+        yield required("data[username]")
+        yield required("data[password]")
+    if old is not None:
+        yield from immutable("type", old.get("type") or "Opaque", kind)
+        yield from _immutable_causes(obj, old, ("data",))
+
+
+def _key_causes(path: str, data: Mapped) -> Iterator[Cause]:
+    for key in data:
+        for problem in config_key_problems(key):
+            yield bad_value(f"{path}[{key}]", key, problem)
+
+
+def _decoded(value: str) -> bytes | None:
+    try:
+        return base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _immutable_causes(obj: Mapped, old: Mapped, fields: tuple[str, ...]) -> Iterator[Cause]:
+    if not old.get("immutable"):
+        return
+    if not obj.get("immutable"):
+        yield not_allowed("immutable", "field is immutable when `immutable` is set")
+    for field in fields:
+        if (obj.get(field) or {}) != (old.get(field) or {}):
+            yield not_allowed(field, "field is immutable when `immutable` is set")
+
+
+def node_causes(obj: Mapped, old: Mapped | None) -> Iterator[Cause]:
+    """Every complaint about a Node."""
+    spec = obj.get("spec") or {}
+    seen: set[tuple[str, str]] = set()
+    for index, taint in enumerate(spec.get("taints") or ()):
+        path = f"spec.taints[{index}]"
+        key, effect = taint.get("key") or "", taint.get("effect") or ""
+        for problem in label_key_problems(key):
+            yield bad_value(f"{path}.key", key, problem)
+        for problem in label_value_problems(taint.get("value") or ""):
+            yield bad_value(f"{path}.value", taint["value"], problem)
+        if not effect:
+            yield required(f"{path}.effect")
+        if (key, effect) in seen:
+            yield duplicate(path, taint)
+        seen.add((key, effect))
+    if old is not None:
+        before = (old.get("spec") or {}).get("providerID")
+        if before:
+            after = spec.get("providerID")
+            if after != before:
+                yield not_allowed("spec.providerID", 'node updates may not change providerID except from "" to valid')

@@ -1,0 +1,227 @@
+"""What is wrong with a pod or a pod template, beyond what a schema can say. Kubernetes' wording and paths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from stark.crds.names import env_name_problems, label_key_problems, label_value_problems, port_name_problems
+from stark.crds.quantity import parse_quantity
+
+from ..errors import Cause
+from .complaints import bad_value, duplicate, not_allowed, not_supported, required
+from .podspecs import FoundSpec, containers
+
+PORT_MAX = 65_535
+PROTOCOLS = ("SCTP", "TCP", "UDP")
+HANDLERS = ("exec", "httpGet", "tcpSocket")
+PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
+VARIABLE_SOURCES = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef")
+BULK_SOURCES = ("configMapRef", "secretRef")
+
+UPDATE_MESSAGE = (
+    "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
+    "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
+    "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
+)
+
+Mapped = Mapping[str, Any]
+
+
+def pod_spec_causes(found: FoundSpec) -> Iterator[Cause]:
+    """Every complaint about a pod spec, in a pod or in a template."""
+    names: set[str] = set()
+    host_ports: set[str] = set()
+    for path, container in containers(found):
+        name = container.get("name", "")
+        if not name:
+            yield required(f"{path}.name")
+        elif name in names:
+            yield duplicate(f"{path}.name", name)
+        names.add(name)
+        yield from _container_causes(path, container, host_ports)
+    yield from _toleration_causes(found.path, found.spec.get("tolerations") or ())
+    yield from labels_causes(f"{found.path}.nodeSelector", found.spec.get("nodeSelector") or {})
+
+
+def labels_causes(path: str, labels: Mapped) -> Iterator[Cause]:
+    """Complaints about keys and values of labels."""
+    for key, value in labels.items():
+        for problem in label_key_problems(key):
+            yield bad_value(path, key, problem)
+        for problem in label_value_problems(str(value)):
+            yield bad_value(path, value, problem)
+
+
+def _container_causes(path: str, container: Mapped, host_ports: set[str]) -> Iterator[Cause]:
+    image = container.get("image") or ""
+    if not image.strip():
+        yield required(f"{path}.image")
+    elif image != image.strip():
+        yield bad_value(f"{path}.image", image, "must not have leading or trailing whitespace")
+    yield from _port_causes(f"{path}.ports", container.get("ports") or (), host_ports)
+    for index, variable in enumerate(container.get("env") or ()):
+        yield from _variable_causes(f"{path}.env[{index}]", variable)
+    for index, source in enumerate(container.get("envFrom") or ()):
+        yield from _one_source(f"{path}.envFrom[{index}]", source, BULK_SOURCES)
+    yield from resource_causes(f"{path}.resources", container.get("resources") or {})
+    for probe in PROBES:
+        if container.get(probe) is not None:
+            yield from _probe_causes(f"{path}.{probe}", probe, container[probe])
+
+
+def _port_causes(path: str, ports: Iterable[Mapped], host_ports: set[str]) -> Iterator[Cause]:
+    names: set[str] = set()
+    for index, port in enumerate(ports):
+        where = f"{path}[{index}]"
+        name = port.get("name")
+        if name:
+            for problem in port_name_problems(name):
+                yield bad_value(f"{where}.name", name, problem)
+            if name in names:
+                yield duplicate(f"{where}.name", name)
+            names.add(name)
+        for key, least in (("containerPort", 1), ("hostPort", 0)):
+            number = port.get(key, least)
+            if not least <= number <= PORT_MAX:
+                yield bad_value(f"{where}.{key}", number, f"must be between 1 and {PORT_MAX}, inclusive")
+        protocol = port.get("protocol") or "TCP"
+        if protocol not in PROTOCOLS:
+            yield not_supported(f"{where}.protocol", protocol, PROTOCOLS)
+        if port.get("hostPort"):
+            taken = f"{protocol}/{port.get('hostIP') or ''}/{port['hostPort']}"
+            if taken in host_ports:
+                yield duplicate(f"{where}.hostPort", taken)
+            host_ports.add(taken)
+
+
+def _variable_causes(path: str, variable: Mapped) -> Iterator[Cause]:
+    name = variable.get("name") or ""
+    if not name:
+        yield required(f"{path}.name")
+    else:
+        for problem in env_name_problems(name):
+            yield bad_value(f"{path}.name", name, problem)
+    source = variable.get("valueFrom")
+    if source is None:
+        return
+    if variable.get("value"):
+        yield bad_value(f"{path}.valueFrom", "", "may not be specified when `value` is not empty")
+    yield from _one_source(f"{path}.valueFrom", source, VARIABLE_SOURCES)
+
+
+def _one_source(path: str, holder: Mapped, choices: tuple[str, ...]) -> Iterator[Cause]:
+    given = [choice for choice in choices if holder.get(choice) is not None]
+    if not given:
+        spelled = [f"`{choice}`" for choice in choices]
+        yield bad_value(path, "", f"must specify one of: {', '.join(spelled[:-1])} or {spelled[-1]}")
+    elif len(given) > 1:
+        yield bad_value(path, "", "may not have more than one field specified at a time")
+
+
+def resource_causes(path: str, resources: Mapped) -> Iterator[Cause]:
+    """Complaints about requests and limits: none negative, no request above its limit."""
+    limits = resources.get("limits") or {}
+    requests = resources.get("requests") or {}
+    for kind, amounts in (("limits", limits), ("requests", requests)):
+        for name, amount in amounts.items():
+            if parse_quantity(amount) < 0:
+                yield bad_value(f"{path}.{kind}[{name}]", amount, "must be greater than or equal to 0")
+    for name, amount in requests.items():
+        if name in limits and parse_quantity(amount) > parse_quantity(limits[name]):
+            message = f"must be less than or equal to {name} limit of {limits[name]}"
+            yield bad_value(f"{path}.requests", amount, message)
+
+
+def _probe_causes(path: str, probe_name: str, probe: Mapped) -> Iterator[Cause]:
+    given = [handler for handler in HANDLERS if probe.get(handler) is not None]
+    if not given:
+        yield required(path, "must specify a handler type")
+    for extra in given[1:]:
+        yield not_allowed(f"{path}.{extra}", "may not specify more than 1 handler type")
+    if probe.get("exec") is not None and not probe["exec"].get("command"):
+        yield required(f"{path}.exec.command")
+    for handler in ("httpGet", "tcpSocket"):
+        if probe.get(handler) is not None:
+            yield from _target_port_causes(f"{path}.{handler}.port", probe[handler].get("port"))
+    if probe_name != "readinessProbe" and probe.get("successThreshold", 1) != 1:
+        yield bad_value(f"{path}.successThreshold", probe["successThreshold"], "must be 1")
+    if probe_name == "readinessProbe" and probe.get("terminationGracePeriodSeconds") is not None:
+        value = probe["terminationGracePeriodSeconds"]
+        yield bad_value(f"{path}.terminationGracePeriodSeconds", value, "must not be set for readinessProbes")
+
+
+def _target_port_causes(path: str, port: Any) -> Iterator[Cause]:
+    if isinstance(port, int):
+        if not 1 <= port <= PORT_MAX:
+            yield bad_value(path, port, f"must be between 1 and {PORT_MAX}, inclusive")
+    elif isinstance(port, str):
+        for problem in port_name_problems(port):
+            yield bad_value(path, port, problem)
+
+
+def _toleration_causes(path: str, tolerations: Iterable[Mapped]) -> Iterator[Cause]:
+    for index, toleration in enumerate(tolerations):
+        where = f"{path}.tolerations[{index}]"
+        key, operator = toleration.get("key") or "", toleration.get("operator") or "Equal"
+        if key:
+            for problem in label_key_problems(key):
+                yield bad_value(f"{where}.key", key, problem)
+        elif operator != "Exists":
+            message = 'operator must be Exists when `key` is empty, which means "match all values and all keys"'
+            yield bad_value(f"{where}.operator", toleration.get("operator") or "", message)
+        if operator == "Exists" and toleration.get("value"):
+            yield bad_value(f"{where}.operator", toleration["value"], "value must be empty when `operator` is 'Exists'")
+        if toleration.get("tolerationSeconds") is not None and toleration.get("effect") != "NoExecute":
+            message = "effect must be 'NoExecute' when `tolerationSeconds` is set"
+            yield bad_value(f"{where}.effect", toleration.get("effect") or "", message)
+
+
+def pod_causes(found: FoundSpec, old: Mapped | None) -> Iterator[Cause]:
+    """Every complaint about a pod that is created, or updated from `old`."""
+    yield from pod_spec_causes(found)
+    if old is not None:
+        yield from pod_update_causes(found.spec, old.get("spec") or {})
+
+
+def pod_update_causes(spec: Mapped, old: Mapped) -> Iterator[Cause]:
+    """What may not change about a pod: everything but images, deadline, and tolerations that are added."""
+    if [c.get("name") for c in spec.get("containers") or ()] != [c.get("name") for c in old.get("containers") or ()]:
+        yield not_allowed("spec.containers", "pod updates may not add or remove containers")
+        return
+    yield from _deadline_causes(spec.get("activeDeadlineSeconds"), old.get("activeDeadlineSeconds"))
+    kept = [_without_seconds(toleration) for toleration in spec.get("tolerations") or ()]
+    if any(_without_seconds(toleration) not in kept for toleration in old.get("tolerations") or ()):
+        yield not_allowed("spec.tolerations", "existing toleration can not be modified except its tolerationSeconds")
+    if _frozen(spec) != _frozen(old):
+        yield not_allowed("spec", UPDATE_MESSAGE)
+
+
+def _deadline_causes(new: int | None, old: int | None) -> Iterator[Cause]:
+    path = "spec.activeDeadlineSeconds"
+    if old is None or new == old:
+        return
+    if new is None:
+        yield bad_value(path, None, "must not update from a positive integer to nil value")
+    elif new > old:
+        yield bad_value(path, new, f"must be less than or equal to previous value {old}")
+
+
+def _without_seconds(toleration: Mapped) -> dict[str, Any]:
+    return {key: value for key, value in toleration.items() if key != "tolerationSeconds"}
+
+
+def _frozen(spec: Mapped) -> dict[str, Any]:
+    """The part of a pod spec that never changes; absent, null and empty are the same."""
+    changeable = ("activeDeadlineSeconds", "tolerations")
+    frozen = {key: value for key, value in spec.items() if key not in changeable and value not in (None, [], {}, "")}
+    for key in ("containers", "initContainers"):
+        if key in frozen:
+            frozen[key] = [_frozen_container(container) for container in frozen[key]]
+    return frozen
+
+
+def _frozen_container(container: Mapped) -> dict[str, Any]:
+    # The pull policy follows from the image when it is defaulted, so it may follow its change too.
+    changeable = ("image", "imagePullPolicy")
+    return {key: value for key, value in container.items() if key not in changeable and value not in (None, [], {}, "")}

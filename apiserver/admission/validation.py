@@ -1,0 +1,49 @@
+"""One plugin that judges the objects of every built-in kind, each by the module of its family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ..errors import Cause, invalid
+from .attributes import Attributes, Lookup
+from .complaints import named
+from .podspecs import FoundSpec, find_spec
+from .validate_apps import deployment_causes, workload_causes
+from .validate_config import config_map_causes, node_causes, secret_causes
+from .validate_packs import pack_causes
+from .validate_pods import pod_causes
+
+Mapped = Mapping[str, Any]
+Judge = Callable[[Mapped, Mapped | None, FoundSpec | None], Iterable[Cause]]
+
+CAUSES_MAX = 100
+"""Complaints in one answer; somebody with more than that has another problem than reading the rest."""
+
+
+def _pod(obj: Mapped, old: Mapped | None, found: FoundSpec | None) -> Iterable[Cause]:
+    return pod_causes(found, old) if found is not None else ()
+
+
+JUDGES: Mapping[tuple[str, str], Judge] = {
+    ("", "pods"): _pod,
+    ("", "configmaps"): lambda obj, old, found: config_map_causes(obj, old),
+    ("", "secrets"): lambda obj, old, found: secret_causes(obj, old),
+    ("", "nodes"): lambda obj, old, found: node_causes(obj, old),
+    ("apps", "deployments"): deployment_causes,
+    ("apps", "replicasets"): workload_causes,
+    ("apps", "daemonsets"): workload_causes,
+    ("stark.dev", "packs"): lambda obj, old, found: pack_causes(obj, old),
+}
+
+
+async def validate_object(attributes: Attributes, lookup: Lookup) -> None:
+    """Raise Invalid with every complaint about the object itself. Subresources and deletions pass."""
+    resource, obj = attributes.resource, attributes.object
+    judge = JUDGES.get((resource.group, resource.plural))
+    if judge is None or obj is None or attributes.subresource or attributes.operation == "DELETE":
+        return
+    old = attributes.old if attributes.operation == "UPDATE" else None
+    causes = list(judge(obj, old, find_spec(resource, obj)))
+    if causes:
+        raise invalid(resource.kind, named(attributes), causes[:CAUSES_MAX], group=resource.group)
