@@ -21,7 +21,7 @@ from .cached import Cached
 from .errors import Timeout
 from .indexes import Index, IndexFunction
 from .kinds import AnyKind, Kind, kind_of
-from .reflector import ListWatch, Reflector
+from .reflector import RETRY_DELAY_S, ListWatch, Reflector
 from .watching import BOOKMARK, DELETED, WatchEvent
 
 T = TypeVar("T")
@@ -73,6 +73,7 @@ class Informer(Generic[T]):
         label_selector: str = "",
         field_selector: str = "",
         indexers: Mapping[str, IndexFunction[T]] | None = None,
+        retry_delay_s: float = RETRY_DELAY_S,
     ) -> None:
         self.kind: Kind[T] = kind_of(kind)
         self.namespace = namespace
@@ -84,7 +85,13 @@ class Informer(Generic[T]):
         self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
         self._ticket = count()
         self._reflector = Reflector(
-            api, self.kind, self, namespace, label_selector=label_selector, field_selector=field_selector
+            api,
+            self.kind,
+            self,
+            namespace,
+            label_selector=label_selector,
+            field_selector=field_selector,
+            retry_delay_s=retry_delay_s,
         )
         plural = self.kind.resource.plural
         self._events = EVENTS.labels(plural)

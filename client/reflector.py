@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
+RETRY_DELAY_S = 0.2  # first pause after trouble; it doubles up to `Backoff.max_s`
 HEALTHY_AFTER_S = 5.0  # a watch that lived this long was a good one: the next failure starts at the shortest pause
 ENDED_EARLY_S = 1.0  # a watch that ends sooner, and said nothing, counts as a failure, or we would spin
 
@@ -80,13 +81,14 @@ class Reflector(Generic[T]):
         *,
         label_selector: str = "",
         field_selector: str = "",
+        retry_delay_s: float = RETRY_DELAY_S,
     ) -> None:
         self._api = api
         self._kind: Kind[T] = kind_of(kind)
         self._sink = sink
         self._namespace = namespace
         self._selectors: dict[str, Any] = {"label_selector": label_selector, "field_selector": field_selector}
-        self._backoff = Backoff()
+        self._backoff = Backoff(initial_s=retry_delay_s)
         self.lists = 0
         """How often the whole collection was fetched; more than once means trouble was met."""
 
