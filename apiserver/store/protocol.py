@@ -177,11 +177,18 @@ class Store(Protocol):
         ...
 
     async def revision(self) -> Revision:
-        """The store's current revision, not older than any commit acknowledged before the call."""
+        """The store's current revision, not older than any commit acknowledged before the call.
+
+        Open watches that have not heard of it get a bookmark at once: a cache that waits for this revision before a
+        consistent read does not wait for the next periodic one.
+        """
         ...
 
     async def compact(self, revision: Revision) -> None:
-        """Forget history before `revision`; the state at `revision` stays readable. Raises Compacted, FutureRevision."""
+        """Forget history before `revision`; the state at `revision` stays readable, and a watch may begin after it.
+
+        Raises Compacted when that much was forgotten before, FutureRevision.
+        """
         ...
 
     async def grant(self, ttl_s: int) -> LeaseId:

@@ -1,0 +1,232 @@
+"""From commits to watches: who hears of which events, without a gap and without a repeat. Runs in the loop.
+
+A watch is either catching up or live. While it catches up it reads history, one short read each time its reader wants
+more, and commits pass it by; a slow reader of a long history therefore holds nothing in memory. When what it has read
+reaches what the newest events in memory cover, it takes the rest from there and goes live, in one step of the loop in
+which no commit can be told: that is the splice. A live watch has its events pushed into its backlog.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+
+from ..protocol import Batch, Compacted, Event, Revision, WatcherTooSlow
+from .reader import Chapter
+from .settings import SqliteSettings
+
+ReadHistory = Callable[[bytes, bytes, int], Awaitable[Chapter]]
+
+PROGRESS_FACTOR = 0.8
+"""Bookmarks are due at this part of the promised interval, which leaves the rest to a busy loop."""
+
+
+class Feed:
+    """All watches of a store and the newest events. `revision` is the newest commit that has been told."""
+
+    def __init__(self, revision: int, compacted: int, settings: SqliteSettings, read_history: ReadHistory) -> None:
+        self.revision, self.compacted = revision, compacted
+        self.settings, self.read_history = settings, read_history
+        self._live: set[Watch] = set()
+        self._watches: set[Watch] = set()
+        self._recent: deque[Event] = deque()
+        self._recent_bytes = 0
+        self._recent_after = revision
+        """All events later than this are in `_recent`."""
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(settings.progress_interval_s * PROGRESS_FACTOR, self._tick)
+
+    def tell(self, revision: int, events: Sequence[Event]) -> None:
+        """A commit, or a group of them, has become durable."""
+        if not events:
+            return
+        first = events[0].revision
+        self.revision = revision
+        self._remember(events)
+        if not self._live:
+            return
+        keys = sorted([event.key for event in events])
+        for watch in list(self._live):
+            # Most watches want nothing of most groups: two comparisons say so.
+            at = bisect_left(keys, watch.start)
+            if at < len(keys) and (not watch.end or keys[at] < watch.end):
+                wanted = watch.select(events)
+                if watch.position >= first:
+                    wanted = [event for event in wanted if event.revision > watch.position]
+                if wanted:
+                    watch.push(revision, wanted)
+
+    def bookmark_those_behind(self) -> None:
+        """Someone asked for the revision and may wait until a watch has come so far."""
+        for watch in self._live:
+            if watch.position < self.revision:
+                watch.push(self.revision, ())
+
+    def recent(self, watch: Watch) -> list[Event] | None:
+        """What the watch has not heard yet, from memory; None when that does not reach back far enough."""
+        if watch.position < self._recent_after:
+            return None
+        unheard: list[Event] = []
+        for event in reversed(self._recent):
+            if event.revision <= watch.position:
+                break
+            unheard.append(event)
+        return watch.select(unheard[::-1])
+
+    def open(self, watch: Watch) -> None:
+        """Begin a watch."""
+        self._watches.add(watch)
+
+    def go_live(self, watch: Watch) -> None:
+        """From now on the watch's events are pushed."""
+        self._live.add(watch)
+
+    def drop(self, watch: Watch) -> None:
+        """End a watch, or its live part."""
+        self._live.discard(watch)
+        self._watches.discard(watch)
+
+    def end(self, failure: Exception | None) -> None:
+        """End every watch: with the failure, or in peace."""
+        self._timer.cancel()
+        for watch in list(self._watches):
+            watch.finish(failure or StopAsyncIteration())
+
+    def _tick(self) -> None:
+        self._timer = self._loop.call_later(self.settings.progress_interval_s * PROGRESS_FACTOR, self._tick)
+        for watch in self._live:
+            if watch.idle:
+                watch.push(self.revision, ())
+
+    def _remember(self, events: Sequence[Event]) -> None:
+        recent = self._recent
+        recent.extend(events)
+        self._recent_bytes += sum([len(event.current.value) for event in events if event.current is not None])
+        while len(recent) > self.settings.recent_events or self._recent_bytes > self.settings.recent_bytes:
+            oldest = recent.popleft()
+            self._recent_bytes -= len(oldest.current.value) if oldest.current is not None else 0
+            self._recent_after = oldest.revision
+
+
+class Watch:
+    """One reader of one range; its own async context manager and iterator. `position` is what it has heard up to."""
+
+    def __init__(self, feed: Feed, start: bytes, end: bytes, after: int | None, now: Callable[[], int]) -> None:
+        self.start, self.end, self.position = start, end, -1
+        self._feed, self._after, self._now = feed, after, now
+        self._backlog: deque[Batch] = deque()
+        self._unread_events = self._unread_bytes = 0
+        self._is_live = False
+        self._finish: Exception | None = None
+        self._reader: asyncio.Future[None] | None = None
+
+    async def __aenter__(self) -> Watch:
+        self.position = self._now() if self._after is None else self._after
+        self._feed.open(self)
+        self._splice(first=True)
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        self._feed.drop(self)
+        self.finish(StopAsyncIteration())
+
+    def __aiter__(self) -> Watch:
+        return self
+
+    async def __anext__(self) -> Batch:
+        while True:
+            if self._backlog:
+                batch = self._backlog.popleft()
+                self._unread_events -= len(batch.events)
+                if not self._backlog:
+                    self._unread_bytes = 0
+                return batch
+            if self._finish is not None:
+                raise self._finish
+            if self._is_live:
+                await self._pushed()
+            else:
+                await self._catch_up()
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything was read."""
+        return not self._backlog
+
+    def select(self, events: Sequence[Event]) -> list[Event]:
+        """Those of the range."""
+        start, end = self.start, self.end
+        if not end:
+            return [event for event in events if start <= event.key]
+        return [event for event in events if start <= event.key < end]
+
+    def push(self, revision: int, events: Sequence[Event]) -> None:
+        """Add a batch, or without events a bookmark, for the reader."""
+        self.position = max(self.position, revision)
+        if not events and self._backlog and not self._backlog[-1].events:
+            self._backlog.pop()
+        self._backlog.append(Batch(Revision(self.position), events))
+        self._unread_events += len(events)
+        if len(self._backlog) > 1:
+            # Values count when they pile up: a reader that takes every batch at once holds none of them back.
+            self._unread_bytes += sum([len(event.current.value) for event in events if event.current is not None])
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+        self._check_backlog()
+
+    def finish(self, finish: Exception) -> None:
+        """No more batches. A failure is told at once, a peaceful end after what is unread."""
+        self._finish = self._finish or finish
+        if not isinstance(finish, StopAsyncIteration):
+            self._backlog.clear()
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    def _check_backlog(self) -> None:
+        settings = self._feed.settings
+        # One batch may be larger than the bound by itself; its reader has not had the time to be slow.
+        if len(self._backlog) < 2:
+            return
+        if self._unread_events > settings.watch_backlog_events or self._unread_bytes > settings.watch_backlog_bytes:
+            self._feed.drop(self)
+            self.finish(
+                WatcherTooSlow(
+                    f"{self._unread_events} events ({self._unread_bytes} bytes) were left unread, the limits are"
+                    f" {settings.watch_backlog_events} and {settings.watch_backlog_bytes}"
+                )
+            )
+
+    async def _pushed(self) -> None:
+        assert self._reader is None, "one watch was read by two tasks"
+        self._reader = asyncio.get_running_loop().create_future()
+        try:
+            await self._reader
+        finally:
+            self._reader = None
+
+    def _splice(self, *, first: bool = False) -> None:
+        """Go live if what is missing is in memory."""
+        if self.position < self._feed.compacted:
+            self._feed.drop(self)
+            self.finish(Compacted(self.position, self._feed.compacted))
+            return
+        events = self._feed.recent(self)
+        if events is None:
+            return
+        self._is_live = True
+        self._feed.go_live(self)
+        if events or first or self.position < self._feed.revision:
+            self.push(self._feed.revision, events)
+
+    async def _catch_up(self) -> None:
+        try:
+            chapter = await self._feed.read_history(self.start, self.end, self.position)
+        except Compacted as error:
+            self._feed.drop(self)
+            self.finish(error)
+            return
+        if self._finish is None:
+            self.push(chapter.revision, chapter.events)
+            self._splice()

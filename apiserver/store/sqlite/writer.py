@@ -1,0 +1,362 @@
+"""The one thread that writes: drain the queue, decide, commit once, sync once, tell the loop once.
+
+An answer is given only after the commit that carries it is on disk. A request that fails its condition is answered
+within the same group. When a commit fails for want of space nothing of it was written, and each request of the group is
+tried alone, so that the small and the deleting ones still succeed. Any other error of the disk stops the store for good:
+after a failed fsync nobody knows what is on disk, and a second fsync that succeeds proves nothing.
+
+Python's lock decides the shape of the SQL here: every call into SQLite gives the lock away and may wait 5 ms for it while
+the loop is busy, so a group is a handful of statements of many rows and not many statements of one row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
+
+import apsw
+
+from ..protocol import Compacted, FutureRevision, LeaseId, NoSpace, Put, StoreError, Unavailable
+from .draft import ABSENT, Draft, Head
+from .requests import Close, Compact, Grant, Outcome, Request, Revoke, Txn
+from .reserve import Reserve
+from .schema import (
+    CUR_COLUMNS,
+    LOG_COLUMNS,
+    SNAPSHOT,
+    fetch,
+    insert_log,
+    key_value,
+    revision_of_snapshot,
+    select_heads,
+    upsert_cur,
+)
+from .settings import SqliteSettings
+from .sweep import Sweep
+
+log = logging.getLogger(__name__)
+
+SIZES = (512, 64, 8, 1)
+"""Rows per statement. Few sizes, so that SQLite keeps their compiled forms."""
+IDLE_SWEEP_PAUSE_S = 0.002
+"""Time between two steps of a compaction while there is nothing else to do: a request that comes meanwhile goes first."""
+RESTART_FACTOR = 4
+"""A log so many times over `checkpoint_bytes` was kept from beginning anew by readers: wait for them."""
+HEAD_OVERHEAD_BYTES = 400
+"""What a remembered key costs besides its bytes."""
+
+Item = TypeVar("Item")
+Tell = Callable[[Outcome], None]
+
+
+class Writer:
+    """Owns the writing connection. All methods but `submit` belong to the writer's thread.
+
+    `tell` and `fail` are called in that thread and must be quick: they pass the news on to the loop.
+    """
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        reserve: Reserve,
+        settings: SqliteSettings,
+        tell: Tell,
+        fail: Callable[[BaseException, list[Request]], None],
+    ) -> None:
+        self._connection, self._reserve, self._settings = connection, reserve, settings
+        self._tell, self._fail = tell, fail
+        self._queue: SimpleQueue[Sequence[Request]] = SimpleQueue()
+        """Bounded by the callers: each waits for its own request."""
+        self._inbox: deque[Request] = deque()
+        self.revision = revision_of_snapshot(*fetch(connection, SNAPSHOT)[0])
+        self.leases = {LeaseId(row[0]): int(row[1]) for row in fetch(connection, "SELECT id, ttl_s FROM lease")}
+        self._attached: dict[LeaseId, set[bytes]] = {lease: set() for lease in self.leases}
+        for key, lease in fetch(connection, "SELECT key, lease FROM cur WHERE lease <> 0"):
+            self._attached[lease].add(key)
+        self._heads: dict[bytes, Head] = {}
+        self._heads_bytes = 0
+        self._sweep = Sweep(connection, settings.sweep_rows)
+        self._swept_at = 0.0
+        self._wal_bytes = 0
+        self._page_bytes: int = connection.pragma("page_size")
+        connection.set_wal_hook(self._note_wal)
+
+    @property
+    def compacted(self) -> int:
+        """History before this revision is forgotten."""
+        return self._sweep.compacted
+
+    def drain(self) -> list[Request]:
+        """What is queued and will not be served; from any thread, when `run` has ended."""
+        return [*self._inbox, *self._drain()]
+
+    def submit(self, requests: Sequence[Request]) -> None:
+        """Queue requests; from any thread."""
+        self._queue.put(requests)
+
+    def run(self) -> None:
+        """Until Close, or an error of the disk."""
+        group: list[Request] = []
+        try:
+            while not (group and isinstance(group[-1], Close)):
+                group = self._gather()
+                self._serve(group)
+                self._tidy()
+        except BaseException as error:  # the thread must not end silently: everyone would wait for ever
+            self._fail(error, group)
+
+    # Gathering
+
+    def _gather(self) -> list[Request]:
+        """At least one request, and what else there is within the bounds of a group. Close is the last of its group."""
+        while not self._inbox:
+            try:
+                self._inbox.extend(self._queue.get(timeout=IDLE_SWEEP_PAUSE_S if self._sweep.pending else None))
+            except Empty:
+                self._sweep_step()
+        self._inbox.extend(self._drain())
+        group: list[Request] = []
+        size = 0
+        while self._inbox and len(group) < self._settings.group_requests_max and size < self._settings.group_bytes_max:
+            request = self._inbox.popleft()
+            group.append(request)
+            if type(request) is Txn:
+                size += request.size_bytes
+            elif type(request) is Close:
+                break
+        return group
+
+    def _drain(self) -> list[Request]:
+        drained: list[Request] = []
+        try:
+            while True:
+                drained += self._queue.get_nowait()
+        except Empty:
+            return drained
+
+    # Committing
+
+    def _serve(self, group: list[Request]) -> None:
+        """Commit the group, or, for want of space, what of it can be committed alone."""
+        if self._reserve.may_grow() and self._committed(group):
+            return
+        for request in group:
+            self._serve_alone(request)
+
+    def _serve_alone(self, request: Request) -> None:
+        grows = type(request) is Grant or (type(request) is Txn and any(type(op) is Put for op in request.ops))
+        attempts = (self._reserve.may_grow,) if grows else (lambda: True, self._give_reserve)
+        if any(allowed() and self._committed([request]) for allowed in attempts):
+            return
+        message = f"the disk is full or the quota of {self._settings.quota_bytes} bytes is reached: delete and compact"
+        self._tell(self._refusal([request], NoSpace(message)))
+
+    def _committed(self, group: list[Request]) -> bool:
+        """Commit the group and tell; False when there was no space and nothing of it was written."""
+        try:
+            self._tell(self._commit(group))
+        except apsw.FullError:
+            self._undo()
+            return False
+        except apsw.BusyError as error:
+            # Someone else holds the database's own lock, a backup tool perhaps. Nothing was written.
+            self._undo()
+            self._tell(self._refusal(group, Unavailable(f"the database is locked by another program: {error}")))
+        return True
+
+    def _give_reserve(self) -> bool:
+        if self._reserve.held:
+            log.warning("store is full, its reserve is released for deletes")
+            self._reserve.release()
+        return True
+
+    def _commit(self, group: list[Request]) -> Outcome:
+        """Everything the group changes, on disk. Raises apsw.FullError when nothing was written."""
+        draft = Draft(self.revision, self._find_heads(group), self.leases)
+        answers: list[tuple[asyncio.Future[Any], Any]] = []
+        compacted = self._sweep.compacted
+        for request in group:
+            if type(request) is Close:
+                continue
+            result: object = None
+            try:
+                if type(request) is Txn:
+                    result = draft.txn(request.expect, request.ops)
+                elif type(request) is Grant:
+                    result = draft.grant(request.lease, request.ttl_s)
+                elif type(request) is Revoke:
+                    draft.revoke(request.lease, self._attached.get(request.lease, ()))
+                elif type(request) is Compact:
+                    compacted = _check_compaction(request.revision, compacted, draft.revision)
+            except StoreError as error:
+                result = error
+            if request.answer is not None:
+                answers.append((request.answer, result))
+        self._write(draft, compacted)
+        return Outcome(draft.revision, draft.events, answers, draft.granted, draft.ended, compacted, [])
+
+    def _write(self, draft: Draft, compacted: int) -> None:
+        leases_changed = draft.granted or draft.ended
+        if draft.log or leases_changed or compacted > self._sweep.compacted:
+            execute = self._connection.execute
+            execute("BEGIN IMMEDIATE")
+            _insert(self._connection, insert_log, draft.log, LOG_COLUMNS)
+            _insert(self._connection, upsert_cur, _cur_rows(draft.changed), CUR_COLUMNS)
+            if leases_changed:
+                self._connection.executemany("INSERT INTO lease VALUES (?, ?)", draft.granted.items())
+                self._connection.executemany("DELETE FROM lease WHERE id = ?", ((lease,) for lease in draft.ended))
+            if compacted > self._sweep.compacted:
+                execute("UPDATE meta SET value = ? WHERE name = 'compacted'", (compacted,))
+            execute("COMMIT")
+        self._adopt(draft, compacted)
+
+    def _adopt(self, draft: Draft, compacted: int) -> None:
+        """Take over what has become durable."""
+        if compacted > self._sweep.compacted:
+            self._sweep.begin(compacted)
+        self.revision = draft.revision
+        for lease, ttl_s in draft.granted.items():
+            self.leases[lease] = ttl_s
+            self._attached[lease] = set()
+        for event in draft.events:
+            if event.previous is not None and event.previous.lease in self._attached:
+                self._attached[event.previous.lease].discard(event.key)
+            if event.current is not None and event.current.lease:
+                self._attached[event.current.lease].add(event.key)
+        for lease in draft.ended:
+            self.leases.pop(lease, None)
+            self._attached.pop(lease, None)
+        self._remember(draft.changed)
+
+    def _refusal(self, group: Sequence[Request], error: StoreError) -> Outcome:
+        answers = [(request.answer, error) for request in group if request.answer is not None]
+        unexpired = [request.lease for request in group if type(request) is Revoke and request.answer is None]
+        return Outcome(self.revision, [], answers, {}, [], self._sweep.compacted, unexpired)
+
+    def _undo(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    # Remembering where keys stand
+
+    def _find_heads(self, group: list[Request]) -> dict[bytes, Head]:
+        """Where every key of the group stands, from memory or from the tables."""
+        known, found = self._heads, {}
+        missing: list[bytes] = []
+        for key in self._keys(group):
+            head = known.get(key)
+            if head is None:
+                missing.append(key)
+                head = ABSENT
+            found[key] = head
+        for keys in _chunks(missing, SIZES):
+            for key, row, op, create_rev, version, lease, value in fetch(
+                self._connection, select_heads(len(keys)), keys
+            ):
+                kv = key_value(key, row, create_rev, version, lease, value) if op else None
+                found[key] = Head(row, kv)
+        return found
+
+    def _keys(self, group: list[Request]) -> Iterator[bytes]:
+        for request in group:
+            if type(request) is Txn:
+                for expect in request.expect:
+                    yield expect.key
+                for op in request.ops:
+                    yield op.key
+            elif type(request) is Revoke:
+                yield from self._attached.get(request.lease, ())
+
+    def _remember(self, changed: dict[bytes, Head]) -> None:
+        heads = self._heads
+        for key, head in changed.items():
+            old = heads.pop(key, None)
+            self._heads_bytes += _cost(key, head) - (_cost(key, old) if old is not None else 0)
+            heads[key] = head
+        while self._heads_bytes > self._settings.heads_bytes_max:
+            oldest = next(iter(heads))
+            self._heads_bytes -= _cost(oldest, heads.pop(oldest))
+
+    # Tidying, after everyone has been told
+
+    def _tidy(self) -> None:
+        if self._sweep.pending and time.monotonic() - self._swept_at >= self._settings.sweep_pause_s:
+            self._sweep_step()
+        self._checkpoint()
+
+    def _sweep_step(self) -> None:
+        try:
+            self._sweep.step()
+        except apsw.FullError:
+            self._undo()
+            if self._reserve.held:
+                self._give_reserve()
+            else:
+                self._sweep.pending = False  # until the next compaction, or restart
+        except apsw.BusyError:
+            self._undo()
+        self._swept_at = time.monotonic()
+        self._checkpoint()
+
+    def _note_wal(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
+        self._wal_bytes = pages * self._page_bytes
+        return apsw.SQLITE_OK
+
+    def _checkpoint(self) -> None:
+        """Copy a long log into the database. SQLite would do it by itself, but within a commit, and hide its errors."""
+        if self._wal_bytes < self._settings.checkpoint_bytes:
+            return
+        waiting = self._wal_bytes > RESTART_FACTOR * self._settings.checkpoint_bytes
+        mode = apsw.SQLITE_CHECKPOINT_RESTART if waiting else apsw.SQLITE_CHECKPOINT_PASSIVE
+        try:
+            self._connection.wal_checkpoint(mode=mode)
+        except (apsw.FullError, apsw.BusyError):
+            pass  # the log still has everything; the next commit tries again
+        self._wal_bytes = 0
+
+
+def _check_compaction(revision: int, compacted: int, current: int) -> int:
+    if revision <= compacted:
+        raise Compacted(revision, compacted)
+    if revision > current:
+        raise FutureRevision(revision, current)
+    return revision
+
+
+def _cur_rows(changed: dict[bytes, Head]) -> list[int | bytes | None]:
+    rows: list[int | bytes | None] = []
+    for key, (row, kv) in changed.items():
+        rows += (key, row, 0, 0, 0) if kv is None else (key, row, 1, kv.create_revision, kv.lease)
+    return rows
+
+
+def _insert(
+    connection: apsw.Connection, statement: Callable[[int], str], values: list[int | bytes | None], columns: int
+) -> None:
+    """Run `statement` over all rows of the flat list, as many rows at a time as there is a statement for."""
+    at, rows = 0, len(values) // columns
+    for size in SIZES:
+        while rows >= size:
+            connection.execute(statement(size), values[at : at + size * columns])
+            at += size * columns
+            rows -= size
+
+
+def _chunks(keys: list[bytes], sizes: Sequence[int]) -> Iterator[list[bytes | None]]:
+    """The keys in lists of those sizes, the last filled up with None."""
+    at = 0
+    while at < len(keys):
+        left = len(keys) - at
+        size = min((size for size in sizes if size >= left), default=max(sizes))
+        chunk: list[bytes | None] = list(keys[at : at + size])
+        yield chunk + [None] * (size - len(chunk))
+        at += size
+
+
+def _cost(key: bytes, head: Head) -> int:
+    return HEAD_OVERHEAD_BYTES + len(key) + (len(head.kv.value) if head.kv is not None else 0)
