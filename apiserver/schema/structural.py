@@ -7,12 +7,14 @@ shape, patterns that compile, defaults that fit. An object whose schema passed h
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain, islice
 from typing import Any
 
 from ..errors import Cause
 from . import patterns, wording
 from .checks import causes as value_causes
-from .nodes import Reader, SchemaTooLarge
+from .checks import is_type
+from .nodes import SCHEMA_DEPTH_MAX, Reader, SchemaTooLarge
 from .shape import shape
 
 TYPES = ("array", "boolean", "integer", "number", "object", "string")
@@ -29,19 +31,72 @@ _SHAPING = (
 )
 """Keywords that decide what an object looks like; inside logic they would make that depend on the branch."""
 _REFUSED = ("$ref", "definitions", "dependencies", "deprecated", "discriminator", "id", "patternProperties", "readOnly")
+_COUNTS = ("maxLength", "minLength", "maxItems", "minItems", "maxProperties", "minProperties")
+_KEYWORD_TYPES: Mapping[str, str] = {
+    **dict.fromkeys(_COUNTS, "integer"),
+    **dict.fromkeys(("type", "format", "pattern", "description", "title", "x-kubernetes-list-type"), "string"),
+    **dict.fromkeys(("minimum", "maximum", "multipleOf"), "number"),
+    **dict.fromkeys(("nullable", "uniqueItems", "exclusiveMinimum", "exclusiveMaximum"), "boolean"),
+    **dict.fromkeys(("required", "enum", "x-kubernetes-list-map-keys", *LOGIC), "array"),
+    "properties": "object",
+}
+PROBLEMS_MAX = 100
+"""Problems that are reported of one schema."""
 _INT_OR_STRING = ({"type": "integer"}, {"type": "string"})
 
 
 def check_structural(schema: Mapping[str, Any], path: str = "") -> list[Cause]:
     """Everything that keeps `schema` from being structural; `path` is where it stands in the CRD. Empty: it is fine."""
+    found = list(islice(_shapes(schema, path), PROBLEMS_MAX))
+    if found:
+        return found
     try:
         Reader().read(schema)
     except SchemaTooLarge as error:
         return [Cause(path, f"Too many: {error}", "FieldValueTooMany")]
     except (AttributeError, TypeError, ValueError) as error:
         return [wording.invalid(path, "", f"must be an OpenAPI v3 schema: {error}")]
-    found = [*_root(schema, path), *_node(schema, path)]
-    return found or list(_defaults(schema, path))
+    found = list(islice(chain(_root(schema, path), _node(schema, path)), PROBLEMS_MAX))
+    return found or list(islice(_defaults(schema, path), PROBLEMS_MAX))
+
+
+def _shapes(schema: Any, path: str, depth: int = 0) -> Iterator[Cause]:
+    """Every keyword has a value of the type it needs, so that whoever reads the schema later need not ask again."""
+    if not isinstance(schema, Mapping):
+        yield wording.wrong_type(path, "object", schema)
+        return
+    for word, kind in _KEYWORD_TYPES.items():
+        value = schema.get(word)
+        if value is not None and not (is_type(kind, value) and _sound(word, value)):
+            yield wording.wrong_type(_at(path, word), kind, value)
+    if depth > SCHEMA_DEPTH_MAX:
+        # Reported by the reader, with the rest of the schema's size.
+        return
+    for place, child in _children(schema):
+        yield from _shapes(child, _at(path, place), depth + 1)
+
+
+def _sound(word: str, value: Any) -> bool:
+    if word == "required":
+        return all(isinstance(name, str) for name in value)
+    return word not in _COUNTS or value >= 0
+
+
+def _children(schema: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Every schema directly inside, and its place."""
+    properties = schema.get("properties")
+    for name, child in properties.items() if isinstance(properties, Mapping) else ():
+        yield f"properties[{name}]", child
+    for word in ("items", "not"):
+        if schema.get(word) is not None:
+            yield word, schema[word]
+    additional = schema.get("additionalProperties")
+    if additional is not None and not isinstance(additional, bool):
+        yield "additionalProperties", additional
+    for word in LOGIC:
+        branches = schema.get(word)
+        for index, branch in enumerate(branches if isinstance(branches, list) else ()):
+            yield f"{word}[{index}]", branch
 
 
 def _root(schema: Mapping[str, Any], path: str) -> Iterator[Cause]:

@@ -69,11 +69,11 @@ class Discovery:
         """
         path = path.rstrip("/")
         version = aggregated_version(accept) if path in ("/api", "/apis") else ""
-        if not version:
-            negotiate(accept, PLAIN, yaml=False)
         found = self._answer(path, version)
         if found is None:
             return None
+        if not version:
+            negotiate(accept, PLAIN, yaml=False)
         body, etag = found
         kind = f"{JSON};g={_AGGREGATED_GROUP};v={version};as={_AGGREGATED_KIND}" if version else JSON
         headers = {"ETag": etag, "Vary": "Accept", "Cache-Control": "public"}

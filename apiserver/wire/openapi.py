@@ -14,16 +14,15 @@ from typing import Any
 
 import orjson
 
-from ..errors import NotAcceptable
 from ..request import Response
 from ..resources import Resource, Resources
+from . import openapi_proto
 from .negotiate import JSON, PLAIN, negotiate, parse_accept
 from .openapi_paths import paths_of
 from .openapi_schemas import as_v2, schemas_of
 
 TITLE = "Stark"
-_OPENAPI_V3_PROTO = "application/com.github.proto-openapi.spec.v3@v1.0+protobuf"
-_OPENAPI_V2_PROTO = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+_V2_PROTO = (openapi_proto.MEDIA_TYPE, openapi_proto.CONTENT_TYPE)
 IMMUTABLE = "public, immutable, max-age=31536000"
 """For a document asked for by its hash: another content has another URL."""
 
@@ -35,7 +34,7 @@ class OpenApi:
         self._resources = resources
         self._version = version
         self._generation = -1
-        self._documents: dict[str, tuple[bytes, str]] = {}
+        self._documents: dict[tuple[str, str], tuple[bytes, str]] = {}
 
     def respond(self, path: str, query_hash: str = "", accept: str = "", if_none_match: str = "") -> Response | None:
         """The answer, or None when nothing is served at `path`. Raises NotAcceptable. `query_hash` is `?hash=`.
@@ -43,31 +42,34 @@ class OpenApi:
         A hash that is not the document's is answered with a redirect to the right one.
         """
         path = path.rstrip("/")
-        _check_acceptable(path, accept)
-        found = self._document(path)
+        if not path.startswith("/openapi/v"):
+            return None
+        content_type = _content_type(path, accept)
+        found = self._document(path, content_type)
         if found is None:
             return None
         body, digest = found
         headers = {"ETag": f'"{digest}"', "Vary": "Accept"}
         if query_hash and query_hash != digest:
-            return Response(301, b"", JSON, {"Location": f"{path}?hash={digest}"})
+            return Response(301, b"", content_type, {"Location": f"{path}?hash={digest}"})
         if query_hash:
             headers["Cache-Control"] = IMMUTABLE
         if if_none_match and digest in if_none_match:
-            return Response(304, b"", JSON, headers)
-        return Response(200, body, JSON, headers)
+            return Response(304, b"", content_type, headers)
+        return Response(200, body, content_type, headers)
 
-    def _document(self, path: str) -> tuple[bytes, str] | None:
+    def _document(self, path: str, content_type: str = JSON) -> tuple[bytes, str] | None:
         if self._generation != self._resources.generation:
             self._documents.clear()
             self._generation = self._resources.generation
-        if path not in self._documents:
+        key = (path, content_type)
+        if key not in self._documents:
             document = self._build(path)
             if document is None:
                 return None
-            body = orjson.dumps(document)
-            self._documents[path] = (body, sha256(body).hexdigest().upper())
-        return self._documents[path]
+            body = orjson.dumps(document) if content_type == JSON else openapi_proto.encode(document)
+            self._documents[key] = (body, sha256(body).hexdigest().upper())
+        return self._documents[key]
 
     def _build(self, path: str) -> dict[str, Any] | None:
         if path == "/openapi/v3":
@@ -88,12 +90,12 @@ class OpenApi:
         return {"paths": paths}
 
 
-def _check_acceptable(path: str, accept: str) -> None:
-    """JSON only. The protobuf forms are refused unless the client names JSON as well, and then takes something else."""
-    if path == "/openapi/v2" and any(entry.type == _OPENAPI_V2_PROTO for entry in parse_accept(accept)[:1]):
-        # kubectl falls back on what it knows by itself when it is told 406, and fails on a body of another type.
-        raise NotAcceptable(f"only the following media types are accepted: {JSON}")
+def _content_type(path: str, accept: str) -> str:
+    """JSON, or protobuf for a v2 document when that is named first. Raises NotAcceptable."""
+    if path == "/openapi/v2" and any(entry.type in _V2_PROTO for entry in parse_accept(accept)[:1]):
+        return openapi_proto.CONTENT_TYPE
     negotiate(accept, PLAIN, yaml=False)
+    return JSON
 
 
 def document_v3(resources: Iterable[Resource], version: str) -> dict[str, Any]:
