@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from .conditions import Condition
-from .fields import RETAIN_KEYS, Count, Int64, IntOrString, list_map
+from .fields import DEFAULT_EMPTY, RETAIN_KEYS, Count, Int64, IntOrString, list_map, written
 from .labels import SELECTOR_MARKS, LabelSelector
 from .meta import KubeObject, Model, ResourceDef, Time
 from .pods import PodTemplateSpec
@@ -49,7 +49,9 @@ class DeploymentSpec(Model):
     """Pods that belong to it; must match the template's labels; cannot be changed."""
     template: PodTemplateSpec
     """What its pods look like; a change begins a rollout."""
-    strategy: DeploymentStrategy = Field(default_factory=DeploymentStrategy, json_schema_extra=RETAIN_KEYS)
+    strategy: DeploymentStrategy = Field(
+        default_factory=DeploymentStrategy, json_schema_extra={**RETAIN_KEYS, **DEFAULT_EMPTY}
+    )
     """How old pods give way to new ones."""
     min_ready_seconds: Count = 0
     """Seconds a pod must be ready before it counts as available."""
@@ -128,7 +130,7 @@ class ReplicaSetSpec(Model):
 class ReplicaSetStatus(Model):
     """How many pods there are."""
 
-    replicas: Count = 0
+    replicas: Count = written(0)
     """Pods there are."""
     fully_labeled_replicas: Count | None = None
     """Pods that have all labels of the template."""
@@ -176,7 +178,7 @@ class ScaleSpec(Model):
 class ScaleStatus(Model):
     """How many there are."""
 
-    replicas: Count = 0
+    replicas: Count = written(0)
     """Pods there are."""
     selector: str | None = None
     """Which pods, as the query string of a list request."""

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from .fields import Count
+from .fields import Count, written
 from .meta import KubeObject, MicroTime, Model, ResourceDef, Time
 from .pods import ObjectReference
 
@@ -77,7 +77,7 @@ class Event(KubeObject):
     """What was done or failed."""
     related: ObjectReference | None = None
     """Another object that took part."""
-    reporting_component: str = ""
+    reporting_component: str = written("")
     """The controller that reported it, e.g. `stark.dev/scheduler`."""
-    reporting_instance: str = ""
+    reporting_instance: str = written("")
     """Which process of it."""

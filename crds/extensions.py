@@ -7,7 +7,17 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from .conditions import Condition
-from .fields import DNS_LABEL_PATTERN, LIST_ATOMIC, PRESERVE_UNKNOWN, Base64, Int32, Int64, Port, list_map
+from .fields import (
+    DEFAULT_EMPTY,
+    DNS_LABEL_PATTERN,
+    LIST_ATOMIC,
+    PRESERVE_UNKNOWN,
+    Base64,
+    Int32,
+    Int64,
+    Port,
+    list_map,
+)
 from .meta import KubeObject, Model, ResourceDef
 
 VERSIONS_MAX = 64
@@ -162,7 +172,9 @@ class CustomResourceDefinitionSpec(Model):
     """Whether its objects live in namespaces."""
     versions: list[CustomResourceDefinitionVersion] = Field(max_length=VERSIONS_MAX, json_schema_extra=LIST_ATOMIC)
     """All versions, of which one is stored."""
-    conversion: CustomResourceConversion = Field(default_factory=CustomResourceConversion)
+    conversion: CustomResourceConversion = Field(
+        default_factory=CustomResourceConversion, json_schema_extra=DEFAULT_EMPTY
+    )
     """How objects are converted between versions."""
     preserve_unknown_fields: bool | None = None
     """Only false is allowed."""

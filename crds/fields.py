@@ -73,3 +73,15 @@ RETAIN_KEYS: dict[str, Any] = {"x-kubernetes-patch-strategy": "retainKeys"}
 
 PRESERVE_UNKNOWN: dict[str, Any] = {"x-kubernetes-preserve-unknown-fields": True}
 """A value of any shape: nothing below it is pruned."""
+
+DEFAULT_EMPTY: dict[str, Any] = {"default": {}}
+"""An object the server writes even when nobody gave it, so that the defaults inside it are seen."""
+
+
+WRITTEN = "x-written"
+"""Mark of such a field between the model and the generator; it does not appear in the schema."""
+
+
+def written(value: bool | int | str) -> Any:
+    """A field with a default that the server writes although it says nothing: typed clients insist on finding it."""
+    return Field(default=value, json_schema_extra={WRITTEN: True})

@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, ValidationError
 
+from .fields import LIST_ATOMIC, LIST_SET_MERGED, list_map
 from .resource import Column as Column
 from .resource import ResourceDef as ResourceDef
 
@@ -61,42 +62,71 @@ class OwnerReference(Model):
     """Names the object this one belongs to; the garbage collector deletes what has lost all its owners."""
 
     api_version: str
+    """The owner's apiVersion."""
     kind: str
+    """The owner's kind."""
     name: str
+    """The owner's name; it lives in the same namespace or in none."""
     uid: str
+    """The owner's uid: a later object of the same name is not the owner."""
     controller: bool | None = None
+    """Whether the owner is the one that manages this object; true for at most one."""
     block_owner_deletion: bool | None = None
+    """Whether the owner, when deleted in the foreground, waits for this object to go."""
 
 
 class ManagedFieldsEntry(Model):
     """Which manager set which fields, as server-side apply records it (KEP-555)."""
 
     manager: str | None = None
+    """Name of the program that set them."""
     operation: str | None = None
+    """Apply or Update."""
     api_version: str | None = None
+    """Version in which the fields are written."""
     time: Time | None = None
+    """When they were set last."""
     fields_type: str | None = None
-    fields_v1: dict[str, Any] | None = Field(default=None, alias="fieldsV1")
+    """Always FieldsV1."""
+    fields_v1: dict[str, Any] | None = Field(
+        default=None, alias="fieldsV1", json_schema_extra={"x-kubernetes-preserve-unknown-fields": True}
+    )
+    """The fields, as a tree of `f:`, `k:` and `v:` keys."""
     subresource: str | None = None
+    """The subresource through which they were set."""
 
 
 class ObjectMeta(Model):
     """The metadata of an object (meta/v1 ObjectMeta). uid, resourceVersion, generation and the times are the server's."""
 
     name: str = ""
+    """Unique among the objects of the kind in the namespace; cannot be changed."""
     generate_name: str | None = None
+    """Beginning of a name that the server completes when `name` is empty."""
     namespace: str | None = None
+    """The room the name is unique in; cannot be changed."""
     uid: str | None = None
+    """Identity in time and space, set by the server."""
     resource_version: str | None = None
-    generation: int | None = None
+    """Revision of the last change, to be compared for equality only; set by the server."""
+    generation: int | None = Field(default=None, json_schema_extra={"format": "int64"})
+    """Number of the desired state, raised by the server with every change of it."""
     creation_timestamp: Time | None = None
+    """When it was created, set by the server."""
     deletion_timestamp: Time | None = None
-    deletion_grace_period_seconds: int | None = None
+    """When it will be or was to be gone; set by the server when it is deleted gracefully."""
+    deletion_grace_period_seconds: int | None = Field(default=None, json_schema_extra={"format": "int64"})
+    """Seconds it has to go gracefully, set by the server."""
     labels: dict[str, str] = Field(default_factory=dict)
+    """What it can be selected by."""
     annotations: dict[str, str] = Field(default_factory=dict)
-    owner_references: list[OwnerReference] = Field(default_factory=list)
-    finalizers: list[str] = Field(default_factory=list)
-    managed_fields: list[ManagedFieldsEntry] = Field(default_factory=list)
+    """What tools and controllers remember with it."""
+    owner_references: list[OwnerReference] = Field(default_factory=list, json_schema_extra=list_map("uid"))
+    """The objects it belongs to."""
+    finalizers: list[str] = Field(default_factory=list, json_schema_extra=LIST_SET_MERGED)
+    """Who still has to clean up before it may go."""
+    managed_fields: list[ManagedFieldsEntry] = Field(default_factory=list, json_schema_extra=LIST_ATOMIC)
+    """Which program set which field."""
 
 
 class KubeObject(Model):
@@ -105,6 +135,7 @@ class KubeObject(Model):
     RESOURCE: ClassVar[ResourceDef]
 
     metadata: ObjectMeta = Field(default_factory=ObjectMeta)
+    """Name, labels and what the server keeps about the object."""
 
     @property
     def key(self) -> str:

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from .conditions import Condition
-from .fields import LIST_ATOMIC, Int32, Quantity, list_map
+from .fields import LIST_ATOMIC, Int32, Quantity, list_map, written
 from .meta import KubeObject, Model, ResourceDef, Time
 from .pods import TaintEffect
 
@@ -69,25 +69,25 @@ class NodeDaemonEndpoints(Model):
 class NodeSystemInfo(Model):
     """What the machine is and what runs on it."""
 
-    machine_id: str = ""
+    machine_id: str = written("")
     """Id of the installation (/etc/machine-id)."""
-    system_uuid: str = ""
+    system_uuid: str = written("")
     """Id of the hardware."""
-    boot_id: str = ""
+    boot_id: str = written("")
     """Id of this boot; a new one means the machine was restarted."""
-    kernel_version: str = ""
+    kernel_version: str = written("")
     """E.g. `6.8.0-31-generic`."""
-    os_image: str = ""
+    os_image: str = written("")
     """E.g. `Debian GNU/Linux 12 (bookworm)`."""
-    container_runtime_version: str = ""
+    container_runtime_version: str = written("")
     """`stark://<version>`, or that of the container engine."""
-    kubelet_version: str = ""
+    kubelet_version: str = written("")
     """Version of the agent."""
-    kube_proxy_version: str = ""
+    kube_proxy_version: str = written("")
     """Empty: there is no proxy."""
-    operating_system: str = ""
+    operating_system: str = written("")
     """E.g. `linux`."""
-    architecture: str = ""
+    architecture: str = written("")
     """Go's name: amd64, arm64 or riscv64."""
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import ConfigDict, Field
 
 from .conditions import Condition
-from .fields import LIST_SET, PRESERVE_UNKNOWN, SHA256_PATTERN, Int64, list_map
+from .fields import DEFAULT_EMPTY, LIST_SET, PRESERVE_UNKNOWN, SHA256_PATTERN, Int64, list_map
 from .meta import Column, KubeObject, Model, ResourceDef, wire_name
 
 PackRuntime = Literal["node", "browser", "universal", "isomorphic", "python", "binary"]
@@ -69,7 +69,7 @@ class PackSpec(Model):
     """Who may run it: the owner and administrators, or everybody."""
     description: str | None = Field(default=None, max_length=DESCRIPTION_LENGTH_MAX)
     """For people."""
-    metadata: PackMetadata = Field(default_factory=PackMetadata)
+    metadata: PackMetadata = Field(default_factory=PackMetadata, json_schema_extra=DEFAULT_EMPTY)
     """How it is called."""
     bundles: list[PackBundle] = Field(min_length=1, max_length=BUNDLES_MAX, json_schema_extra=list_map("architecture"))
     """Its files, one for each architecture; uploaded to the `bundles` subresource."""

@@ -22,6 +22,7 @@ from .fields import (
     Port,
     Quantity,
     list_map,
+    written,
 )
 from .meta import KubeObject, Model, ObjectMeta, ResourceDef, Time
 
@@ -52,7 +53,7 @@ class ObjectFieldSelector(Model):
 class KeySelector(Model):
     """One key of a ConfigMap or Secret in the pod's namespace."""
 
-    name: str = ""
+    name: str = written("")
     """Name of the ConfigMap or Secret."""
     key: str
     """The key whose value is taken."""
@@ -85,7 +86,7 @@ class EnvVar(Model):
 class EnvSource(Model):
     """A whole ConfigMap or Secret in the pod's namespace."""
 
-    name: str = ""
+    name: str = written("")
     """Name of the ConfigMap or Secret."""
     optional: bool | None = None
     """When true, a missing object is no obstacle."""
@@ -343,13 +344,13 @@ class ContainerStatus(Model):
     """How it is now."""
     last_state: ContainerState = Field(default_factory=ContainerState)
     """How its previous run ended."""
-    ready: bool = False
+    ready: bool = written(False)
     """Whether it runs and its readiness probe succeeds."""
-    restart_count: Count = 0
+    restart_count: Count = written(0)
     """How often it was started again."""
-    image: str = ""
+    image: str = written("")
     """The image it runs."""
-    image_id: str = Field(default="", alias="imageID")
+    image_id: str = written("")
     """Digest of the image: `<pack>@sha256:<hex>` for a pack."""
     container_id: str | None = None
     """`<runtime>://<id>` of the current run."""
