@@ -19,6 +19,7 @@ import orjson
 
 from stark.crds.meta import KubeObject, ResourceDef, to_wire
 
+from .collector import collector_paused
 from .config import ClientConfig
 from .discovery import discover
 from .kinds import JSON, AnyKind, Kind, kind_of
@@ -154,7 +155,9 @@ class Client:
             **{"continue": continue_},
         )
         path = seen.resource.path(_quoted(namespace)) + params
-        body = orjson.loads(await self._transport.request("GET", path, accept=seen.accept_list))
+        text = await self._transport.request("GET", path, accept=seen.accept_list)
+        with collector_paused():
+            body = orjson.loads(text)
         meta = body.get("metadata") or {}
         return RawList(
             body.get("items") or [],
@@ -329,8 +332,8 @@ class Client:
 
 
 def _object_path(resource: ResourceDef, name: str, namespace: str | None, subresource: str = "") -> str:
-    if not name:
-        raise ValueError(f"{resource.kind}: an object needs a name to be addressed")
+    if name in ("", ".", ".."):
+        raise ValueError(f"{resource.kind} {name!r}: an object needs a name to be addressed")
     if resource.namespaced and not namespace:
         raise ValueError(f"{resource.kind} {name}: a namespaced object needs its namespace to be addressed")
     return resource.path(_quoted(namespace), _quoted(name), subresource)

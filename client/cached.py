@@ -19,7 +19,7 @@ T = TypeVar("T")
 class Cached(Generic[T]):
     """An object of `kind`: its key and version now, its model on demand."""
 
-    __slots__ = ("_model", "_raw", "key", "kind", "resource_version")
+    __slots__ = ("_model", "_raw", "key", "kind", "resource_version", "staged")
 
     def __init__(self, kind: Kind[T], raw: dict[str, Any]) -> None:
         metadata = raw["metadata"]
@@ -27,6 +27,8 @@ class Cached(Generic[T]):
         self.kind = kind
         self.key: str = f"{namespace}/{metadata['name']}" if namespace else metadata["name"]
         self.resource_version: str = metadata.get("resourceVersion", "")
+        self.staged: dict[str, tuple[str, ...]] | None = None
+        """Values of indexes, taken from the mapping before it was given back; the indexes use them up."""
         self._raw: dict[str, Any] | bytes | None = raw
         self._model: T | None = None
 

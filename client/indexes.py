@@ -82,7 +82,7 @@ class Index(Generic[T]):
     def put(self, key: str, cached: Cached[T] | None) -> None:
         """The object of this key is now `cached`, or gone."""
         before = self._values.get(key, ())
-        after = tuple(dict.fromkeys(self._values_of(cached))) if cached is not None else ()
+        after = self._taken(cached) if cached is not None else ()
         if before == after:
             return
         for value in before:
@@ -96,6 +96,21 @@ class Index(Generic[T]):
             self._values[key] = after
         else:
             self._values.pop(key, None)
+
+    def stage(self, cached: Cached[T]) -> None:
+        """Take the values now, while the mapping is at hand; `put` will use them."""
+        if isinstance(self.function, RawIndex):
+            staged = cached.staged = cached.staged or {}
+            staged[self.name] = tuple(dict.fromkeys(self._values_of(cached)))
+
+    def _taken(self, cached: Cached[T]) -> tuple[str, ...]:
+        staged = cached.staged
+        if staged is not None and self.name in staged:
+            values = staged.pop(self.name)
+            if not staged:
+                cached.staged = None
+            return values
+        return tuple(dict.fromkeys(self._values_of(cached)))
 
     def _values_of(self, cached: Cached[T]) -> Iterable[str]:
         if isinstance(self.function, RawIndex):

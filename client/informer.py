@@ -190,6 +190,12 @@ class Informer(Generic[T]):
 
     # What follows is the sink's side: only the reflector calls it.
 
+    def stage(self, items: Sequence[Cached[T]]) -> None:
+        """Take the values of the indexes while the mappings are at hand."""
+        for index in self._indexes.values():
+            for item in items:
+                index.stage(item)
+
     def replace(self, items: Sequence[Cached[T]], resource_version: str) -> None:
         """Make the cache equal to a list, telling subscribers only what differs."""
         listed = {item.key: item for item in items}
@@ -200,7 +206,6 @@ class Informer(Generic[T]):
             known = self._items.get(key)
             if known is None or known.resource_version != item.resource_version:
                 self._change(key, item)
-                item.settle()
         self._advance(int(resource_version or 0))
         self._synced.set()
 

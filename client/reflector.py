@@ -15,6 +15,7 @@ from typing import Any, Generic, NoReturn, Protocol, TypeVar, cast
 from .api import PAGE, RawList
 from .backoff import Backoff
 from .cached import Cached
+from .collector import collector_paused
 from .errors import ApiError, FrameTooLarge, Gone
 from .kinds import AnyKind, Kind, kind_of
 from .watching import WatchEvent
@@ -59,6 +60,10 @@ class ListWatch(Protocol):
 
 class Sink(Protocol[T]):
     """Where the collection goes. Called in order, never concurrently."""
+
+    def stage(self, items: Sequence[Cached[T]]) -> None:
+        """These will be part of the next `replace`; take what is needed of their mappings now."""
+        ...
 
     def replace(self, items: Sequence[Cached[T]], resource_version: str) -> None:
         """This is all there is at `resource_version`."""
@@ -111,7 +116,7 @@ class Reflector(Generic[T]):
             page = await self._api.list_raw(
                 self._kind, self._namespace, limit=PAGE, continue_=continue_, **self._selectors
             )
-            items += self._cached(page.items)
+            items += self._staged(page.items)
             continue_ = page.continue_
             if not continue_:
                 break
@@ -119,13 +124,20 @@ class Reflector(Generic[T]):
         self._sink.replace(items, page.resource_version)
         return page.resource_version
 
-    def _cached(self, items: list[dict[str, Any]]) -> list[Cached[T]]:
+    def _staged(self, page: list[dict[str, Any]]) -> list[Cached[T]]:
+        """One page, reduced to bytes: the mappings of a whole large collection would be ten times its memory."""
         api_version, kind_name = self._kind.resource.api_version, self._kind.resource.kind
-        for item in items:
-            # The items of a list do not repeat what kind they are; the same object in a watch event does.
-            item.setdefault("apiVersion", api_version)
-            item.setdefault("kind", kind_name)
-        return [Cached(self._kind, item) for item in items]
+        with collector_paused():
+            for item in page:
+                # The items of a list do not repeat what kind they are; the same object in a watch event does.
+                item.setdefault("apiVersion", api_version)
+                item.setdefault("kind", kind_name)
+            staged = [Cached(self._kind, item) for item in page]
+            self._sink.stage(staged)
+            page.clear()
+            for cached in staged:
+                cached.settle()
+        return staged
 
     async def _follow(self, version: str) -> NoReturn:
         loop = asyncio.get_running_loop()
