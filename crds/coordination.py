@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from .fields import Count
+from .fields import Count, Int32
 from .meta import KubeObject, MicroTime, Model, ResourceDef
 
 
@@ -15,7 +15,7 @@ class LeaseSpec(Model):
 
     holder_identity: str | None = None
     """Who holds it."""
-    lease_duration_seconds: Count | None = Field(default=None, ge=1)
+    lease_duration_seconds: Int32 | None = Field(default=None, ge=1)
     """Seconds after renewTime at which others may take it."""
     acquire_time: MicroTime | None = None
     """When the holder got it."""

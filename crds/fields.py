@@ -11,9 +11,6 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-INT32_MAX = 2**31 - 1
-INT64_MAX = 2**63 - 1
-
 QUANTITY_PATTERN = r"^([+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE][+-]?[0-9]+))?$"
 """What `quantity.parse` reads, as a schema can say it."""
 
@@ -26,10 +23,11 @@ def _number_as_text(value: object) -> object:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-Int32 = Annotated[int, Field(ge=-(2**31), le=INT32_MAX, json_schema_extra={"format": "int32"})]
-Int64 = Annotated[int, Field(ge=-(2**63), le=INT64_MAX, json_schema_extra={"format": "int64"})]
-Count = Annotated[int, Field(ge=0, le=INT32_MAX, json_schema_extra={"format": "int32"})]
-"""A whole number that is never negative."""
+# The range of a format is the schema's business: a bound here would hide a tighter one that a field sets beside it.
+Int32 = Annotated[int, Field(json_schema_extra={"format": "int32"})]
+Int64 = Annotated[int, Field(json_schema_extra={"format": "int64"})]
+Count = Annotated[int, Field(ge=0, json_schema_extra={"format": "int32"})]
+"""A whole number that is never negative. A field with another lower bound is an Int32."""
 Port = Annotated[int, Field(ge=1, le=65535, json_schema_extra={"format": "int32"})]
 
 Quantity = Annotated[

@@ -176,13 +176,13 @@ class Probe(Model):
     """Connect by TCP."""
     initial_delay_seconds: Count = 0
     """Seconds after the container started before the first check."""
-    period_seconds: Count = Field(default=10, ge=1)
+    period_seconds: Int32 = Field(default=10, ge=1)
     """Seconds between checks."""
-    timeout_seconds: Count = Field(default=1, ge=1)
+    timeout_seconds: Int32 = Field(default=1, ge=1)
     """Seconds after which a check has failed."""
-    success_threshold: Count = Field(default=1, ge=1)
+    success_threshold: Int32 = Field(default=1, ge=1)
     """Successes in a row after a failure that count as success; must be 1 for liveness and startup."""
-    failure_threshold: Count = Field(default=3, ge=1)
+    failure_threshold: Int32 = Field(default=3, ge=1)
     """Failures in a row after a success that count as failure."""
     termination_grace_period_seconds: Int64 | None = Field(default=None, ge=1)
     """Seconds to stop after this probe failed; default the pod's. Not for readiness probes."""

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from .fields import INT32_MAX, INT64_MAX, WRITTEN
+from .fields import WRITTEN
 from .meta import KubeObject, Model
 
 Schema = dict[str, Any]
@@ -36,9 +36,6 @@ KEYWORDS = (
     "maxProperties",
 )
 """What is carried over as it is, in the order in which it is written."""
-
-_FORMAT_BOUNDS = {"int32": (-INT32_MAX - 1, INT32_MAX), "int64": (-INT64_MAX - 1, INT64_MAX)}
-"""Bounds that a format says already."""
 
 
 def structural_schema(kind: type[KubeObject]) -> Schema:
@@ -106,11 +103,6 @@ def _properties(raw: Mapping[str, Any], definitions: Mapping[str, Any], model: t
 def _marks(raw: Mapping[str, Any]) -> Schema:
     """The keywords and extensions of one place."""
     marks = {key: raw[key] for key in KEYWORDS if key in raw}
-    lowest, highest = _FORMAT_BOUNDS.get(raw.get("format", ""), (None, None))
-    if marks.get("minimum") == lowest:
-        marks.pop("minimum", None)
-    if marks.get("maximum") == highest:
-        marks.pop("maximum", None)
     if "description" in marks:
         marks["description"] = " ".join(marks["description"].split())
     if "default" in marks and not _is_written(raw):
