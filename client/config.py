@@ -11,9 +11,8 @@ import binascii
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 IN_CLUSTER_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 KUBECONFIG_BYTES_MAX = 4 * 1024 * 1024  # a longer file is no kubeconfig: refuse it
@@ -23,9 +22,11 @@ class ConfigError(ValueError):
     """The kubeconfig cannot be used; the message names the file and the key."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClientConfig:
-    """Everything needed to open a connection. PEM texts are bytes; secrets are kept out of `repr`."""
+class ClientConfig(NamedTuple):
+    """Everything needed to open a connection. PEM texts are bytes; secrets are kept out of `repr`.
+
+    A tuple and not a dataclass: importing `dataclasses` costs starkctl a whole Python start.
+    """
 
     server: str
     """URL without a trailing slash, e.g. `https://127.0.0.1:6443`."""
@@ -33,8 +34,8 @@ class ClientConfig:
     ca_data: bytes | None = None
     """PEM of the authorities to trust; None trusts the system's."""
     client_cert_data: bytes | None = None
-    client_key_data: bytes | None = field(default=None, repr=False)
-    token: str | None = field(default=None, repr=False)
+    client_key_data: bytes | None = None
+    token: str | None = None
     token_file: Path | None = None
     """Read again every minute, because service-account tokens rotate."""
     tls_server_name: str | None = None
@@ -43,6 +44,9 @@ class ClientConfig:
     context: str = ""
     source: str = ""
     """The file or place this came from, for messages."""
+
+    def __repr__(self) -> str:
+        return f"ClientConfig(server={self.server!r}, context={self.context!r}, source={self.source!r})"
 
 
 def load_kubeconfig(
@@ -86,8 +90,7 @@ def _candidates(path: str | Path | None, environ: Mapping[str, str]) -> list[Pat
     return listed or [Path(environ.get("HOME", "~")).expanduser() / ".kube" / "config"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(NamedTuple):
     """One named cluster, user or context, and the file that named it."""
 
     file: Path
@@ -121,13 +124,13 @@ class _Entry:
                 raise ConfigError(f"{self.file}: {self.where}.{key}: not supported; use a certificate or a token")
 
 
-@dataclass(slots=True)
 class _Merged:
-    files: list[Path]
-    current: str = ""
-    clusters: dict[str, _Entry] = field(default_factory=dict)
-    users: dict[str, _Entry] = field(default_factory=dict)
-    contexts: dict[str, _Entry] = field(default_factory=dict)
+    def __init__(self, files: list[Path]) -> None:
+        self.files = files
+        self.current = ""
+        self.clusters: dict[str, _Entry] = {}
+        self.users: dict[str, _Entry] = {}
+        self.contexts: dict[str, _Entry] = {}
 
     @classmethod
     def of(cls, files: Sequence[Path]) -> _Merged:

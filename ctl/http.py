@@ -136,9 +136,8 @@ class Api:
         """A connection that is already open. `timeout_s` None: established within the limit, then silent for ever."""
         connection: http.client.HTTPConnection
         if self.secure:
-            connection = http.client.HTTPSConnection(
-                self.host, self.port, timeout=self.timeout_s, context=self._tls_context()
-            )
+            name = self.config.tls_server_name or self.host
+            connection = _Secure(self.host, self.port, name, self._tls_context(), self.timeout_s)
         else:
             connection = http.client.HTTPConnection(self.host, self.port, timeout=self.timeout_s)
         try:
@@ -161,8 +160,9 @@ class Api:
         headers = {"Accept": accept, "User-Agent": f"starkctl/{VERSION}"}
         if content_type:
             headers["Content-Type"] = content_type
-        if self.config.token:
-            headers["Authorization"] = f"Bearer {self.config.token}"
+        token = self.config.token or (self.config.token_file.read_text().strip() if self.config.token_file else "")
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
         return headers
 
     @staticmethod
@@ -200,6 +200,19 @@ class Api:
                 f"{where} did not answer within {self.timeout_s:g} s: try again, or raise --request-timeout"
             )
         return Unreachable(f"the connection to {where} broke ({error or type(error).__name__}): try again")
+
+
+class _Secure(http.client.HTTPSConnection):
+    """HTTPS to a server whose certificate may carry another name than the one we connect to."""
+
+    def __init__(self, host: str, port: int, name: str, context: ssl.SSLContext, timeout_s: float) -> None:
+        super().__init__(host, port, timeout=timeout_s, context=context)
+        self._name, self._trust = name, context
+
+    def connect(self) -> None:
+        """Open the connection and check who answers."""
+        http.client.HTTPConnection.connect(self)
+        self.sock = self._trust.wrap_socket(self.sock, server_hostname=self._name)
 
 
 def tls_context(config: ClientConfig) -> ssl.SSLContext:

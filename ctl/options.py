@@ -121,8 +121,6 @@ class Session:
         return self._catalog
 
     def _connect(self) -> Api:
-        from dataclasses import replace
-
         from stark.client.config import ClientConfig, ConfigError, load_kubeconfig
 
         from .http import Api
@@ -136,13 +134,13 @@ class Session:
         except ConfigError as error:
             raise CommandError(str(error)) from error
         if args.server:
-            config = replace(config, server=args.server)
+            config = config._replace(server=args.server)
         if args.ca_file:
-            config = replace(config, ca_data=_read(args.ca_file))
+            config = config._replace(ca_data=_read(args.ca_file))
         if args.token:
-            config = replace(config, token=args.token, client_cert_data=None, client_key_data=None)
+            config = config._replace(token=args.token, client_cert_data=None, client_key_data=None)
         if args.insecure:
-            config = replace(config, insecure=True)
+            config = config._replace(insecure=True)
         return Api(config, timeout_s=args.request_timeout)
 
 

@@ -6,15 +6,13 @@ is not in the kept copy makes us ask again before we say that it does not exist.
 
 from __future__ import annotations
 
-import difflib
-import hashlib
 import json
 import os
 import time
+import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .errors import CommandError
 from .http import Api
@@ -24,8 +22,7 @@ CACHE_AGE_MAX_S = 600.0
 """kubectl keeps discovery for six hours; ten minutes costs one request more now and then, and forgets removed kinds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(NamedTuple):
     """One kind at its preferred version."""
 
     group: str
@@ -76,7 +73,7 @@ class Catalog:
         self._api = api
         directory = cache_dir or Path(os.environ.get("STARK_HOME") or Path.home() / ".stark") / "cache"
         where = f"{api.host}:{api.port}{api.base}".encode()
-        self._file = directory / f"discovery-{hashlib.sha256(where).hexdigest()[:16]}.json"
+        self._file = directory / f"discovery-{api.port}-{zlib.crc32(where):08x}.json"
         self._kinds = self._read()
         self._fresh = False
 
@@ -118,6 +115,8 @@ class Catalog:
         return next((kind for kind in self._kinds if wanted in kind.names()), None)
 
     def _suggestion(self, wanted: str) -> str:
+        import difflib
+
         close = difflib.get_close_matches(wanted, {word for kind in self._kinds for word in kind.names()}, n=1)
         return f"; did you mean `{close[0]}`?" if close else "; `starkctl api-resources` lists what there is"
 
@@ -147,7 +146,7 @@ class Catalog:
         temporary = self._file.with_suffix(f".{os.getpid()}")
         try:
             self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            temporary.write_text(json.dumps([asdict(kind) for kind in self._kinds]))
+            temporary.write_text(json.dumps([kind._asdict() for kind in self._kinds]))
             temporary.replace(self._file)
         except OSError:
             return  # a home that cannot be written only costs the next command a request
