@@ -17,7 +17,7 @@ from pydantic_core import core_schema as cs
 
 from . import formats
 from .checks import OBJECT_DEPTH_MAX, bounds, is_multiple, of_list, of_logic, of_object, too_deep
-from .nodes import SCHEMA_DEPTH_MAX, Node
+from .nodes import ANYTHING, SCHEMA_DEPTH_MAX, Node
 from .patterns import to_rust
 from .rules import MapRule, map_bytes
 
@@ -52,7 +52,7 @@ def _schema(node: Node, extra: Extra) -> cs.CoreSchema:
         schema = _with_enum(node, schema)
     if node.has_logic:
         schema = _refusing(schema, lambda value: next(of_logic(node, value, ""), None) is None)
-    return cs.nullable_schema(schema, strict=True) if node.nullable and node.type else schema
+    return cs.nullable_schema(schema, strict=True) if node.nullable and node is not ANYTHING else schema
 
 
 def _typed(node: Node, extra: Extra) -> cs.CoreSchema:
@@ -95,6 +95,7 @@ def _not_too_deep(value: Any) -> bool:
     return not isinstance(value, (dict, list)) or not too_deep(value, OPEN_DEPTH_MAX)
 
 
+_NOTHING = _refusing(cs.any_schema(), lambda _: False)
 _NO_OBJECT = _refusing(_open(), lambda value: not isinstance(value, dict))
 
 
@@ -212,9 +213,10 @@ def _object(node: Node, extra: Extra) -> cs.CoreSchema:
 def _map(node: Node, extra: Extra) -> cs.CoreSchema:
     assert node.additional is not None
     key, value = _ruled(node.map_rule, _schema(node.additional, extra))
-    if node.additional.type:
-        value = _without_null(node.additional, value)
-    return cs.dict_schema(key, value, strict=True)
+    value = _without_null(node.additional, value)
+    schema = cs.dict_schema(key, value, strict=True)
+    required = node.required
+    return _refusing(schema, lambda held: all(name in held for name in required)) if required else schema
 
 
 def _ruled(rule: MapRule | None, value: cs.CoreSchema) -> tuple[cs.CoreSchema, cs.CoreSchema]:
@@ -237,14 +239,14 @@ def _fields(node: Node, extra: Extra) -> cs.CoreSchema:
     fields = {
         name: _field(child, _schema(child, extra), name in node.required) for name, child in node.properties.items()
     }
-    # A required key that no property describes is reachable only where unknown fields are kept.
     kept = node.preserve or node.additional is not None
+    others = _schema(node.additional, extra) if node.additional is not None else _open()
     for name in node.required:
         if name not in fields:
-            fields[name] = cs.typed_dict_field(_open(), required=True)
+            # Where unknown fields are pruned, a required one that no property describes is always missing.
+            fields[name] = cs.typed_dict_field(others if kept else _NOTHING, required=True)
     if not kept:
         return cs.typed_dict_schema(fields, strict=True, extra_behavior=extra)
-    others = _schema(node.additional, extra) if node.additional is not None else _open()
     return cs.typed_dict_schema(fields, strict=True, extra_behavior="allow", extras_schema=others)
 
 
@@ -252,12 +254,15 @@ def _field(node: Node, schema: cs.CoreSchema, required: bool) -> cs.TypedDictFie
     if node.default is not None:
         return cs.typed_dict_field(_defaulted(node, schema), required=False)
     # A null that is dropped from a required field leaves it missing: there a null simply does not fit.
-    return cs.typed_dict_field(schema if required or not node.type else _without_null(node, schema), required=required)
+    if required:
+        fitting = schema if node.type or node.nullable else _refusing(schema, lambda value: value is not None)
+        return cs.typed_dict_field(fitting, required=True)
+    return cs.typed_dict_field(_without_null(node, schema), required=False)
 
 
 def _defaulted(node: Node, schema: cs.CoreSchema) -> cs.CoreSchema:
     if not node.nullable:
-        schema = cs.union_schema([schema, _USE_DEFAULT], mode="left_to_right")
+        schema = _else_null(node, schema, _default_null)
     value = node.fresh_default()
     if isinstance(value, (dict, list)):
         return cs.with_default_schema(schema, default_factory=_copies(node.default or b"null"))
@@ -277,20 +282,28 @@ def _without_null(node: Node, schema: cs.CoreSchema) -> cs.CoreSchema:
         return schema
     if node.default is not None:
         return _defaulted(node, schema)
-    return cs.union_schema([schema, _DROP], mode="left_to_right")
+    return _else_null(node, schema, _drop_null)
+
+
+def _else_null(node: Node, schema: cs.CoreSchema, on_null: Callable[[Any], Any]) -> cs.CoreSchema:
+    """The schema, with `on_null` for a null: asked after a typed schema has failed, before one that takes anything."""
+    if not node.type:
+        return cs.no_info_before_validator_function(on_null, schema)
+
+    def refused(value: Any) -> Any:
+        on_null(value)
+        raise ValueError
+
+    return cs.union_schema([schema, cs.no_info_plain_validator_function(refused)], mode="left_to_right")
 
 
 def _drop_null(value: Any) -> Any:
     if value is None:
         raise PydanticOmit
-    raise ValueError
+    return value
 
 
 def _default_null(value: Any) -> Any:
     if value is None:
         raise PydanticUseDefault
-    raise ValueError
-
-
-_DROP = cs.no_info_plain_validator_function(_drop_null)
-_USE_DEFAULT = cs.no_info_plain_validator_function(_default_null)
+    return value
