@@ -14,5 +14,8 @@ setup(
     packages=packages,
     package_dir={f"stark.{root}": root for root in ROOTS},
     include_package_data=False,
-    package_data={"": ["*.yaml", "*.json", "*.js", "*.mjs", "*.cjs", "*.html", "*.css", "*.service", "py.typed"]},
+    package_data={
+        "": ["*.yaml", "*.json", "*.js", "*.mjs", "*.cjs", "*.html", "*.css", "py.typed"],
+        "stark.manifests": ["**/*"],
+    },
 )
