@@ -1,0 +1,100 @@
+"""Small real parts for tests of the API server's plugins and handlers: a lookup over a dict, bodies, requests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from stark.apiserver.errors import RequestEntityTooLarge
+from stark.apiserver.request import Peer, Query, Request, User
+from stark.apiserver.resources import Resource, Resources
+from stark.crds.kinds import KINDS
+
+ADMIN = User("admin", ("system:masters", "system:authenticated"))
+ALICE = User("alice", ("system:authenticated",))
+BOB = User("bob", ("system:authenticated",))
+CONTROLLERS = User("system:stark-controllers", ("system:controllers", "system:authenticated"))
+
+
+def node_user(name: str) -> User:
+    """The agent of node `name`."""
+    return User(f"system:node:{name}", ("system:nodes", "system:authenticated"))
+
+
+def builtin_resources() -> Resources:
+    """Every built-in kind, without schemas."""
+    return Resources(
+        Resource(d.group, d.version, d.kind, d.plural, d.kind.lower(), d.namespaced, {}, subresources=d.subresources)
+        for d in (kind.RESOURCE for kind in KINDS)
+    )
+
+
+RESOURCES = builtin_resources()
+
+
+def resource(group: str, plural: str) -> Resource:
+    """The built-in resource at version v1."""
+    found = RESOURCES.find(group, "v1", plural)
+    assert found is not None, (group, plural)
+    return found
+
+
+@dataclass
+class Objects:
+    """A Lookup over objects that were put into it."""
+
+    stored: dict[tuple[str, str, str, str], Mapping[str, Any]] = field(default_factory=dict)
+
+    def add(self, group: str, plural: str, obj: Mapping[str, Any]) -> None:
+        """Put an object where `get` and `list` find it."""
+        metadata = obj["metadata"]
+        self.stored[(group, plural, metadata.get("namespace", ""), metadata["name"])] = obj
+
+    async def get(self, group: str, plural: str, namespace: str, name: str) -> Mapping[str, Any] | None:
+        """The object, or None."""
+        return self.stored.get((group, plural, namespace, name))
+
+    async def list(self, group: str, plural: str, namespace: str = "") -> list[Mapping[str, Any]]:
+        """All objects of the resource; of one namespace when given."""
+        return [
+            obj
+            for (g, p, ns, _), obj in self.stored.items()
+            if (g, p) == (group, plural) and (not namespace or ns == namespace)
+        ]
+
+
+class Pieces:
+    """A request body that arrives in pieces; an exception among them is raised in its turn."""
+
+    def __init__(self, pieces: Sequence[bytes | BaseException] = ()) -> None:
+        self._pieces = pieces
+
+    async def read(self, limit: int) -> bytes:
+        """All of it."""
+        whole = b"".join([piece async for piece in self.chunks()])
+        if len(whole) > limit:
+            raise RequestEntityTooLarge(f"more than {limit} bytes")
+        return whole
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Piece by piece."""
+        for piece in self._pieces:
+            if isinstance(piece, BaseException):
+                raise piece
+            yield piece
+
+
+def request(
+    path: str = "/",
+    *,
+    method: str = "GET",
+    query: str = "",
+    headers: Mapping[str, str] | None = None,
+    body: Sequence[bytes | BaseException] = (),
+    certificate_user: User | None = None,
+    user: User | None = None,
+) -> Request:
+    """A request as the HTTP adapter makes it."""
+    peer = Peer("127.0.0.1", certificate_user)
+    return Request(method, path, Query(query), headers or {}, Pieces(body), peer, user)

@@ -1,0 +1,276 @@
+"""What users, controllers and agents may do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from stark.apiserver.auth.authorization import AuthorizationAttributes, Decision, Union, forbidden
+from stark.apiserver.auth.builtin import builtin_authorizer
+from stark.apiserver.auth.reviews import virtual_resources
+from stark.apiserver.auth.rules import CONTROLLER_RULES, Rule
+from stark.apiserver.errors import Invalid
+from stark.apiserver.request import User
+from tests.support.server_side import ADMIN, ALICE, CONTROLLERS, Objects, node_user
+
+N1 = node_user("n1")
+
+
+def bound_pod(name: str, node: str, **spec: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name, "namespace": "default"}, "spec": {"nodeName": node, **spec}}
+
+
+@pytest.fixture
+def objects() -> Objects:
+    objects = Objects()
+    environment = [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "mine", "key": "k"}}}]
+    sources = [{"configMapRef": {"name": "settings"}}]
+    container = {"name": "c", "env": environment, "envFrom": sources}
+    objects.add("", "pods", bound_pod("ours", "n1", containers=[container]))
+    objects.add("", "pods", bound_pod("theirs", "n2", containers=[{"name": "c"}]))
+    return objects
+
+
+async def allowed(objects: Objects, user: User, verb: str, what: str, **more: str) -> bool:
+    """`what` is `group/resource[/subresource]`."""
+    group, resource, *sub = what.split("/")
+    asked = AuthorizationAttributes(user, verb, group, "v1", resource, sub[0] if sub else "", **more)
+    return (await builtin_authorizer(objects).authorize(asked)).allowed
+
+
+LEASE = {"namespace": "kube-node-lease", "name": "n1"}
+POD = {"namespace": "default", "name": "ours"}
+FOREIGN_POD = {"namespace": "default", "name": "theirs"}
+
+
+@pytest.mark.parametrize(
+    ("verb", "what", "more"),
+    [
+        ("create", "/nodes", {}),
+        ("get", "/nodes", {"name": "n1"}),
+        ("patch", "/nodes", {"name": "n1"}),
+        ("patch", "/nodes/status", {"name": "n1"}),
+        ("watch", "/nodes", {"field_selector": "metadata.name=n1"}),
+        ("update", "coordination.k8s.io/leases", LEASE),
+        ("create", "coordination.k8s.io/leases", {"namespace": "kube-node-lease"}),
+        ("list", "/pods", {"field_selector": "spec.nodeName=n1"}),
+        ("watch", "/pods", {"field_selector": "status.phase!=Failed,spec.nodeName==n1"}),
+        ("get", "/pods", POD),
+        ("delete", "/pods", POD),
+        ("patch", "/pods/status", POD),
+        ("get", "/pods", {"namespace": "default", "name": "gone"}),
+        ("get", "/secrets", {"namespace": "default", "name": "mine"}),
+        ("watch", "/secrets", {"namespace": "default", "field_selector": "metadata.name=mine"}),
+        ("get", "/configmaps", {"namespace": "default", "name": "settings"}),
+        ("create", "/events", {"namespace": "default"}),
+        ("list", "stark.dev/packs", {}),
+        ("get", "stark.dev/packs/bundles", {"name": "hello.1.0.0"}),
+    ],
+)
+async def test_an_agent_may(objects: Objects, verb: str, what: str, more: dict[str, str]) -> None:
+    assert await allowed(objects, N1, verb, what, **more)
+
+
+@pytest.mark.parametrize(
+    ("verb", "what", "more"),
+    [
+        ("list", "/nodes", {}),
+        ("get", "/nodes", {"name": "n2"}),
+        ("patch", "/nodes/status", {"name": "n2"}),
+        ("delete", "/nodes", {"name": "n1"}),
+        ("update", "coordination.k8s.io/leases", {**LEASE, "name": "n2"}),
+        ("update", "coordination.k8s.io/leases", {**LEASE, "namespace": "kube-system"}),
+        ("list", "/pods", {}),
+        ("list", "/pods", {"field_selector": "spec.nodeName=n2"}),
+        ("list", "/pods", {"field_selector": "spec.nodeName!=n1"}),
+        ("get", "/pods", FOREIGN_POD),
+        ("delete", "/pods", FOREIGN_POD),
+        ("patch", "/pods/status", FOREIGN_POD),
+        ("deletecollection", "/pods", {"field_selector": "spec.nodeName=n1"}),
+        ("create", "/pods", {"namespace": "default"}),
+        ("create", "/pods/binding", POD),
+        ("patch", "/pods", POD),
+        ("get", "/secrets", {"namespace": "default", "name": "theirs"}),
+        ("get", "/secrets", {"namespace": "other", "name": "mine"}),
+        ("list", "/secrets", {"namespace": "default"}),
+        ("get", "/configmaps", {"namespace": "default", "name": "mine"}),
+        ("create", "stark.dev/packs", {}),
+        ("update", "stark.dev/packs/bundles", {"name": "hello.1.0.0"}),
+        ("create", "apps/deployments", {"namespace": "default"}),
+        ("impersonate", "/users", {"name": "admin"}),
+    ],
+)
+async def test_an_agent_may_not(objects: Objects, verb: str, what: str, more: dict[str, str]) -> None:
+    assert not await allowed(objects, N1, verb, what, **more)
+
+
+@pytest.mark.parametrize(
+    "user", [User("system:node:n1", ("system:authenticated",)), User("n1", ("system:nodes",))], ids=["group", "name"]
+)
+async def test_half_an_agents_identity_is_none(objects: Objects, user: User) -> None:
+    assert not await allowed(objects, user, "get", "/pods", **POD)
+
+
+@pytest.mark.parametrize(
+    ("verb", "what", "more"),
+    [
+        ("create", "/pods/binding", {"namespace": "a"}),
+        ("watch", "stark.dev/packs", {}),
+        ("create", "apps/replicasets", {"namespace": "a"}),
+        ("update", "apps/deployments/status", {"namespace": "a"}),
+        ("update", "coordination.k8s.io/leases", {"namespace": "kube-system", "name": "scheduler"}),
+        ("delete", "example.com/widgets", {"namespace": "a"}),
+        ("update", "/namespaces/finalize", {"name": "a"}),
+    ],
+)
+async def test_the_controllers_may(objects: Objects, verb: str, what: str, more: dict[str, str]) -> None:
+    assert await allowed(objects, CONTROLLERS, verb, what, **more)
+
+
+@pytest.mark.parametrize(
+    ("verb", "what", "more"),
+    [
+        ("create", "/secrets", {"namespace": "a"}),
+        ("create", "/nodes", {}),
+        ("create", "stark.dev/packs", {}),
+        ("create", "apps/deployments", {"namespace": "a"}),
+        ("create", "coordination.k8s.io/leases", {"namespace": "kube-node-lease"}),
+        ("create", "apiextensions.k8s.io/customresourcedefinitions", {}),
+        ("impersonate", "/users", {"name": "admin"}),
+    ],
+)
+async def test_the_controllers_may_not(objects: Objects, verb: str, what: str, more: dict[str, str]) -> None:
+    assert not await allowed(objects, CONTROLLERS, verb, what, **more)
+
+
+def test_no_controller_may_do_everything() -> None:
+    for controller, rules in CONTROLLER_RULES.items():
+        assert all("*" not in rule.verbs for rule in rules), controller
+        assert all("create" not in rule.verbs for rule in rules if "*" in rule.resources), controller
+
+
+async def path_allowed(user: User, path: str, verb: str = "get") -> bool:
+    asked = AuthorizationAttributes(user, verb, path=path)
+    return (await builtin_authorizer(Objects()).authorize(asked)).allowed
+
+
+@pytest.mark.parametrize("path", ["/api", "/apis/apps/v1", "/openapi/v3", "/version", "/livez/ping", "/metrics"])
+async def test_everybody_who_is_known_may_look_around(path: str) -> None:
+    assert await path_allowed(ALICE, path)
+    assert not await path_allowed(User("system:anonymous", ("system:unauthenticated",)), path)
+    assert not await path_allowed(ALICE, path, "post")
+
+
+async def test_other_paths_are_for_administrators() -> None:
+    assert not await path_allowed(ALICE, "/debug/pprof")
+    assert await path_allowed(ADMIN, "/debug/pprof")
+
+
+async def test_a_user_without_rules_may_touch_no_object(objects: Objects) -> None:
+    assert not await allowed(objects, ALICE, "get", "/pods", **POD)
+    assert await allowed(objects, ADMIN, "delete", "example.com/widgets", name="x")
+
+
+def test_refusals_are_worded_as_kubernetes_words_them() -> None:
+    def text(decision: Decision, verb: str, **more: str) -> str:
+        return forbidden(AuthorizationAttributes(User("u"), verb, **more), decision).message
+
+    no = Decision(allowed=False)
+    assert text(no, verb="get", resource="pods", name="x", namespace="default") == (
+        'pods "x" is forbidden: User "u" cannot get resource "pods" in API group "" in the namespace "default"'
+    )
+    assert text(no, verb="list", resource="deployments", group="apps") == (
+        'deployments.apps is forbidden: User "u" cannot list resource "deployments" in API group "apps" at the cluster scope'
+    )
+    assert text(no, verb="get", resource="pods", subresource="log", name="x", namespace="d") == (
+        'pods "x" is forbidden: User "u" cannot get resource "pods/log" in API group "" in the namespace "d"'
+    )
+    assert text(Decision(False, "because"), verb="get", path="/x") == (
+        'forbidden: User "u" cannot get path "/x": because'
+    )
+
+
+def test_a_refusal_names_the_object_in_its_details() -> None:
+    asked = AuthorizationAttributes(ALICE, "get", "apps", "v1", "deployments", namespace="a", name="web")
+    details = forbidden(asked, Decision(False)).status()["details"]
+    assert details == {"name": "web", "group": "apps", "kind": "deployments"}
+
+
+async def test_a_union_gives_everybodys_reasons_for_a_no() -> None:
+    class No:
+        def __init__(self, reason: str) -> None:
+            self.reason = reason
+
+        async def authorize(self, attributes: AuthorizationAttributes) -> Decision:
+            return Decision(False, self.reason)
+
+    asked = AuthorizationAttributes(ALICE, "get", resource="pods")
+    assert await Union([No("a"), No(""), No("b")]).authorize(asked) == Decision(False, "a, b")
+
+
+@pytest.mark.parametrize(
+    ("rule", "covers"),
+    [
+        pytest.param(Rule(("get",), ("",), ("pods",)), False, id="a resource is not its subresources"),
+        pytest.param(Rule(("get",), ("",), ("*/status",)), True, id="a subresource of everything"),
+        pytest.param(Rule(("get",), ("",), ("*",)), True, id="everything"),
+        pytest.param(Rule(("*",), ("*",), ("pods/status",), names=("x",)), True, id="by name"),
+        pytest.param(Rule(("*",), ("*",), ("pods/status",), names=("y",)), False, id="another name"),
+        pytest.param(Rule(("get",), ("",), ("pods/status",), namespaces=("b",)), False, id="another namespace"),
+        pytest.param(Rule(("get",), ("apps",), ("pods/status",)), False, id="another group"),
+        pytest.param(Rule(("list",), ("",), ("pods/status",)), False, id="another verb"),
+    ],
+)
+def test_a_rule_covers_what_it_names(rule: Rule, covers: bool) -> None:
+    asked = AuthorizationAttributes(ALICE, "get", "", "v1", "pods", "status", "a", "x")
+    assert rule.allows(asked) is covers
+
+
+def review(kind: str) -> Any:
+    found = {r.kind: r for r in virtual_resources(builtin_authorizer(Objects()))}[kind]
+    return found.create
+
+
+async def test_whoami_tells_the_user_as_the_server_sees_it() -> None:
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview", "metadata": {}}
+    answer = await review("SelfSubjectReview")(User("u", ("g",), "7", {"k": ("v",)}), body, "")
+    assert answer["status"]["userInfo"] == {"username": "u", "uid": "7", "groups": ["g"], "extra": {"k": ["v"]}}
+
+
+@pytest.mark.parametrize(
+    ("user", "spec", "answer"),
+    [
+        (ALICE, {"resourceAttributes": {"verb": "get", "resource": "pods", "namespace": "a"}}, False),
+        (ADMIN, {"resourceAttributes": {"verb": "*", "resource": "*", "group": "*"}}, True),
+        (ALICE, {"nonResourceAttributes": {"verb": "get", "path": "/apis"}}, True),
+        (ALICE, {"resourceAttributes": {"verb": "*"}}, False),
+    ],
+)
+async def test_can_i_is_answered_by_the_authorizer_that_guards_the_api(user: User, spec: Any, answer: bool) -> None:
+    reviewed = await review("SelfSubjectAccessReview")(user, {"spec": spec}, "")
+    assert reviewed["status"]["allowed"] is answer
+    assert reviewed["spec"] == spec
+
+
+async def test_can_they_asks_about_somebody_else() -> None:
+    attributes = {"verb": "get", "resource": "secrets", "namespace": "a"}
+    body = {"spec": {"user": "root", "groups": ["system:masters"], "resourceAttributes": attributes}}
+    assert (await review("SubjectAccessReview")(ADMIN, body, ""))["status"]["allowed"] is True
+    assert not await allowed(Objects(), ALICE, "create", "authorization.k8s.io/subjectaccessreviews")
+
+
+@pytest.mark.parametrize("spec", [{}, {"resourceAttributes": {}, "nonResourceAttributes": {}}])
+async def test_a_question_must_be_one_question(spec: Any) -> None:
+    with pytest.raises(Invalid):
+        await review("SelfSubjectAccessReview")(ALICE, {"spec": spec}, "")
+
+
+async def test_the_list_of_my_rules_names_what_everybody_may() -> None:
+    answer = await review("SelfSubjectRulesReview")(ALICE, {"spec": {"namespace": "a"}}, "")
+    resources = [name for rule in answer["status"]["resourceRules"] for name in rule["resources"]]
+    assert "selfsubjectaccessreviews" in resources
+    assert "secrets" not in resources
+    assert answer["status"]["incomplete"] is False
+    masters = await review("SelfSubjectRulesReview")(ADMIN, {"spec": {"namespace": "a"}}, "")
+    assert masters["status"]["resourceRules"][0] == {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
