@@ -12,7 +12,17 @@ from types import MappingProxyType
 
 from .kit import Builder
 
-CATALOG: Mapping[str, str] = MappingProxyType({})
+CATALOG: Mapping[str, str] = MappingProxyType(
+    {
+        "deployment": "stark.controllers.deployment.controller:build",
+        "garbage": "stark.controllers.garbage.controller:build",
+        "namespace": "stark.controllers.namespace:build",
+        "node-lifecycle": "stark.controllers.node_lifecycle.controller:build",
+        "pod-gc": "stark.controllers.pod_gc:build",
+        "replicaset": "stark.controllers.replicaset.controller:build",
+        "scheduler": "stark.controllers.scheduler.controller:build",
+    }
+)
 
 
 def builder_of(name: str) -> Builder:

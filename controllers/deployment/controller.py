@@ -127,7 +127,8 @@ class Deployments(Controller):
             meta = (
                 await self._api.patch(Deployment, deployment.metadata.name, patch, deployment.metadata.namespace)
             ).metadata
-            # The status was judged for the spec we read. If only our annotation came in between, it is still about that.
+            # The status was judged for the spec we read. If only our annotation came in between, it is still about
+            # that.
             if meta.generation == deployment.metadata.generation:
                 version = meta.resource_version
         if step.status is not None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from stark.crds.annotations import DESIRED_REPLICAS, MAX_REPLICAS
 from stark.crds.apps import Deployment, ReplicaSet
 
-from .revisions import DESIRED_REPLICAS, MAX_REPLICAS, oldest_first
+from .revisions import oldest_first
 from .strategy import bounds, is_rolling, max_surge
 
 Sizes = dict[str, int]

@@ -1,7 +1,8 @@
 """How many pods a ReplicaSet makes or gives up now, which ones, and how it stands. Pure.
 
-Finished pods and pods on their way out do not count: they are replaced. What is given up goes in the order in which it is
-missed least: not yet placed, not yet running, not ready, cheap by its annotation, one of many on its node, restarted, young.
+Finished pods and pods on their way out do not count: they are replaced. What is given up goes in the order in which it
+is missed least: not yet placed, not yet running, not ready, cheap by its annotation, one of many on its node,
+restarted, young.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class Plan:
 
 
 def plan(rs: ReplicaSet, pods: Sequence[Pod], neighbours: Iterable[Pod], now: datetime) -> Plan:
-    """The next step. `pods` are the ReplicaSet's own; `neighbours` all of its owner, by which crowded nodes are told."""
+    """The next step. `pods` are the ReplicaSet's own; `neighbours` all of its owner, by which crowded nodes are
+    told."""
     recheck = _recheck(rs, pods, now)
     if rs.metadata.deletion_timestamp is not None:
         return Plan(recheck_after_s=recheck)
@@ -90,7 +92,8 @@ def _recheck(rs: ReplicaSet, pods: Sequence[Pod], now: datetime) -> float | None
 
 
 def batches(count: int) -> Iterator[int]:
-    """Sizes that add up to `count`, one at first and then doubling: what nobody may make is refused once, not 500 times."""
+    """Sizes that add up to `count`, one at first and then doubling: what nobody may make is refused once, not 500
+    times."""
     size = 1
     while count > 0:
         yield min(size, count)

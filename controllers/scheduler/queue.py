@@ -72,6 +72,14 @@ class PodQueue:
     def __contains__(self, key: str) -> bool:
         return key in self._pods
 
+    def get(self, key: str) -> Waiting | None:
+        """The pod that waits under this key."""
+        return self._pods.get(key)
+
+    def waiting(self) -> list[str]:
+        """Every pod that waits."""
+        return list(self._pods)
+
     def sizes(self) -> dict[Place, int]:
         """How many pods are in each place."""
         parked = len(self._parked)

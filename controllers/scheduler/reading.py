@@ -1,4 +1,5 @@
-"""From objects to facts: what a Pod demands and a Node offers. Parsing happens here, once for each version of an object."""
+"""From objects to facts: what a Pod demands and a Node offers. Parsing happens here, once for each version of an
+object."""
 
 from __future__ import annotations
 
@@ -45,7 +46,8 @@ def takes_room(pod: Pod) -> bool:
 
 
 def demand_of(pod: Pod, pack_of: PackOf) -> Demand:
-    """What the pod asks of a node. A pack that cannot be found asks for nothing; `pack_problem` keeps such pods back."""
+    """What the pod asks of a node. A pack that cannot be found asks for nothing; `pack_problem` keeps such pods
+    back."""
     spec = pod.spec
     runtimes, architectures = _needs(spec.containers, pack_of)
     tolerations = (

@@ -128,6 +128,11 @@ class Snapshot:
         """Where the pod is bound or assumed."""
         return self._placed.get(uid)
 
+    def offer(self, name: str) -> Offer | None:
+        """What the node of that name offers."""
+        node = self._nodes.get(name)
+        return node.offer if node is not None else None
+
     @property
     def nodes(self) -> Iterable[NodeState]:
         """Every node, in no particular order."""

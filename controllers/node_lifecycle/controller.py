@@ -1,0 +1,207 @@
+"""Turn missed heartbeats into conditions, conditions into taints, and NoExecute taints into evictions.
+
+Reads Lease, Node and Pod; writes Node status and taints, the Ready and DisruptionTarget conditions of pods, and deletes
+pods that do not tolerate. One missed beat never condemns a node: the grace period covers a lost packet and a restart,
+and before the verdict the lease is read once more from the server itself, because it may be our own view that stands
+still.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from stark.client.api import PatchType
+from stark.client.errors import Conflict, NotFound
+from stark.client.indexes import FieldIndex
+from stark.crds.conditions import find_condition
+from stark.crds.coordination import Lease
+from stark.crds.nodes import Node, NodeCondition
+from stark.crds.pods import Pod, PodCondition
+
+from ..kit import DONE, Context, Controller, Outcome, RequeueAfter, Source
+from ..kit.podfacts import is_finished, is_ready
+from .eviction import plan_evictions
+from .health import Health, beat_of, grace_s, hear, silent_conditions
+from .settings import NodeSettings
+from .tainting import health_taint, is_tainted_for_eviction, wanted_taints
+from .zones import Bucket, all_lost, census, rate_per_s, zone_of
+
+LEASES = "kube-node-lease"
+BY_NODE = "spec.nodeName"
+EVICTED_AT_ONCE_MAX = 16
+"""Pods deleted at the same time; the others of the node follow right after."""
+
+
+class NodeLifecycle(Controller):
+    """See the module."""
+
+    name = "node-lifecycle"
+
+    def __init__(self, context: Context, settings: NodeSettings | None = None) -> None:
+        self._context = context
+        self._api = context.api
+        self._settings = settings or NodeSettings()
+        self._nodes = context.informers.of(Node)
+        self._leases = context.informers.of(Lease, LEASES)
+        self._pods = context.informers.of(Pod, indexers={BY_NODE: FieldIndex(BY_NODE)})
+        self._health: dict[str, Health] = {}
+        self._buckets: dict[str, Bucket] = {}
+
+    def sources(self) -> Sequence[Source[Any]]:
+        """Nodes, their leases, and the pods on them."""
+        return (
+            Source(self._nodes),
+            Source(self._leases, lambda lease: (lease.metadata.name,)),
+            Source(self._pods, _node_of),
+        )
+
+    async def reconcile(self, key: str) -> Outcome:
+        """Judge the node, taint it, and evict what has to go."""
+        node = self._nodes.get(key)
+        if node is None:
+            self._health.pop(key, None)
+            return DONE
+        node, quiet_s = await self._judge(node)
+        evict, wait_s = self._may_evict(node)
+        node = await self._taint(node, evict=evict)
+        if health_taint(node.status.conditions) is not None and not _says_false(node):
+            await self._tell_pods(node)
+        evictions_s = await self._evict(node)
+        waits = [wait for wait in (quiet_s, wait_s, evictions_s) if wait is not None]
+        return RequeueAfter(min(waits)) if waits else DONE
+
+    # --- conditions ---
+
+    async def _judge(self, node: Node) -> tuple[Node, float | None]:
+        """The node with the conditions it deserves, and when to look again."""
+        name = node.metadata.name
+        now = asyncio.get_running_loop().time()
+        lease = self._leases.get(f"{LEASES}/{name}")
+        health = self._health[name] = hear(self._health.get(name), node, beat_of(node, lease), now)
+        allowed_s = grace_s(node, self._settings)
+        left_s = health.heard_at + allowed_s - now
+        if left_s > 0:
+            return node, left_s
+        conditions = silent_conditions(node, self._context.clock())
+        if conditions is None:
+            return node, None
+        live = await self._live_lease(name)
+        if beat_of(node, live) != health.beat:
+            # Our view stood still, not the node.
+            self._health[name] = Health(node.uid, beat_of(node, live), now)
+            return node, allowed_s
+        node = await self._write_conditions(node, conditions)
+        text = f"Node {name} status is now: NodeNotReady"
+        self._context.recorder.event(node, "Normal", "NodeNotReady", text)
+        return node, None
+
+    async def _live_lease(self, name: str) -> Lease | None:
+        try:
+            return await self._api.get(Lease, name, LEASES)
+        except NotFound:
+            return None
+
+    async def _write_conditions(self, node: Node, conditions: Sequence[NodeCondition]) -> Node:
+        body = [each.model_dump(mode="json", by_alias=True, exclude_none=True) for each in conditions]
+        # With the resourceVersion: if the agent speaks up at this moment, its word counts.
+        patch = {"metadata": _precondition(node), "status": {"conditions": body}}
+        name = node.metadata.name
+        return await self._api.patch(Node, name, patch, type=PatchType.STRATEGIC, subresource="status")
+
+    # --- taints ---
+
+    def _may_evict(self, node: Node) -> tuple[bool, float | None]:
+        """Whether the node's pods may be moved away because it is unwell, and else when to ask again."""
+        if health_taint(node.status.conditions) is None:
+            return False, None
+        others = [node if other.metadata.name == node.metadata.name else other for other in self._nodes.list()]
+        zones = census(others)
+        if all_lost(zones, self._settings):
+            return False, self._settings.stopped_recheck_s
+        if is_tainted_for_eviction(node):
+            return True, None
+        zone, now = zone_of(node), asyncio.get_running_loop().time()
+        bucket = self._buckets.setdefault(zone, Bucket())
+        wait_s = bucket.wait_s(rate_per_s(zones, zone, self._settings), now)
+        if wait_s is None:
+            return False, self._settings.stopped_recheck_s
+        if wait_s > 0:
+            return False, wait_s
+        bucket.take(now)
+        return True, None
+
+    async def _taint(self, node: Node, *, evict: bool) -> Node:
+        taints = wanted_taints(node, node.status.conditions, evict=evict, now=self._context.clock())
+        if taints is None:
+            return node
+        body = [taint.model_dump(mode="json", by_alias=True, exclude_none=True) for taint in taints]
+        # A patch replaces the whole list, so it must be written against exactly the version that was read.
+        patch = {"metadata": _precondition(node), "spec": {"taints": body}}
+        return await self._api.patch(Node, node.metadata.name, patch)
+
+    # --- pods ---
+
+    async def _tell_pods(self, node: Node) -> None:
+        """Nobody knows how the pods of a silent node are: they are not ready, so that nobody counts on them."""
+        now = self._context.clock()
+        for pod in self._pods.by_index(BY_NODE, node.metadata.name):
+            if not is_ready(pod) or is_finished(pod):
+                continue
+            condition = PodCondition(type="Ready", status="False", reason="NodeNotReady", last_transition_time=now)
+            await self._condition(pod, condition)
+            self._context.recorder.event(pod, "Warning", "NodeNotReady", "Node is not ready")
+
+    async def _evict(self, node: Node) -> float | None:
+        pods = [pod for pod in self._pods.by_index(BY_NODE, node.metadata.name) if not is_finished(pod)]
+        step = plan_evictions(node.spec.taints, pods, self._context.clock())
+        for first in range(0, len(step.now), EVICTED_AT_ONCE_MAX):
+            async with asyncio.TaskGroup() as group:
+                for pod in step.now[first : first + EVICTED_AT_ONCE_MAX]:
+                    group.create_task(self._delete(pod))
+        return step.recheck_after_s
+
+    async def _delete(self, pod: Pod) -> None:
+        text = "Taint manager: deleting due to NoExecute taint"
+        condition = PodCondition(
+            type="DisruptionTarget",
+            status="True",
+            reason="DeletionByTaintManager",
+            message=text,
+            last_transition_time=self._context.clock(),
+        )
+        await self._condition(pod, condition)
+        try:
+            await self._api.delete(Pod, pod.metadata.name, pod.metadata.namespace, uid=pod.uid)
+        except (NotFound, Conflict):
+            return  # gone already, or a namesake has taken its place
+        self._context.recorder.event(pod, "Normal", "TaintManagerEviction", f"Marking for deletion Pod {pod.key}")
+
+    async def _condition(self, pod: Pod, condition: PodCondition) -> None:
+        body = condition.model_dump(mode="json", by_alias=True, exclude_none=True)
+        patch = {"metadata": {"uid": pod.uid}, "status": {"conditions": [body]}}
+        meta = pod.metadata
+        try:
+            await self._api.patch(Pod, meta.name, patch, meta.namespace, type=PatchType.STRATEGIC, subresource="status")
+        except (NotFound, Conflict):
+            return  # gone already, or a namesake has taken its place
+
+
+def _precondition(node: Node) -> dict[str, str | None]:
+    return {"uid": node.uid, "resourceVersion": node.metadata.resource_version}
+
+
+def _says_false(node: Node) -> bool:
+    """The agent itself says that it is not ready; then it also knows how its pods are."""
+    ready = find_condition(node.status.conditions, "Ready")
+    return ready is not None and ready.status == "False"
+
+
+def _node_of(pod: Pod) -> Iterable[str]:
+    return (pod.spec.node_name,) if pod.spec.node_name else ()
+
+
+def build(context: Context) -> Controller:
+    """For the catalog."""
+    return NodeLifecycle(context)

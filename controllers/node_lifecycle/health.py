@@ -1,0 +1,72 @@
+"""When a node was last heard of, and what its conditions should say about it.
+
+Only changes of the heartbeat count, by our own clock: whether a node's clock is right does not matter, and a node that
+we see for the first time has just been heard of. So after a start nobody is condemned for what happened while we were
+away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from stark.crds.conditions import find_condition, set_condition
+from stark.crds.coordination import Lease
+from stark.crds.nodes import Node, NodeCondition
+
+from .settings import NodeSettings
+
+JUDGED = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
+"""Conditions that only the node's agent can know, and nobody when it is silent."""
+Beat = tuple[datetime | None, datetime | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What was last heard, and when, in seconds of a steady clock."""
+
+    uid: str
+    beat: Beat
+    heard_at: float
+
+
+def beat_of(node: Node, lease: Lease | None) -> Beat:
+    """What changes when the agent is alive: the lease's renewal, and the heartbeat in the Ready condition."""
+    ready = find_condition(node.status.conditions, "Ready")
+    return (lease.spec.renew_time if lease else None, ready.last_heartbeat_time if ready else None)
+
+
+def hear(known: Health | None, node: Node, beat: Beat, now: float) -> Health:
+    """The health after looking at the node again."""
+    if known is None or known.uid != node.uid or known.beat != beat:
+        return Health(node.uid, beat, now)
+    return known
+
+
+def grace_s(node: Node, settings: NodeSettings) -> float:
+    """How long this node may be silent: longer while its agent has never said anything."""
+    started = find_condition(node.status.conditions, "Ready") is not None
+    return settings.grace_period_s if started else max(settings.startup_grace_s, settings.grace_period_s)
+
+
+def silent_conditions(node: Node, now: datetime) -> Sequence[NodeCondition] | None:
+    """The conditions of a node that has been silent for too long; None when they say so already."""
+    conditions = list(node.status.conditions)
+    for type_ in JUDGED:
+        old = find_condition(conditions, type_)
+        if old is None and type_ != "Ready":
+            continue
+        if old is not None and old.status == "Unknown":
+            continue
+        conditions = set_condition(conditions, _unknown(type_, old), now)
+    return None if conditions == node.status.conditions else conditions
+
+
+def _unknown(type_: str, old: NodeCondition | None) -> NodeCondition:
+    if old is None:
+        text = "Agent never posted node status."
+        return NodeCondition(type=type_, status="Unknown", reason="NodeStatusNeverUpdated", message=text)
+    text = "Agent stopped posting node status."
+    heartbeat = {"last_heartbeat_time": old.last_heartbeat_time} if old.last_heartbeat_time else {}
+    return NodeCondition(type=type_, status="Unknown", reason="NodeStatusUnknown", message=text, **heartbeat)

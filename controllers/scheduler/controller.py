@@ -1,0 +1,214 @@
+"""Carry out what the core decides: bind pods, and tell why others wait.
+
+Reads Pods, Nodes and Packs; writes bindings, the PodScheduled condition and Events. The core is fed between two events
+of the informers and built anew for each term of leadership, so nothing of an earlier leader's assumptions survives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from stark.client.api import PatchType
+from stark.client.errors import ApiError, Conflict, Fenced, NotFound
+from stark.client.informer import Change
+from stark.client.queue import WorkQueue
+from stark.crds.conditions import find_condition
+from stark.crds.nodes import Node
+from stark.crds.packs import Pack
+from stark.crds.pods import Pod, PodCondition
+
+from ..kit import DONE, Context, Controller, Outcome, Source
+from . import metrics
+from .core import Bind, Core, Refuse
+
+log = logging.getLogger(__name__)
+
+IN_FLIGHT_MAX = 64
+"""Bindings and conditions on their way at once; more would only wait in the API server's queue instead of ours."""
+SLICE = 32
+"""Decisions made in one go before events and answers get their turn."""
+IDLE_MAX_S = 60.0
+
+
+class Scheduler(Controller):
+    """See the module."""
+
+    name = "scheduler"
+    workers = 1
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._api = context.api
+        self._pods = context.informers.of(Pod)
+        self._nodes = context.informers.of(Node)
+        self._packs = context.informers.of(Pack)
+        self._core: Core | None = None
+        self._stirred = asyncio.Event()
+        self._room = asyncio.Semaphore(IN_FLIGHT_MAX)
+        self._pods.subscribe(self._pod_changed)
+        self._nodes.subscribe(self._node_changed)
+        self._packs.subscribe(self._pack_changed)
+
+    def sources(self) -> Sequence[Source[Any]]:
+        """The three caches that must be filled before the first decision. They feed the core, not the work queue."""
+        return (Source(self._pods, _no_keys), Source(self._nodes, _no_keys), Source(self._packs, _no_keys))
+
+    async def reconcile(self, key: str) -> Outcome:
+        """Never asked: order among pods is the point here, and the work queue has none."""
+        return DONE
+
+    async def lead(self, queue: WorkQueue) -> None:
+        """Decide and bind until the term ends."""
+        core = self._core = Core(self._pods.get, self._packs.get)
+        for node in self._nodes.list():
+            core.set_node(node)
+        for pod in self._pods.list():
+            core.set_pod(pod, _now())
+        try:
+            async with asyncio.TaskGroup() as group:
+                while True:
+                    await self._decide_some(core, group)
+                    self._show(core)
+                    await self._wait(core)
+        finally:
+            self._core = None
+
+    async def _decide_some(self, core: Core, group: asyncio.TaskGroup) -> None:
+        for _ in range(SLICE):
+            decision = core.decide(_now())
+            if decision is None:
+                return
+            await self._room.acquire()
+            act = self._bind(core, decision) if isinstance(decision, Bind) else self._tell(decision)
+            group.create_task(act).add_done_callback(lambda _: self._room.release())
+
+    async def _wait(self, core: Core) -> None:
+        due = core.next_due_s(_now())
+        if due == 0.0:
+            await asyncio.sleep(0)
+            return
+        try:
+            async with asyncio.timeout(IDLE_MAX_S if due is None else min(due, IDLE_MAX_S)):
+                await self._stirred.wait()
+        except TimeoutError:
+            pass  # a back-off has ended
+        self._stirred.clear()
+
+    # --- acting ---
+
+    async def _bind(self, core: Core, bind: Bind) -> None:
+        pod, began = bind.pod, _now()
+        namespace = pod.metadata.namespace or ""
+        try:
+            await self._api.bind(namespace, pod.metadata.name, bind.node, uid=pod.uid)
+        except ApiError as error:
+            if isinstance(error, NotFound | Conflict | Fenced) or not await self._is_bound(bind):
+                core.failed(bind, _now())
+                self._stirred.set()
+                self._count("error", began)
+                log.info("a binding failed", extra={"podId": pod.key, "nodeId": bind.node, "detail": str(error)})
+                return
+        self._count("scheduled", began)
+        metrics.POD_ATTEMPTS.observe(bind.waiting.attempts)
+        attempts = metrics.attempts_label(bind.waiting.attempts)
+        metrics.POD_SECONDS.labels(attempts).observe(max(0.0, _now() - bind.waiting.since))
+        text = f"Successfully assigned {pod.key} to {bind.node}"
+        self._context.recorder.event(pod, "Normal", "Scheduled", text)
+        log.info("pod bound", extra={"podId": pod.key, "nodeId": bind.node})
+
+    async def _is_bound(self, bind: Bind) -> bool:
+        """After an answer that leaves it open: look whether the binding happened all the same."""
+        try:
+            live = await self._api.get(Pod, bind.pod.metadata.name, bind.pod.metadata.namespace)
+        except ApiError:
+            return False
+        return live.metadata.uid == bind.pod.uid and live.spec.node_name == bind.node
+
+    async def _tell(self, refuse: Refuse) -> None:
+        pod = refuse.pod
+        for rule in refuse.rules:
+            metrics.UNSCHEDULABLE.labels(str(rule), metrics.PROFILE).inc()
+        self._count("unschedulable", _now())
+        self._context.recorder.event(pod, "Warning", "FailedScheduling", refuse.message)
+        condition = self._condition(refuse)
+        if condition is None:
+            return
+        body = condition.model_dump(mode="json", by_alias=True, exclude_none=True)
+        # By uid, so that a namesake made meanwhile is not told about a pod that is gone.
+        patch = {"metadata": {"uid": pod.uid}, "status": {"conditions": [body]}}
+        try:
+            await self._api.patch(
+                Pod, pod.metadata.name, patch, pod.metadata.namespace, type=PatchType.STRATEGIC, subresource="status"
+            )
+        except ApiError as error:
+            # The next refusal tells again; the pod waits all the same.
+            log.info("a condition was not written", extra={"podId": pod.key, "detail": str(error)})
+
+    def _condition(self, refuse: Refuse) -> PodCondition | None:
+        """The condition to write; None when the pod has it already."""
+        old = find_condition(refuse.pod.status.conditions, "PodScheduled")
+        if old is not None and (old.status, old.reason, old.message) == ("False", refuse.reason, refuse.message):
+            return None
+        since = old.last_transition_time if old is not None and old.status == "False" else None
+        return PodCondition(
+            type="PodScheduled",
+            status="False",
+            reason=refuse.reason,
+            message=refuse.message,
+            last_transition_time=since or self._context.clock().replace(microsecond=0),
+        )
+
+    def _count(self, result: str, began: float) -> None:
+        metrics.ATTEMPTS.labels(result, metrics.PROFILE).inc()
+        metrics.ATTEMPT_SECONDS.labels(result, metrics.PROFILE).observe(_now() - began)
+
+    def _show(self, core: Core) -> None:
+        for place, count in core.queue.sizes().items():
+            metrics.PENDING.labels(place.value).set(count)
+
+    # --- being told ---
+
+    def _pod_changed(self, change: Change[Pod]) -> None:
+        core = self._core
+        if core is None:
+            return
+        before, after = change.old, change.new
+        if before is not None and (after is None or after.uid != before.uid):
+            core.drop_pod(before)
+        if after is not None:
+            core.set_pod(after, _now())
+        self._stirred.set()
+
+    def _node_changed(self, change: Change[Node]) -> None:
+        core = self._core
+        if core is None:
+            return
+        if change.new is None:
+            core.drop_node(change.key)
+        else:
+            core.set_node(change.new)
+        self._stirred.set()
+
+    def _pack_changed(self, change: Change[Pack]) -> None:
+        core = self._core
+        if core is None:
+            return
+        waiting = [pod for key in core.queue.waiting() if (pod := self._pods.get(key)) is not None]
+        core.packs_changed(waiting, _now())
+        self._stirred.set()
+
+
+def _no_keys(_: object) -> Iterable[str]:
+    return ()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def build(context: Context) -> Controller:
+    """For the catalog."""
+    return Scheduler(context)

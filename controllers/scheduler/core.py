@@ -1,0 +1,157 @@
+"""The scheduler without the outside world: it is told what there is, and says what to do next. No await, no clock, no
+client.
+
+A decision to bind is *assumed* at once: the pod takes its room before the server has confirmed, so that the next
+decision already counts it. Whoever carries the decision out says `failed` when it came to nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+
+from stark.crds.nodes import Node
+from stark.crds.pods import Pod
+
+from .facts import Offer
+from .filters import Rule
+from .queue import PodQueue, Waiting
+from .reading import PackOf, demand_of, is_ours, offer_of, pack_problem, takes_room
+from .snapshot import Snapshot
+
+CURES: dict[str, frozenset[Rule]] = {
+    "milli_cpu": frozenset({Rule.RESOURCES}),
+    "memory": frozenset({Rule.RESOURCES}),
+    "pods": frozenset({Rule.RESOURCES}),
+    "labels": frozenset({Rule.SELECTOR, Rule.RUNTIME, Rule.ARCHITECTURE}),
+    "taints": frozenset({Rule.TAINTS}),
+    "unschedulable": frozenset({Rule.UNSCHEDULABLE}),
+    "ready": frozenset({Rule.READY}),
+}
+"""Which rules may answer differently after a property of a node has changed."""
+ROOM = frozenset({Rule.RESOURCES, Rule.PORTS})
+EVERY_RULE = frozenset(Rule)
+
+PodOf = Callable[[str], Pod | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """Give the pod to the node; its room is already taken."""
+
+    waiting: Waiting
+    pod: Pod
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Tell people why the pod waits: a reason (Unschedulable, PackNotFound, PackNotReady) and a sentence."""
+
+    pod: Pod
+    reason: str
+    message: str
+    rules: frozenset[Rule]
+
+
+Decision = Bind | Refuse
+
+
+class Core:
+    """Pods that wait, nodes that offer. `pod_of` and `pack_of` look objects up by key in the caches."""
+
+    def __init__(self, pod_of: PodOf, pack_of: PackOf) -> None:
+        self.snapshot = Snapshot()
+        self.queue = PodQueue()
+        self._pod_of = pod_of
+        self._pack_of = pack_of
+        self._stirred: set[Rule] = set()
+
+    # --- what there is ---
+
+    def set_pod(self, pod: Pod, now: float) -> None:
+        """A pod as it is now: it waits, holds room, or is none of our business any more."""
+        uid = pod.uid
+        if is_ours(pod):
+            # What is assumed is on its way to be bound; the cache has just not heard of it yet.
+            if self.snapshot.placed(uid) is None:
+                self.queue.add(pod.key, uid, pod.spec.priority or 0, demand_of(pod, self._pack_of), now)
+            return
+        self.queue.remove(pod.key)
+        if takes_room(pod):
+            self.snapshot.place(uid, pod.spec.node_name or "", demand_of(pod, self._pack_of))
+        elif self.snapshot.remove(uid) is not None:
+            self._stirred |= ROOM
+
+    def drop_pod(self, pod: Pod) -> None:
+        """The pod is gone from the store."""
+        waiting = self.queue.get(pod.key)
+        if waiting is not None and waiting.uid == pod.uid:
+            self.queue.remove(pod.key)
+        if self.snapshot.remove(pod.uid) is not None:
+            self._stirred |= ROOM
+
+    def set_node(self, node: Node) -> None:
+        """A node as it is now."""
+        after = offer_of(node)
+        before = self.snapshot.offer(after.name)
+        if self.snapshot.set_node(after):
+            self._stirred |= cured_by(before, after)
+
+    def drop_node(self, name: str) -> None:
+        """The node is gone."""
+        self.snapshot.remove_node(name)
+
+    def packs_changed(self, waiting: Iterable[Pod], now: float) -> None:
+        """A pack came, went or became available, so what pods demand may have changed too."""
+        for pod in waiting:
+            self.set_pod(pod, now)
+        self._stirred.add(Rule.PACK)
+
+    # --- what next ---
+
+    def decide(self, now: float) -> Decision | None:
+        """The next decision; None when every pod waits for time or for a change."""
+        if self._stirred:
+            self.queue.wake(self._stirred, now)
+            self._stirred.clear()
+        while (waiting := self.queue.pop(now)) is not None:
+            pod = self._pod_of(waiting.key)
+            if pod is not None and pod.uid == waiting.uid and is_ours(pod):
+                return self._place(waiting, pod, now)
+        return None
+
+    def _place(self, waiting: Waiting, pod: Pod, now: float) -> Decision:
+        problem = pack_problem(pod, self._pack_of)
+        if problem is not None:
+            rules = frozenset({Rule.PACK})
+            self.queue.park(waiting, rules, now)
+            return Refuse(pod, problem.reason, problem.message, rules)
+        node = self.snapshot.choose(waiting.demand)
+        if node is not None:
+            self.snapshot.place(waiting.uid, node, waiting.demand)
+            return Bind(waiting, pod, node)
+        refusal = self.snapshot.refusal(waiting.demand)
+        # Without any node there is no rule to wait for: whatever node comes is worth a try.
+        self.queue.park(waiting, refusal.rules, now)
+        return Refuse(pod, "Unschedulable", refusal.message, refusal.rules)
+
+    def failed(self, bind: Bind, now: float) -> None:
+        """The binding did not happen: give the room back, and let the pod try again if it is still there."""
+        self.snapshot.remove(bind.waiting.uid)
+        self._stirred |= ROOM
+        pod = self._pod_of(bind.waiting.key)
+        if pod is not None and pod.uid == bind.waiting.uid and is_ours(pod):
+            self.queue.retry(bind.waiting, now)
+
+    def next_due_s(self, now: float) -> float | None:
+        """Seconds until `decide` may have something to say without being told anything; None for ever."""
+        return 0.0 if self._stirred else self.queue.next_due(now)
+
+
+def cured_by(before: Offer | None, after: Offer) -> frozenset[Rule]:
+    """The rules that may answer differently now that a node offers `after` instead of `before`."""
+    if before is None:
+        return EVERY_RULE
+    changed = (field.name for field in fields(Offer) if getattr(before, field.name) != getattr(after, field.name))
+    return frozenset(rule for name in changed for rule in CURES[name])
