@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from ...resources import Resource
 from .base import Strategy
 from .core import EventStrategy, LeaseStrategy, NamespaceStrategy, NodeStrategy, PodStrategy
+from .extensions import DefinitionStrategy
 
 DEFAULT = Strategy()
 STRATEGIES: Mapping[tuple[str, str], Strategy] = {
@@ -15,6 +16,7 @@ STRATEGIES: Mapping[tuple[str, str], Strategy] = {
     ("", "Namespace"): NamespaceStrategy(),
     ("", "Event"): EventStrategy(),
     ("coordination.k8s.io", "Lease"): LeaseStrategy(),
+    ("apiextensions.k8s.io", "CustomResourceDefinition"): DefinitionStrategy(),
 }
 
 

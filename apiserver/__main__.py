@@ -1,0 +1,188 @@
+"""stark-apiserver: serve the API, or issue a kubeconfig (`stark-apiserver kubeconfig`).
+
+Prints one line `ready <url>` on standard output once /readyz says so; logs are JSON lines on standard error. A start that
+fails says why, and what to do, in one sentence. SIGTERM and SIGINT stop it cleanly, a second one at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import errno
+import gc
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import structlog
+import uvloop
+
+from stark.crds.version import VERSION
+
+from .app import serving
+from .auth.kubeconfig import add_kubeconfig_command
+from .auth.pki import PkiError
+from .settings import Settings
+from .store.protocol import StoreError
+from .store.sqlite import DataDirLocked
+from .stores import UnknownStore, open_store
+
+EXIT_OK: Final = 0
+EXIT_ERROR: Final = 1
+EXIT_USAGE: Final = 2
+
+
+class CannotStart(Exception):
+    """Why, and the next step, in one sentence."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The program. Returns its exit code."""
+    parser = _parser()
+    parsed = parser.parse_args(arguments)
+    if getattr(parsed, "run", None) is not None:
+        return int(parsed.run(parsed))
+    if parsed.data_dir is None:
+        parser.error("--data-dir is required")
+    try:
+        settings = _settings(parsed)
+    except ValueError as error:
+        parser.error(str(error))
+    _log_as_json()
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(settings))
+    except CannotStart as error:
+        sys.stderr.write(f"stark-apiserver: {error}\n")
+        return EXIT_ERROR
+    return EXIT_OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="stark-apiserver", description="The API server of a Stark cluster.")
+    parser.add_argument("--version", action="version", version=f"stark-apiserver {VERSION}")
+    parser.add_argument("--data-dir", type=Path, help="certificates, store and bundles; made when missing")
+    parser.add_argument("--listen", default="127.0.0.1:6443", metavar="HOST:PORT", help="default %(default)s")
+    parser.add_argument("--name", action="append", default=[], metavar="HOST", help="another name or address of ours")
+    parser.add_argument("--store", default="sqlite", metavar="sqlite|memory|etcd=URL[,URL]", help="default %(default)s")
+    parser.add_argument(
+        "--access-log", default="changes", choices=("all", "changes", "none"), help="default %(default)s"
+    )
+    add_kubeconfig_command(parser.add_subparsers(title="commands", metavar="COMMAND"))
+    return parser
+
+
+def _settings(parsed: argparse.Namespace) -> Settings:
+    """Raises ValueError."""
+    host, colon, port = parsed.listen.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535:
+        raise ValueError(f"--listen must be HOST:PORT, not {parsed.listen!r}")
+    return Settings(
+        parsed.data_dir,
+        host.strip("[]"),
+        int(port),
+        tuple(parsed.name),
+        parsed.store,
+        access_log=parsed.access_log,
+    )
+
+
+def _log_as_json() -> None:
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.EventRenamer("message"),
+            _with_service,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _with_service(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    return {**event, "service": "apiserver"}
+
+
+async def _serve(settings: Settings) -> None:
+    """Serve until a signal. Raises CannotStart."""
+    stop = _signals()
+    _own(settings.data_dir)
+    try:
+        store = await open_store(settings)
+    except DataDirLocked as error:
+        raise CannotStart(f"{error}: stop that process or choose another --data-dir") from error
+    except (UnknownStore, StoreError) as error:
+        raise CannotStart(str(error)) from error
+    try:
+        async with serving(settings, store) as running:
+            await _announce(running.ready(), running.url, stop)
+            await stop.wait()
+    except OSError as error:
+        raise CannotStart(_listen_trouble(settings, error)) from error
+    except PkiError as error:
+        raise CannotStart(str(error)) from error
+    finally:
+        await store.close()
+
+
+async def _announce(ready: object, url: str, stop: asyncio.Event) -> None:
+    """Say `ready` as soon as it is true, unless we are told to stop first."""
+    becoming = asyncio.ensure_future(ready)  # type: ignore[call-overload]
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait((becoming, stopping), return_when=asyncio.FIRST_COMPLETED)
+    if becoming.done():
+        # Everything loaded so far stays: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
+        sys.stdout.write(f"ready {url}\n")
+        sys.stdout.flush()
+    becoming.cancel()
+    stopping.cancel()
+
+
+def _signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            os._exit(EXIT_ERROR)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    return stop
+
+
+def _own(data_dir: Path) -> None:
+    """The data directory must be there and writable before anything else is tried. Raises CannotStart."""
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotStart(
+            f"{data_dir} cannot be used as a data directory ({error.strerror}): choose another --data-dir"
+        ) from error
+    if not os.access(data_dir, os.W_OK | os.X_OK):
+        raise CannotStart(f"{data_dir} is not writable: make it so, or choose another --data-dir")
+
+
+def _listen_trouble(settings: Settings, error: OSError) -> str:
+    where = f"{settings.host}:{settings.port}"
+    if error.errno == errno.EADDRINUSE:
+        return f"{where} is in use by another program: stop it, or choose another address with --listen"
+    if error.errno in (errno.EADDRNOTAVAIL, errno.EACCES):
+        return f"{where} cannot be listened on ({error.strerror}): choose another address with --listen"
+    return f"{error.strerror or error}: check {settings.data_dir} and {where}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,293 @@
+"""The composition of the API server: which parts there are, who knows whom, in which order they begin and end."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+
+from .admission.attributes import Attributes
+from .admission.builtin import builtin_chain
+from .auth.authentication import Authenticator, StaticTokens
+from .auth.builtin import builtin_authorizer
+from .auth.kubeconfig import issue_kubeconfig
+from .auth.pki import Authority, ServerTls, agent_client_context, listen_hosts
+from .auth.reviews import VirtualResource, virtual_resources
+from .bootstrap import SERVER, Bootstrap
+from .cache.feed import Feed
+from .definitions import Definitions
+from .health import Health
+from .http.server import HttpServer
+from .kinds import builtin_resources
+from .limits import Limits
+from .metrics import Metrics
+from .packs.blobs import BlobStore
+from .packs.bundles import Bundles
+from .pipeline import Pipeline, Served, SubresourceHandler, no_such_path
+from .proxy.logs import PodLogs
+from .registry.keys import prefix_of
+from .registry.lists import Lists
+from .registry.lookup import CachedLookup
+from .registry.options import Target, Writing
+from .registry.records import Records
+from .registry.schemas import Schemas
+from .registry.verbs import Parts, Verbs
+from .registry.versions import Versions
+from .registry.watching import Watches
+from .registry.writes import Writes
+from .request import Request, Response, Stream
+from .resources import Resource, Resources
+from .settings import Settings
+from .store.protocol import Store, StoreError
+from .stores import compact_forever
+from .wire.discovery import Discovery
+from .wire.openapi import OpenApi
+
+log = structlog.get_logger(__name__)
+
+CERTIFICATE_CHECK_INTERVAL_S: Final = 3_600.0
+"""How often the server's certificate is looked at: it is renewed weeks before its end."""
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that serves."""
+
+    url: str
+    port: int
+    authority: Authority
+    feed: Feed
+    health: Health
+    resources: Resources
+
+    async def ready(self) -> None:
+        """Wait until /readyz says so."""
+        while True:
+            if await self.health.is_ready():
+                return
+            await asyncio.sleep(READY_POLL_S)
+
+
+READY_POLL_S: Final = 0.02
+
+
+@asynccontextmanager
+async def serving(settings: Settings, store: Store) -> AsyncIterator[Running]:
+    """Serve `store` until the block ends. Raises OSError (address in use), PkiError."""
+    authority = Authority.open(settings.data_dir / "pki")
+    tls = ServerTls(authority, listen_hosts(settings.host, settings.names))
+    parts = _Parts(settings, store, authority)
+    server = HttpServer(Pipeline(parts.served()).handle, settings.http)
+    await parts.blobs.open()
+    await server.listen(settings.host, settings.port, tls.context)
+    url = f"https://{_host_of(settings.host)}:{server.port}"
+    _write_kubeconfigs(authority, settings, url)
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(work) for work in parts.background(tls)]
+            yield Running(url, server.port, authority, parts.feed, parts.health, parts.resources)
+            parts.is_stopping = True
+            server.stop_accepting()
+            parts.feed.end_watches()
+            await server.close(settings.shutdown_timeout_s)
+            for task in tasks:
+                task.cancel()
+    finally:
+        await server.close(0)
+        await parts.logs.close()
+
+
+def _host_of(listen: str) -> str:
+    if listen in ("", "0.0.0.0", "::"):
+        return "127.0.0.1"
+    return f"[{listen}]" if ":" in listen else listen
+
+
+def _write_kubeconfigs(authority: Authority, settings: Settings, url: str) -> None:
+    for identity in ("admin", "controllers"):
+        issue_kubeconfig(authority, identity, server=url, path=settings.data_dir / f"{identity}.kubeconfig")
+
+
+class _Parts:
+    """Everything a server consists of but its sockets."""
+
+    def __init__(self, settings: Settings, store: Store, authority: Authority) -> None:
+        self.settings, self.store = settings, store
+        self.is_stopping = False
+        self.resources = Resources(builtin_resources())
+        self.feed = Feed(store)
+        for prefix, paths in _stored(self.resources).items():
+            self.feed.add(prefix, paths)
+        self.lookup = CachedLookup(self.feed)
+        self.records = Records(store, self.feed)
+        self.writes = Writes(self.records, Schemas(), self._admit, Versions(self.resources))
+        self._chain = builtin_chain(self.resources)
+        self.blobs = BlobStore.local(settings.data_dir / "blobs")
+        self.logs = PodLogs(self.lookup, self._agents(authority))
+        self.definitions = Definitions(self.resources, self.feed, self.writes)
+        self.bootstrap = Bootstrap(self.resources, self.writes)
+        self.health = self._health()
+        self.authorizer = builtin_authorizer(self.lookup)
+        self.virtual = self._add_virtual(virtual_resources(self.authorizer))
+
+    def served(self) -> Served:
+        """What the pipeline answers from."""
+        verbs = Verbs(
+            Parts(
+                self.records,
+                self.writes,
+                Lists(self.store, self.feed, self.records),
+                Watches(self.feed, self.records),
+                self.settings.http.body_bytes_max,
+            )
+        )
+        metrics = Metrics()
+        metrics.watch_feed(self.feed)
+        return Served(
+            self.settings,
+            self.resources,
+            verbs,
+            Authenticator([StaticTokens(self.settings.data_dir / "pki" / "tokens.csv")]),
+            self.authorizer,
+            Limits(self.settings.limits),
+            metrics,
+            self.health,
+            Discovery(self.resources),
+            OpenApi(self.resources, "v1"),
+            self.virtual,
+            self._subresources(),
+        )
+
+    def background(self, tls: ServerTls) -> Sequence[Coroutine[Any, Any, None]]:
+        """What goes on beside the requests."""
+        return (
+            self.feed.run(),
+            self.feed.bookmark_forever(),
+            self.definitions.run(),
+            self.bootstrap.run(),
+            compact_forever(self.store, self.settings.history_s),
+            _renew_forever(tls),
+        )
+
+    async def _admit(self, attributes: Attributes) -> None:
+        await self._chain.admit(attributes, self.lookup)
+
+    def _agents(self, authority: Authority) -> ssl.SSLContext:
+        return agent_client_context(authority)
+
+    def _add_virtual(self, virtual: Sequence[VirtualResource]) -> Mapping[tuple[str, str, str], VirtualResource]:
+        for item in virtual:
+            self.resources.add(
+                Resource(
+                    item.group,
+                    item.version,
+                    item.kind,
+                    item.plural,
+                    item.singular,
+                    item.namespaced,
+                    schema={"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+                    verbs=("create",),
+                )
+            )
+        return {(item.group, item.version, item.plural): item for item in virtual}
+
+    def _health(self) -> Health:
+        health = Health()
+
+        async def store_answers() -> str:
+            try:
+                await self.store.revision()
+            except StoreError as error:
+                return str(error)
+            return "" if self.feed.connected else "the store's watch is broken and being resumed"
+
+        async def caches_synced() -> str:
+            return "" if self.feed.synced.is_set() and self.definitions.settled.is_set() else "not filled yet"
+
+        async def bootstrapped() -> str:
+            return "" if self.bootstrap.done.is_set() else "bootstrap objects are not there yet"
+
+        async def not_stopping() -> str:
+            return "the server is stopping" if self.is_stopping else ""
+
+        checks = (
+            ("store", store_answers),
+            ("informer-sync", caches_synced),
+            ("poststarthook/bootstrap", bootstrapped),
+            ("shutdown", not_stopping),
+        )
+        for name, check in checks:
+            health.add_ready(name, check)
+        return health
+
+    def _subresources(self) -> Mapping[tuple[str, str, str], SubresourceHandler]:
+        bundles = Bundles(self.blobs, _PackStatus(self.resources, self.records, self.writes))
+
+        async def log_of(request: Request, target: Target, rest: Sequence[str]) -> Response | Stream:
+            if request.method != "GET" or rest:
+                raise no_such_path()
+            return await self.logs.get_log(request, target.namespace, target.name)
+
+        async def bundle(request: Request, target: Target, rest: Sequence[str]) -> Response | Stream:
+            if len(rest) != 1:
+                raise no_such_path()
+            handlers: Mapping[str, Callable[..., Coroutine[Any, Any, Response | Stream]]] = {
+                "GET": bundles.get_bundle,
+                "HEAD": bundles.get_bundle,
+                "PUT": bundles.put_bundle,
+            }
+            if request.method not in handlers:
+                raise no_such_path()
+            return await handlers[request.method](request, target.name, rest[0])
+
+        return {("", "pods", "log"): log_of, ("stark.dev", "packs", "bundles"): bundle}
+
+
+def _stored(resources: Resources) -> dict[Any, tuple[str, ...]]:
+    """The prefixes of everything that is stored, with the field paths of all its versions."""
+    paths: dict[Any, tuple[str, ...]] = {}
+    for resource in resources:
+        if not resource.verbs or "list" in resource.verbs:
+            prefix = prefix_of(resource)
+            paths[prefix] = tuple(dict.fromkeys((*paths.get(prefix, ()), *resource.selectable_fields)))
+    return paths
+
+
+class _PackStatus:
+    """How bundle transfer reads packs and writes their status."""
+
+    def __init__(self, resources: Resources, records: Records, writes: Writes) -> None:
+        self._resources, self._records, self._writes = resources, records, writes
+
+    async def read(self, name: str) -> Mapping[str, Any]:
+        """The current pack. Raises NotFound."""
+        return (await self._records.get(self._resource(), "", name)).decode()
+
+    async def update_status(self, name: str, change: Callable[[Object], None]) -> Mapping[str, Any]:
+        """Apply `change` to the current pack and store it, anew on every conflict."""
+
+        async def changed(pack: Object) -> Object:
+            new = {**pack, "status": dict(pack.get("status") or {})}
+            change(new)
+            return new
+
+        target = Target(self._resource(), "", name, "status")
+        return (await self._writes.mutate(target, changed, Writing(SERVER))).obj
+
+    def _resource(self) -> Resource:
+        resource = self._resources.find("stark.dev", "v1", "packs")
+        assert resource is not None, "packs"
+        return resource
+
+
+async def _renew_forever(tls: ServerTls) -> None:
+    while True:
+        await asyncio.sleep(CERTIFICATE_CHECK_INTERVAL_S)
+        if tls.refresh():
+            log.info("server certificate renewed", expires_at=str(tls.expires_at))

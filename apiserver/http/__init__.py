@@ -1,0 +1,1 @@
+"""HTTP under the handlers: the only place that knows which library speaks it."""

@@ -1,0 +1,300 @@
+"""The way of every request: who asks, may they, is there room, what is it about, and every failure as a Status.
+
+Nothing here knows HTTP's bytes: a `Request` comes in, a `Response` or `Stream` goes out, and the adapter does the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Protocol
+
+import orjson
+import structlog
+
+from stark.crds.version import GIT_VERSION, KUBERNETES_MAJOR, KUBERNETES_MINOR
+
+from .auth.authorization import AuthorizationAttributes, Authorizer, forbidden
+from .auth.impersonation import impersonate
+from .auth.reviews import VirtualResource
+from .errors import ApiError, InternalError, MethodNotAllowed, NotFound, Timeout
+from .health import Health
+from .limits import Limits
+from .metrics import Metrics
+from .registry.options import Target
+from .registry.verbs import Verbs
+from .request import Request, Response, Stream, User
+from .resources import Resource, Resources
+from .routes import COLLECTION_VERBS, Asked, parse
+from .settings import Settings
+from .wire.discovery import Discovery
+from .wire.openapi import OpenApi
+
+log = structlog.get_logger(__name__)
+
+SLOW_S: Final = 1.0
+"""A request that takes longer is logged even when successful reads are not."""
+KNOWN_VERBS: Final = frozenset({*COLLECTION_VERBS.values(), "delete", "get", "post", "put", "head", "options", "watch"})
+
+Answer = Response | Stream
+SubresourceHandler = Callable[[Request, Target, Sequence[str]], Awaitable[Answer]]
+"""Of a request for a subresource that is more than a view of the object; the last argument is what follows in the path."""
+
+
+class Authentication(Protocol):
+    """Who asks."""
+
+    async def authenticate(self, request: Request) -> User:
+        """Raises Unauthorized."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Everything requests are answered from."""
+
+    settings: Settings
+    resources: Resources
+    verbs: Verbs
+    authentication: Authentication
+    authorizer: Authorizer
+    limits: Limits
+    metrics: Metrics
+    health: Health
+    discovery: Discovery
+    openapi: OpenApi
+    virtual: Mapping[tuple[str, str, str], VirtualResource] = field(default_factory=dict)
+    """Kinds that are only created and never stored, by group, version and plural."""
+    subresources: Mapping[tuple[str, str, str], SubresourceHandler] = field(default_factory=dict)
+    """By group, plural and subresource."""
+
+
+class Pipeline:
+    """`handle` is what the HTTP adapter calls. It never raises an ApiError."""
+
+    def __init__(self, served: Served) -> None:
+        self._served = served
+
+    async def handle(self, request: Request) -> Answer:
+        """The answer, whatever happens."""
+        began = time.monotonic()
+        asked = parse(request.method, request.path, request.query)
+        try:
+            answer = await self._answer(request, asked)
+        except ApiError as error:
+            answer = failure(error)
+        except (asyncio.CancelledError, GeneratorExit):
+            raise
+        except Exception:
+            log.exception("request failed", path=request.path, verb=asked.verb)
+            answer = failure(InternalError("Internal error occurred: see the server's log at this moment"))
+        self._finish(request, asked, answer, time.monotonic() - began)
+        return answer
+
+    def _finish(self, request: Request, asked: Asked, answer: Answer, duration_s: float) -> None:
+        """Count, log, and pass on warnings."""
+        served = self._served
+        for text in request.warnings:
+            _add_warning(answer, text)
+        known = self._known(asked)
+        served.metrics.observe(known, answer.status, duration_s)
+        if isinstance(answer, Stream):
+            answer.chunks = _Counted(answer.chunks, served.metrics, known)
+        mode = served.settings.access_log
+        is_quiet = asked.is_read and answer.status < 400 and duration_s < SLOW_S
+        if mode == "none" or (mode == "changes" and is_quiet):
+            return
+        log.info(
+            "request",
+            verb=asked.verb,
+            path=request.path,
+            status=answer.status,
+            duration_ms=round(duration_s * 1000, 2),
+            user=request.user.name if request.user else "",
+            peer=request.peer.address,
+            audit_id=request.headers.get("audit-id", ""),
+            user_agent=request.headers.get("user-agent", ""),
+        )
+
+    def _known(self, asked: Asked) -> Asked:
+        """The same, without whatever a client could make up: labels of metrics must not grow without bound."""
+        verb = asked.verb if asked.verb in KNOWN_VERBS else "other"
+        at = (asked.group, asked.version, asked.plural)
+        if self._served.resources.find(*at) is None and at not in self._served.virtual:
+            return Asked(verb, "")
+        return replace(asked, verb=verb)
+
+    async def _answer(self, request: Request, asked: Asked) -> Answer:
+        served = self._served
+        user = await served.authentication.authenticate(request)
+        request.user = user = await impersonate(request, user, served.authorizer)
+        await self._authorize(user, request, asked)
+        with served.limits.admit(asked):
+            if asked.is_long:
+                return await self._route(request, asked)
+            try:
+                async with asyncio.timeout(served.settings.http.request_timeout_s):
+                    return await self._route(request, asked)
+            except TimeoutError:
+                raise Timeout("request did not complete within the allotted time") from None
+
+    async def _authorize(self, user: User, request: Request, asked: Asked) -> None:
+        attributes = AuthorizationAttributes(
+            user,
+            asked.verb,
+            asked.group,
+            asked.version,
+            asked.plural,
+            asked.subresource,
+            asked.namespace,
+            asked.name,
+            "" if asked.plural else asked.path,
+            request.query.first("fieldSelector"),
+        )
+        decision = await self._served.authorizer.authorize(attributes)
+        if not decision.allowed:
+            raise forbidden(attributes, decision)
+
+    async def _route(self, request: Request, asked: Asked) -> Answer:
+        if not asked.plural:
+            return await self._path(request, asked)
+        served = self._served
+        virtual = served.virtual.get((asked.group, asked.version, asked.plural))
+        if virtual is not None:
+            return await self._create_virtual(request, asked, virtual)
+        resource = served.resources.find(asked.group, asked.version, asked.plural)
+        if resource is None:
+            raise no_such_path()
+        target = self._target(resource, asked)
+        if resource.deprecation_warning:
+            request.warnings.append(resource.deprecation_warning)
+        handler = served.subresources.get((asked.group, asked.plural, asked.subresource))
+        if handler is not None:
+            return await handler(request, target, asked.rest)
+        if asked.rest:
+            raise no_such_path()
+        return await served.verbs.handle(asked.verb, request, target, self._open_watch)
+
+    def _target(self, resource: Resource, asked: Asked) -> Target:
+        """Raises NotFound for a path that cannot be: a cluster-scoped kind in a namespace, an object without one."""
+        # The path of a namespace itself looks as if it were in that namespace.
+        namespace = asked.namespace if resource.namespaced else ""
+        is_misplaced = bool(asked.namespace) and not resource.namespaced and asked.plural != "namespaces"
+        needs_namespace = resource.namespaced and not namespace and (asked.name or asked.verb == "create")
+        if is_misplaced or needs_namespace:
+            raise no_such_path()
+        return Target(resource, namespace, asked.name, asked.subresource)
+
+    def _open_watch(self) -> Callable[[], None]:
+        gauge = self._served.limits.watches
+        gauge.enter()
+        return gauge.leave
+
+    async def _create_virtual(self, request: Request, asked: Asked, virtual: VirtualResource) -> Response:
+        if asked.verb != "create" or asked.name:
+            raise MethodNotAllowed("the server does not allow this method on the requested resource")
+        assert request.user is not None, asked.path
+        body = await self._served.verbs.read_body(request, _api_version(virtual.group, virtual.version), virtual.kind)
+        return Response(201, orjson.dumps(await virtual.create(request.user, body, asked.namespace)))
+
+    async def _path(self, request: Request, asked: Asked) -> Response:
+        """Everything that is not a resource."""
+        if asked.verb not in ("get", "head"):
+            raise (
+                no_such_path()
+                if asked.verb == "options"
+                else MethodNotAllowed("the server does not allow this method on the requested resource")
+            )
+        served, headers, path = self._served, request.headers, request.path
+        accept, etag = headers.get("accept", ""), headers.get("if-none-match", "")
+        if path == "/version" or path == "/version/":
+            return Response(body=VERSION_BODY)
+        if path == "/metrics":
+            return served.metrics.respond()
+        if path == "/":
+            return Response(body=orjson.dumps({"paths": self._paths()}))
+        if path.startswith("/openapi/"):
+            found = served.openapi.respond(path, request.query.first("hash"), accept, etag)
+        elif path.startswith("/api"):
+            found = served.discovery.respond(path, accept, etag)
+        else:
+            found = await served.health.respond(path, request.query)
+        if found is None:
+            raise no_such_path()
+        return found
+
+    def _paths(self) -> list[str]:
+        groups = {f"/apis/{resource.group}" for resource in self._served.resources if resource.group}
+        versions = {resource.root for resource in self._served.resources}
+        fixed = {"/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"}
+        return sorted(groups | versions | fixed)
+
+
+VERSION_BODY: Final = orjson.dumps(
+    {
+        "major": KUBERNETES_MAJOR,
+        "minor": KUBERNETES_MINOR,
+        "gitVersion": GIT_VERSION,
+        "gitCommit": "",
+        "gitTreeState": "clean",
+        "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": "",
+        "compiler": "cpython",
+        "platform": "linux/amd64",
+    },
+    option=orjson.OPT_INDENT_2,
+)
+
+
+def _api_version(group: str, version: str) -> str:
+    return f"{group}/{version}" if group else version
+
+
+def no_such_path() -> NotFound:
+    """Nothing is served there."""
+    return NotFound("the server could not find the requested resource")
+
+
+def failure(error: ApiError) -> Response:
+    """The Status of a refusal."""
+    headers = {"Retry-After": str(error.retry_after_s)} if error.retry_after_s is not None else {}
+    return Response(error.code, error.encode(), headers=headers)
+
+
+WARNING_LENGTH_MAX: Final = 1_024
+
+
+def _add_warning(answer: Answer, text: str) -> None:
+    """RFC 7234 section 5.5: several are one header with commas between them."""
+    plain = "".join(sign if sign.isprintable() else " " for sign in text[:WARNING_LENGTH_MAX])
+    escaped = plain.replace("\\", "\\\\").replace('"', '\\"')
+    known = answer.headers.get("Warning")
+    line = f'299 - "{escaped}"'
+    answer.headers["Warning"] = f"{known}, {line}" if known else line
+
+
+class _Counted:
+    """A stream whose begin and end are counted."""
+
+    def __init__(self, chunks: AsyncIterator[bytes], metrics: Metrics, asked: Asked) -> None:
+        self.inner = chunks
+        self._metrics, self._asked = metrics, asked
+        self._is_open = True
+        metrics.long_begins(asked)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return await self.inner.__anext__()
+
+    async def aclose(self) -> None:
+        """The answer is complete, or the client gone."""
+        if self._is_open:
+            self._is_open = False
+            self._metrics.long_ends(self._asked)
+        close: Any = getattr(self.inner, "aclose", None)
+        if close is not None:
+            await close()

@@ -1,0 +1,71 @@
+"""CustomResourceDefinitions: what a schema cannot say about a definition."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...errors import Cause
+from ...schema import check_structural
+from .base import Known, Object, Strategy, immutable, shown
+
+
+class DefinitionStrategy(Strategy):
+    """A definition names itself after its kind, is stored in one version, and has structural schemas."""
+
+    def prepare_create(self, obj: Object) -> None:
+        """Names that follow from others; the stored versions begin with the only one."""
+        self._prepare(obj)
+        versions = [version["name"] for version in obj["spec"]["versions"] if version.get("storage")]
+        obj["status"] = {"storedVersions": versions, "conditions": []}
+
+    def prepare_update(self, new: Object, old: Known) -> None:
+        """The same; a version that was ever stored stays on the list."""
+        self._prepare(new)
+        status = new.setdefault("status", {})
+        stored = list(status.get("storedVersions") or [])
+        current = [version["name"] for version in new["spec"]["versions"] if version.get("storage")]
+        status["storedVersions"] = [*stored, *(name for name in current if name not in stored)]
+
+    def create_problems(self, obj: Known) -> Sequence[Cause]:
+        """Name, storage version, schemas."""
+        spec = obj["spec"]
+        found: list[Cause] = []
+        expected = f"{spec['names']['plural']}.{spec['group']}"
+        if obj["metadata"]["name"] != expected:
+            message = f'Invalid value: {shown(obj["metadata"]["name"])}: must be spec.names.plural+"."+spec.group'
+            found.append(Cause("metadata.name", message))
+        if sum(bool(version.get("storage")) for version in spec["versions"]) != 1:
+            message = "Invalid value: must have exactly one version marked as storage version"
+            found.append(Cause("spec.versions", message))
+        if (spec.get("conversion") or {}).get("strategy", "None") != "None":
+            message = 'Unsupported value: "Webhook": supported values: "None"'
+            found.append(Cause("spec.conversion.strategy", message, "FieldValueNotSupported"))
+        for index, version in enumerate(spec["versions"]):
+            schema = (version.get("schema") or {}).get("openAPIV3Schema")
+            path = f"spec.versions[{index}].schema.openAPIV3Schema"
+            if schema is None:
+                found.append(Cause(path, "Required value: schemas are required", "FieldValueRequired"))
+            else:
+                found += check_structural(schema, path)
+        return found
+
+    def update_problems(self, new: Known, old: Known) -> Sequence[Cause]:
+        """The same; and the group, the scope and the names that are in keys and URLs stay."""
+        before, after = old["spec"], new["spec"]
+        found = [*self.create_problems(new)]
+        for field in ("group", "scope"):
+            found += immutable(f"spec.{field}", after.get(field), before.get(field))
+        for field in ("plural", "kind"):
+            found += immutable(f"spec.names.{field}", after["names"].get(field), before["names"].get(field))
+        stored = set((new.get("status") or {}).get("storedVersions") or [])
+        missing = stored - {version["name"] for version in after["versions"]}
+        if missing:
+            message = f"Invalid value: {sorted(missing)}: stored versions must be in spec.versions"
+            found.append(Cause("status.storedVersions", message))
+        return found
+
+    def _prepare(self, obj: Object) -> None:
+        names = obj["spec"]["names"]
+        names.setdefault("singular", names["kind"].lower())
+        names.setdefault("listKind", f"{names['kind']}List")
+        obj["spec"].setdefault("conversion", {"strategy": "None"})

@@ -1,0 +1,268 @@
+"""Each verb of a resource as a handler.
+
+The options are read, the body decoded, the rules applied, and the answer put into the form that was asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import yaml
+
+from ..cache.entry import Entry
+from ..errors import BadRequest
+from ..request import Request, Response, Stream
+from ..resources import Resource
+from ..wire.negotiate import ALL_FORMS, PLAIN, Accepted, negotiate
+from . import bodies, options
+from .keys import local_key
+from .lists import Lists
+from .options import Target, Writing
+from .patching import patch_of
+from .placement import bind, evict, finalize
+from .records import Records, Stored
+from .refusals import method_not_allowed
+from .renderings import ListRendering, rendering_of
+from .scale import check_scale_version, scale_of, scaled
+from .schemas import complain
+from .strategies import strategy_of
+from .watching import Watches
+from .writes import Writes
+
+Object = dict[str, Any]
+
+OpenWatch = Callable[[], Callable[[], None]]
+"""Takes a place among the open watches, or raises TooManyRequests; what it returns gives the place back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the verbs are made of."""
+
+    records: Records
+    writes: Writes
+    lists: Lists
+    watches: Watches
+    body_bytes_max: int
+    protobuf: bodies.ProtobufReader | None = None
+
+
+class Verbs:
+    """Handles a request for a resource, once it is known who asks and that they may."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._records, self._writes = parts.records, parts.writes
+
+    async def handle(self, verb: str, request: Request, target: Target, open_watch: OpenWatch) -> Response | Stream:
+        """The answer. Raises ApiError."""
+        if target.subresource and target.subresource not in target.resource.subresources:
+            raise method_not_allowed(target.resource)
+        if verb == "watch":
+            return await self._watch(request, target, open_watch)
+        handlers: Mapping[str, Callable[[Request, Target], Awaitable[Response]]] = {
+            "": {
+                "get": self._get,
+                "list": self._list,
+                "create": self._create,
+                "update": self._update,
+                "patch": self._patch,
+                "delete": self._delete,
+                "deletecollection": self._delete_collection,
+            },
+            "status": {"get": self._get, "update": self._update, "patch": self._patch},
+            "scale": {"get": self._get_scale, "update": self._put_scale, "patch": self._patch_scale},
+            "binding": {"create": self._bind},
+            "eviction": {"create": self._evict},
+            "finalize": {"update": self._finalize},
+        }.get(target.subresource, {})
+        handler = handlers.get(verb)
+        if handler is None:
+            raise method_not_allowed(target.resource)
+        return await handler(request, target)
+
+    async def _get(self, request: Request, target: Target) -> Response:
+        accepted = self._accepted(request)
+        at_least = options.parse_revision(request.query.first("resourceVersion"))
+        entry = await self._records.get(target.resource, target.namespace, target.name, at_least=at_least)
+        return answer(request, accepted, self._rendering(request, target.resource, accepted).render(entry))
+
+    async def _list(self, request: Request, target: Target) -> Response:
+        accepted = self._accepted(request)
+        cache = await self._records.cache(target.resource)
+        part = await self._parts.lists.list(target, options.listing(request.query, target, cache.paths))
+        body = self._rendering(request, target.resource, accepted).list(part.entries, part.meta())
+        return answer(request, accepted, body)
+
+    async def _watch(self, request: Request, target: Target, open_watch: OpenWatch) -> Stream:
+        accepted = negotiate(request.headers.get("accept", ""), ALL_FORMS, yaml=False)
+        cache = await self._records.cache(target.resource)
+        listing = options.listing(request.query, target, cache.paths)
+        rendering = self._rendering(request, target.resource, accepted)
+        leave = open_watch()
+        try:
+            frames = await self._parts.watches.open(target, listing, rendering, leave)
+        except BaseException:
+            leave()
+            raise
+        return Stream(frames, content_type="application/json")
+
+    async def _create(self, request: Request, target: Target) -> Response:
+        accepted = self._accepted(request)
+        writing, obj = await self._written(request, target)
+        stored = await self._writes.create(target, obj, writing)
+        return self._answer_stored(request, accepted, target, stored, 201)
+
+    async def _update(self, request: Request, target: Target) -> Response:
+        accepted = self._accepted(request)
+        writing, obj = await self._written(request, target)
+        stored, is_new = await self._writes.update(target, obj, writing)
+        return self._answer_stored(request, accepted, target, stored, 201 if is_new else 200)
+
+    async def _patch(self, request: Request, target: Target) -> Response:
+        accepted = self._accepted(request)
+        writing = self._writing(request)
+        data = await request.body.read(self._parts.body_bytes_max)
+        change = patch_of(data, request.headers.get("content-type", ""), target.resource)
+        stored = await self._writes.patch(target, change, writing)
+        return self._answer_stored(request, accepted, target, stored, 200)
+
+    async def _delete(self, request: Request, target: Target) -> Response:
+        accepted = self._accepted(request)
+        wanted = await self._deletion(request)
+        stored, is_gone = await self._writes.delete(target, wanted, self._writing(request))
+        if is_gone and not strategy_of(target.resource).returns_deleted:
+            return answer(request, accepted, orjson.dumps(_gone(target, stored)))
+        return self._answer_stored(request, accepted, target, stored, 200)
+
+    async def _delete_collection(self, request: Request, target: Target) -> Response:
+        accepted = self._accepted(request)
+        wanted = await self._deletion(request)
+        cache = await self._records.cache(target.resource)
+        part = await self._parts.lists.list(target, options.listing(request.query, target, cache.paths))
+        targets = [Target(target.resource, entry.namespace, entry.name) for entry in part.entries]
+        await self._writes.delete_all(targets, wanted, self._writing(request))
+        body = self._rendering(request, target.resource, accepted).list(part.entries, part.meta())
+        return answer(request, accepted, body)
+
+    async def _get_scale(self, request: Request, target: Target) -> Response:
+        entry = await self._records.get(target.resource, target.namespace, target.name)
+        return self._answer_scale(request, target, entry.decode())
+
+    async def _put_scale(self, request: Request, target: Target) -> Response:
+        data = await request.body.read(self._parts.body_bytes_max)
+        scale = bodies.decode(data, request.headers.get("content-type", ""), self._parts.protobuf)
+
+        async def change(obj: Object) -> Object:
+            check_scale_version(target.resource, scale, obj)
+            return scaled(target.resource, obj, scale)
+
+        stored = await self._writes.mutate(target, change, self._writing(request))
+        return self._answer_scale(request, target, stored.obj)
+
+    async def _patch_scale(self, request: Request, target: Target) -> Response:
+        data = await request.body.read(self._parts.body_bytes_max)
+        patch = patch_of(data, request.headers.get("content-type", ""), target.resource)
+
+        async def change(obj: Object) -> Object:
+            scale = patch(scale_of(target.resource, obj))
+            check_scale_version(target.resource, scale, obj)
+            return scaled(target.resource, obj, scale)
+
+        stored = await self._writes.mutate(target, change, self._writing(request))
+        return self._answer_scale(request, target, stored.obj)
+
+    async def _bind(self, request: Request, target: Target) -> Response:
+        writing, binding = await self._body_of(request, "v1", "Binding")
+        await bind(self._writes, target, binding, writing)
+        return answer(request, Accepted(), orjson.dumps(_success()), 201)
+
+    async def _evict(self, request: Request, target: Target) -> Response:
+        writing, eviction = await self._body_of(request, "policy/v1", "Eviction")
+        await evict(self._writes, target, eviction, writing, request.query)
+        return answer(request, Accepted(), orjson.dumps(_success()), 201)
+
+    async def _finalize(self, request: Request, target: Target) -> Response:
+        accepted = self._accepted(request)
+        writing, obj = await self._body_of(request, target.resource.api_version, target.resource.kind)
+        stored = await finalize(self._writes, target, obj, writing)
+        return self._answer_stored(request, accepted, target, stored, 200)
+
+    def _accepted(self, request: Request) -> Accepted:
+        return negotiate(request.headers.get("accept", ""))
+
+    def _rendering(self, request: Request, resource: Resource, accepted: Accepted) -> ListRendering:
+        return rendering_of(resource, accepted, request.query.first("includeObject"))
+
+    def _writing(self, request: Request) -> Writing:
+        assert request.user is not None, request.path
+        return options.writing(request.query, request.user, request.warnings)
+
+    async def _written(self, request: Request, target: Target) -> tuple[Writing, Object]:
+        """The options and the decoded body of a write, with complaints about keys that are there twice."""
+        writing = self._writing(request)
+        data = await request.body.read(self._parts.body_bytes_max)
+        content_type = request.headers.get("content-type", "")
+        obj = bodies.decode(data, content_type, self._parts.protobuf)
+        if writing.checks_duplicates:
+            doubled = bodies.duplicate_fields(data, content_type)
+            complain(target.resource, [f'duplicate field "{path}"' for path in doubled], writing)
+        return writing, obj
+
+    async def read_body(self, request: Request, api_version: str, kind: str) -> Object:
+        """A body that must be of this kind, unchecked otherwise. Raises BadRequest, UnsupportedMediaType."""
+        data = await request.body.read(self._parts.body_bytes_max)
+        obj = bodies.decode(data, request.headers.get("content-type", ""), self._parts.protobuf)
+        bodies.expect_kind(obj, api_version, kind)
+        return obj
+
+    async def _body_of(self, request: Request, api_version: str, kind: str) -> tuple[Writing, Object]:
+        return self._writing(request), await self.read_body(request, api_version, kind)
+
+    async def _deletion(self, request: Request) -> options.Deletion:
+        data = await request.body.read(self._parts.body_bytes_max)
+        body = bodies.decode(data, request.headers.get("content-type", ""), self._parts.protobuf) if data else {}
+        if body.get("kind", "DeleteOptions") != "DeleteOptions":
+            raise BadRequest(f"expected DeleteOptions, got {body['kind']}")
+        return options.deletion(request.query, body)
+
+    def _answer_stored(
+        self, request: Request, accepted: Accepted, target: Target, stored: Stored, status: int
+    ) -> Response:
+        meta = stored.obj["metadata"]
+        entry = Entry(local_key(meta.get("namespace", ""), meta["name"]), stored.revision, stored.data)
+        body = self._rendering(request, target.resource, accepted).render(entry)
+        return answer(request, accepted, body, status)
+
+    def _answer_scale(self, request: Request, target: Target, obj: Mapping[str, Any]) -> Response:
+        accepted = negotiate(request.headers.get("accept", ""), PLAIN)
+        return answer(request, accepted, orjson.dumps(scale_of(target.resource, obj)))
+
+
+def answer(request: Request, accepted: Accepted, body: bytes | Sequence[bytes], status: int = 200) -> Response:
+    """A body of JSON as the client wants it: as it is, indented, or as YAML."""
+    if accepted.is_yaml:
+        return Response(status, _as_yaml(body), accepted.media_type)
+    if request.query.flag("pretty"):
+        whole = body if isinstance(body, bytes) else b"".join(body)
+        return Response(status, orjson.dumps(orjson.loads(whole), option=orjson.OPT_INDENT_2) + b"\n")
+    return Response(status, body)
+
+
+def _as_yaml(body: bytes | Sequence[bytes]) -> bytes:
+    whole = body if isinstance(body, bytes) else b"".join(body)
+    text: str = yaml.dump(orjson.loads(whole), Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)
+    return text.encode()
+
+
+def _success() -> Object:
+    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
+
+
+def _gone(target: Target, stored: Stored) -> Object:
+    details = {"name": target.name, "group": target.resource.group, "kind": target.resource.plural}
+    named = {key: value for key, value in details.items() if value}
+    return {**_success(), "details": {**named, "uid": stored.obj["metadata"]["uid"]}}

@@ -1,0 +1,76 @@
+"""From a path and a method to what is asked: which verb, of which resource, of which object.
+
+The paths are Kubernetes' (apiserver/pkg/endpoints/request/requestinfo.go), and so are the verbs that authorisation is about.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from .request import Query
+
+OBJECT_VERBS: Final = {
+    "GET": "get",
+    "HEAD": "get",
+    "POST": "create",
+    "PUT": "update",
+    "PATCH": "patch",
+    "DELETE": "delete",
+}
+COLLECTION_VERBS: Final = {**OBJECT_VERBS, "GET": "list", "HEAD": "list", "DELETE": "deletecollection"}
+NAMESPACES: Final = "namespaces"
+NAMESPACE_SUBRESOURCES: Final = ("status", "finalize")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request is about. Without a `plural` it is about a path and nothing else."""
+
+    verb: str
+    path: str
+    group: str = ""
+    version: str = ""
+    plural: str = ""
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+    rest: tuple[str, ...] = ()
+    """What follows the subresource, e.g. the digest after `bundles`."""
+
+    @property
+    def is_long(self) -> bool:
+        """It lasts as long as the client likes: a watch, a log, a transfer."""
+        return self.verb == "watch" or self.subresource in ("log", "bundles", "exec", "attach", "portforward", "proxy")
+
+    @property
+    def is_read(self) -> bool:
+        """It changes nothing."""
+        return self.verb in ("get", "list", "watch") or (not self.plural and self.verb in ("get", "head", "options"))
+
+
+def parse(method: str, path: str, query: Query) -> Asked:
+    """What the request asks. Never fails: a path that is no resource's is just a path."""
+    parts = path.strip("/").split("/")
+    if parts[0] == "api" and len(parts) > 2:
+        group, version, rest = "", parts[1], parts[2:]
+    elif parts[0] == "apis" and len(parts) > 3:
+        group, version, rest = parts[1], parts[2], parts[3:]
+    else:
+        return Asked(method.lower(), path)
+    namespace = ""
+    if rest[0] == NAMESPACES and len(rest) > 1:
+        namespace = rest[1]
+        if len(rest) > 2 and rest[2] not in NAMESPACE_SUBRESOURCES:
+            rest = rest[2:]
+    plural, name, subresource = (*rest[:3], "", "", "")[:3]
+    return Asked(
+        _verb(method, name, query), path, group, version, plural, namespace, name, subresource, tuple(rest[3:])
+    )
+
+
+def _verb(method: str, name: str, query: Query) -> str:
+    verb = (OBJECT_VERBS if name else COLLECTION_VERBS).get(method, method.lower())
+    if verb in ("get", "list") and query.flag("watch"):
+        return "watch"
+    return verb

@@ -1,0 +1,68 @@
+"""Every setting of the API server, with its unit, its default and why. The reference page is made from here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """What one connection may cost us."""
+
+    body_bytes_max: int = 3 * 1024 * 1024
+    """Largest request body, Kubernetes' limit. Objects are bounded lower, by what the store takes."""
+    header_bytes_max: int = 16 * 1024
+    """Largest request line and largest header field. A token with many groups is about 4 KiB."""
+    headers_max: int = 128
+    """Header fields of one request."""
+    header_timeout_s: float = 20.0
+    """From a request's first byte to the end of its headers. Slower is an attack or a broken link."""
+    body_timeout_s: float = 60.0
+    """From the headers to the end of a body that is read whole."""
+    request_timeout_s: float = 60.0
+    """For everything but watches, logs and transfers. Kubernetes' default."""
+    write_timeout_s: float = 30.0
+    """For one piece of an answer to be taken by the client; then the connection is given up."""
+    keepalive_timeout_s: float = 180.0
+    """How long an idle connection is kept. Longer than Go's 90 s, so that the client is the one who closes."""
+    handshake_timeout_s: float = 10.0
+    """For the TLS handshake."""
+    connections_max: int = 20_000
+    """Open connections; further ones are closed at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitSettings:
+    """What all clients together may have going on."""
+
+    reads_max: int = 800
+    """Reads at the same time; one more is answered 429."""
+    writes_max: int = 400
+    """Writes at the same time. Each holds its object in memory until the store has it on disk."""
+    watches_max: int = 10_000
+    """Watches, logs and transfers at the same time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All of them."""
+
+    data_dir: Path
+    """Where certificates, the SQLite store, bundles and kubeconfigs are. Private to this process."""
+    host: str = "127.0.0.1"
+    """Address to listen on. Loopback, so that nothing is open that nobody opened."""
+    port: int = 6443
+    """Port to listen on; 0 takes a free one."""
+    names: tuple[str, ...] = ()
+    """Further names and addresses by which clients reach us: they go into the certificate."""
+    store: str = "sqlite"
+    """`sqlite`, `memory` (nothing survives; for tests), or `etcd=URL[,URL...]`."""
+    history_s: float = 300.0
+    """How long the store keeps past revisions, for lists that are read page by page. Kubernetes' default."""
+    access_log: str = "changes"
+    """`all` requests, `changes` (writes, failures and slow requests), or `none`."""
+    shutdown_timeout_s: float = 4.0
+    """How long requests that are under way get when we are told to stop. A service manager waits longer."""
+    http: HttpSettings = field(default_factory=HttpSettings)
+    limits: LimitSettings = field(default_factory=LimitSettings)
