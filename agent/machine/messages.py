@@ -160,7 +160,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Shutdown:
-    """The node is going out of service: stop every pod and start none."""
+    """The agent leaves and takes the processes with it: stop every pod and start none."""
 
 
 Stimulus = (

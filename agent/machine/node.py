@@ -20,7 +20,7 @@ from .messages import (
     SupervisorLost,
     Tick,
 )
-from .pod import SHUTDOWN, PodLife
+from .pod import PodLife
 from .settings import MachineSettings
 
 
@@ -65,7 +65,7 @@ class Machine:
         if isinstance(stimulus, Shutdown):
             self._closing = True
             for pod in self._pods.values():
-                pod.fail(SHUTDOWN)
+                pod.close()
         elif isinstance(stimulus, Adopted):
             if stimulus.pod.uid not in self._pods:
                 self._pods[stimulus.pod.uid] = PodLife(stimulus.pod, self._settings, now, stimulus.containers)

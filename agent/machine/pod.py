@@ -27,7 +27,6 @@ from .settings import MachineSettings
 from .status import is_reported, pod_status
 
 DEADLINE = ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
-SHUTDOWN = ("Shutdown", "Pod was terminated because its node went out of service")
 LOST_HERE = "the node knows nothing of the container that the API server says was running"
 
 
@@ -45,6 +44,7 @@ class PodLife:
         self._seen_stale = False
         self._gone_grace_s: float | None = None
         self.gone = False
+        self._closing = False
         self._released = self._retired = self._deleted = False
         remembered = {memory.name: memory for memory in known}
         self.lives = [self._begin(spec, remembered.get(spec.name), now) for spec in pod.spec.containers]
@@ -65,6 +65,10 @@ class PodLife:
         """The API server no longer has the pod."""
         self.gone = True
         self._gone_grace_s = grace_s
+
+    def close(self) -> None:
+        """The agent is leaving and takes the processes with it; the pod itself stays, and runs again when it is back."""
+        self._closing = True
 
     def fail(self, verdict: tuple[str, str]) -> None:
         """Stop everything and call the pod failed, unless it has finished."""
@@ -122,7 +126,7 @@ class PodLife:
                 yield Release(self.uid)
             return
         yield from self._report(now)
-        if self._finished() and not self._busy() and not self._retired:
+        if (self._finished() or self._closing) and not self._busy() and not self._retired:
             self._retired = True
             yield Retire(self.uid)
         if self.pod.metadata.deletion_timestamp is not None and not self._busy() and not self._deleted:
@@ -140,7 +144,8 @@ class PodLife:
             yield from life.wake_times(now)
 
     def _ending(self) -> bool:
-        return self.gone or self._verdict is not None or self.pod.metadata.deletion_timestamp is not None
+        deleted = self.pod.metadata.deletion_timestamp is not None
+        return self.gone or self._closing or deleted or self._verdict is not None
 
     def _busy(self) -> bool:
         return any(life.has_process for life in self.lives)
@@ -171,7 +176,9 @@ class PodLife:
         return min(float(grace_s), self._settings.grace_max_s)
 
     def _stop_reason(self) -> str:
-        return self._verdict[0] if self._verdict is not None else "Deleted"
+        if self._verdict is not None:
+            return self._verdict[0]
+        return "NodeShutdown" if self._closing else "Deleted"
 
     def _report(self, now: float) -> Iterator[Effect]:
         status = pod_status(

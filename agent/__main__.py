@@ -1,0 +1,135 @@
+"""`stark-agent`: runs the pods that are bound to this node. Exit codes: 0 stopped as asked, 1 error, 2 wrong usage."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from stark.client.config import ClientConfig, ConfigError, load_kubeconfig
+from stark.crds.version import VERSION
+
+from .app import Agent, ready_line
+from .journal import configure
+from .noderecord import parse_taint
+from .records import InUse
+from .settings import AgentSettings
+
+log = logging.getLogger(__name__)
+
+
+def _label(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a label: write key=value")
+    return key, value
+
+
+def _taint(text: str) -> str:
+    try:
+        parse_taint(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above zero")
+    return int(text)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    words = argparse.ArgumentParser(prog="stark-agent", description="Run the pods that are bound to this node.")
+    words.add_argument("--kubeconfig", type=Path, help="identity of this node and address of the API server")
+    words.add_argument("--data-dir", type=Path, required=True, help="where pods, bundles and logs are kept")
+    words.add_argument("--name", help="name of the node (default: the host's name)")
+    words.add_argument("--address", default="", help="address of the node (default: the one towards the API server)")
+    words.add_argument("--port", type=int, default=0, help="port of the agent's HTTPS endpoint (default: a free one)")
+    words.add_argument(
+        "--label", type=_label, action="append", default=[], metavar="KEY=VALUE", help="label of the node"
+    )
+    words.add_argument(
+        "--taint", type=_taint, action="append", default=[], metavar="KEY[=VALUE]:EFFECT",
+        help="taint of the node, when it is first registered",
+    )  # fmt: skip
+    words.add_argument("--cpu", type=_positive, metavar="MILLI", help="thousandths of a core offered (default: all)")
+    words.add_argument("--memory", type=_positive, metavar="MIB", help="MiB of memory offered (default: all)")
+    words.add_argument("--pods", type=_positive, metavar="N", help="pods at a time (default 110)")
+    words.add_argument("--on-stop", choices=("keep", "stop"), default="keep", help="what SIGTERM means for the pods")
+    words.add_argument("--users", choices=("auto", "off"), default="auto", help="a user id for each pod, if possible")
+    words.add_argument("--log-retention", type=float, metavar="SECONDS", help="how long logs outlive their pods")
+    words.add_argument("--backoff", type=float, metavar="SECONDS", help="wait before the second restart (default 10)")
+    words.add_argument("--version", action="version", version=f"stark-agent {VERSION}")
+    return words
+
+
+def settings_from(args: argparse.Namespace) -> AgentSettings:
+    """The settings a command line asks for."""
+    settings = AgentSettings(
+        data_dir=args.data_dir.resolve(),
+        address=args.address,
+        port=args.port,
+        labels=dict(args.label),
+        taints=tuple(args.taint),
+        cpu_milli=args.cpu,
+        memory_mib=args.memory,
+        on_stop=args.on_stop,
+        users=args.users,
+    )
+    given = {
+        "name": args.name,
+        "pods_max": args.pods,
+        "log_retention_s": args.log_retention,
+        "backoff_initial_s": args.backoff,
+    }
+    return replace(settings, **{key: value for key, value in given.items() if value is not None})
+
+
+async def serve(settings: AgentSettings, config: ClientConfig) -> None:
+    """Run until SIGTERM or SIGINT; a second one ends at once."""
+    stop = asyncio.Event()
+
+    def asked() -> None:
+        if stop.is_set():
+            os._exit(1)
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked)
+    agent = Agent(settings, config)
+
+    async def announce() -> None:
+        await agent.registered.wait()
+        sys.stdout.write(ready_line(agent) + "\n")
+        sys.stdout.flush()
+
+    async with asyncio.TaskGroup() as group:
+        announcing = group.create_task(announce())
+        await agent.run(stop)
+        announcing.cancel()
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of the program."""
+    settings = settings_from(parser().parse_args(argv))
+    configure(settings.name)
+    try:
+        config = load_kubeconfig(parser().parse_args(argv).kubeconfig)
+        asyncio.run(serve(settings, config))
+    except* (ConfigError, InUse, OSError) as group:
+        for error in group.exceptions:
+            log.error("agent cannot run", extra={"error": str(error)})
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,445 @@
+"""The agent put together: stimuli into the machine, effects out to hands, reports and timers.
+
+The pods outlive this process. What it must not do is forget: everything needed to go on is on disk before a process
+is started, so killing the agent at any moment costs nothing but the time until the next one runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from typing import Any
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from stark.client.api import Client
+from stark.client.backoff import Backoff
+from stark.client.config import ClientConfig
+from stark.client.errors import ApiError, Gone
+from stark.client.watching import BOOKMARK, DELETED
+from stark.crds.meta import Undecodable
+from stark.crds.packs import Pack
+from stark.crds.pods import Pod
+
+from .bundles import BundleError, BundleStore
+from .cgroups import Cgroups
+from .hands import PodHands
+from .host import address_towards, architecture
+from .launch import Workshop
+from .logs import LogShelf
+from .machine import (
+    Adopted,
+    Called,
+    DeletePod,
+    Effect,
+    Emit,
+    Exited,
+    Machine,
+    MachineSettings,
+    PodGone,
+    PodSeen,
+    Prepare,
+    Probed,
+    ProbeNow,
+    Release,
+    Retire,
+    SetTimer,
+    Shutdown,
+    Start,
+    Stimulus,
+    Stop,
+    SupervisorLost,
+    Tick,
+    WriteStatus,
+)
+from .noderecord import Facts, NodeRecord
+from .probes import Prober
+from .records import PodRecords, reachable_for_others
+from .reports import EventRecorder, StatusWriter
+from .runtimes import detect
+from .server import AgentServer, tls_context
+from .settings import AgentSettings
+
+log = logging.getLogger(__name__)
+
+STIMULI_MAX = 100_000  # waiting for the machine, which takes thousands a second; more means it has died
+FLUSH_S = 3.0  # the last statuses get this long at the end; the next agent reports them otherwise
+BUNDLE_IDLE_S = 60.0  # a download that stalls for this long has failed
+
+PODS = Gauge("stark_agent_pods", "Pods on this node that are not yet released")
+RUNNING = Gauge("stark_agent_containers_running", "Containers whose entry point was called and that have not ended")
+EXITS = Counter("stark_agent_container_exits", "Containers that ended", ["outcome"])
+START_SECONDS = Histogram(
+    "stark_agent_pod_start_seconds",
+    "From the first sight of a pod to the call of its container's entry point",
+    buckets=(0.05, 0.1, 0.15, 0.3, 0.5, 1, 2, 5, 10, 30, 60),
+)
+
+
+class Agent:
+    """One node's agent. `run` returns after `stop` was set and the policy for stopping was carried out."""
+
+    def __init__(self, settings: AgentSettings, config: ClientConfig) -> None:
+        self.settings = settings
+        self._config = config
+        self._node_ip = settings.address or address_towards(config.server)
+        self._stimuli: asyncio.Queue[Stimulus] = asyncio.Queue(STIMULI_MAX)
+        self._machine = Machine(
+            MachineSettings(
+                node_ip=self._node_ip,
+                backoff_initial_s=settings.backoff_initial_s,
+                backoff_max_s=settings.backoff_max_s,
+            )
+        )
+        self._hands: dict[str, PodHands] = {}
+        self._pods: dict[str, Pod] = {}
+        self._first_seen: dict[str, float] = {}
+        self._known: set[str] = set()
+        """Uids the machine has been told of and not told that they are gone."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._idle = asyncio.Event()
+        self._stopping = False
+        self.registered = asyncio.Event()
+        self.port = 0
+
+    # -- assembly -------------------------------------------------------------------------------------------------
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop`. Raises InUse when another agent has the data directory."""
+        self.settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o711)
+        async with AsyncExitStack() as stack:
+            records = PodRecords(self.settings.data_dir)
+            stack.callback(records.close)
+            self._client = await stack.enter_async_context(Client(self._config, user_agent="stark-agent"))
+            self._prober = await stack.enter_async_context(Prober(self._node_ip))
+            runtimes = await detect()
+            cgroups = await asyncio.to_thread(Cgroups.probe)
+            users = self._separate_users()
+            shelf = LogShelf(self.settings.data_dir / "logs")
+            self._workshop = Workshop(
+                self.settings,
+                self._client,
+                node_ip=self._node_ip,
+                architecture=architecture(),
+                runtimes=runtimes,
+                cgroups=cgroups,
+                records=records,
+                bundles=BundleStore(self.settings.data_dir / "bundles", self.settings.bundle_quota_bytes, self._fetch),
+                shelf=shelf,
+                separate_users=users,
+            )
+            self._statuses = StatusWriter(self._client)
+            self._events = EventRecorder(self._client, self.settings.name)
+            server = AgentServer(shelf, self._is_current, lambda: self.registered.is_set() and not self._stopping)
+            stack.push_async_callback(server.close)
+            await self._listen(server)
+            facts = Facts(
+                address=self._node_ip,
+                port=self.port,
+                runtimes={tag: version for tag, (_, version) in runtimes.items()},
+                isolation={"limits": cgroups.described, "users": "per pod" if users else "the agent's"},
+            )
+            log.info("agent starts", extra={"address": self._node_ip, "port": self.port, **facts.isolation})
+            await self._work(NodeRecord(self.settings, facts, self._client, self.registered.set), stop)
+
+    async def _listen(self, server: AgentServer) -> None:
+        context = tls_context(self._config, self.settings.data_dir / "pki")
+        if context is None:
+            log.warning("no client certificate in the kubeconfig: logs cannot be read through the API server")
+            return
+        await server.start(self._node_ip, self.settings.port, context)
+        self.port = server.port
+
+    def _separate_users(self) -> bool:
+        wanted = self.settings.users == "auto" and os.geteuid() == 0
+        return wanted and reachable_for_others(self.settings.data_dir / "pods" / "x")
+
+    async def _work(self, record: NodeRecord, stop: asyncio.Event) -> None:
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            await self._adopt()
+            tasks = [
+                self._spawn(work, name)
+                for name, work in (
+                    ("machine", self._decide()),
+                    ("pods", self._follow_pods()),
+                    ("node", record.run()),
+                    ("statuses", self._statuses.run()),
+                    ("events", self._events.run()),
+                    ("housekeeping", self._keep_house()),
+                )
+            ]
+            await stop.wait()
+            await self._leave()
+            for task in tasks:
+                task.cancel()
+            for name in list(self._hands):
+                self._tasks.pop(name).cancel()
+            if self._timer is not None:
+                self._timer.cancel()
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        return self._group.create_task(work, name=name)
+
+    async def _leave(self) -> None:
+        """What SIGTERM means: the pods stay, or they are stopped; what is known is reported if anybody listens."""
+        self._stopping = True
+        if self.settings.on_stop == "stop":
+            log.info("agent stops its pods", extra={"pods": len(self._pods)})
+            self._post(Shutdown())
+            await self._idle.wait()
+            await asyncio.gather(*(hands.settled() for hands in self._hands.values()))
+        try:
+            await asyncio.wait_for(self._statuses.drained(), FLUSH_S)
+        except TimeoutError:
+            log.warning("not every status was reported before the end")
+
+    # -- the loop -------------------------------------------------------------------------------------------------
+
+    def _post(self, stimulus: Stimulus) -> None:
+        self._stimuli.put_nowait(stimulus)
+
+    async def _decide(self) -> None:
+        while True:
+            stimulus = await self._stimuli.get()
+            self._note(stimulus)
+            for effect in self._machine.step(stimulus, time.time()):
+                await self._carry_out(effect)
+            self._forget_released()
+            if self._stopping and isinstance(stimulus, Shutdown | Exited | SupervisorLost) and not self._machine.busy:
+                self._idle.set()
+
+    def _note(self, stimulus: Stimulus) -> None:
+        """What the outside must know of a stimulus before the machine decides."""
+        if isinstance(stimulus, PodSeen):
+            self._meet(stimulus.pod)
+        elif isinstance(stimulus, Exited):
+            EXITS.labels("completed" if stimulus.exit.code == 0 else "failed").inc()
+        elif isinstance(stimulus, Called) and stimulus.attempt == 0 and stimulus.uid in self._first_seen:
+            START_SECONDS.observe(max(0.0, stimulus.at - self._first_seen.pop(stimulus.uid)))
+
+    def _meet(self, pod: Pod) -> None:
+        known = self._pods.get(pod.uid)
+        self._pods[pod.uid] = pod
+        hands = self._hands.get(pod.uid)
+        if hands is None:
+            if self._stopping:
+                return
+            hands = self._make_hands(pod.uid)
+            self._first_seen[pod.uid] = time.time()
+        hands.pod = pod
+        finished = pod.status.phase in ("Succeeded", "Failed")
+        if known is None and finished:
+            return  # nothing of it will ever run here: no folder for it
+        if known is None or _changed(known, pod):
+            try:
+                self._workshop.records.save_pod(pod)
+            except OSError as error:
+                log.error("pod cannot be written to disk", extra={"podId": pod.uid, "error": str(error)})
+
+    def _make_hands(self, uid: str) -> PodHands:
+        hands = PodHands(uid, self._workshop, self._post)
+        self._hands[uid] = hands
+        self._tasks[uid] = self._spawn(hands.run(), f"pod {uid}")
+        return hands
+
+    async def _carry_out(self, effect: Effect) -> None:
+        if isinstance(effect, SetTimer):
+            return self._set_timer(effect.at)
+        pod, hands = self._pods[effect.uid], self._hands[effect.uid]
+        match effect:
+            case Prepare():
+                self._spawn(hands.prepare(effect, self._running(effect.uid)), f"prepare {effect.uid}")
+            case Start():
+                hands.start(effect)
+            case Stop():
+                hands.stop(effect)
+            case Retire():
+                hands.retire()
+            case Release():
+                hands.release()
+            case ProbeNow():
+                self._spawn(self._probe(effect), f"probe {effect.uid}")
+            case WriteStatus():
+                ports = self._workshop.ports.ports(effect.uid)
+                await self._statuses.write(effect.uid, pod, effect.status, ports)
+                self._measure()
+            case DeletePod():
+                await self._statuses.delete(effect.uid, pod)
+            case Emit():
+                self._events.emit(effect, pod)
+        return None
+
+    def _running(self, uid: str) -> frozenset[str]:
+        life = self._machine.pod(uid)
+        return frozenset(c.name for c in life.lives if c.has_process) if life is not None else frozenset()
+
+    def _is_current(self, uid: str, container: str, attempt: int) -> bool:
+        life = self._machine.pod(uid)
+        lives = life.lives if life is not None else []
+        return any(c.name == container and c.attempt == attempt and c.has_process for c in lives)
+
+    def _set_timer(self, at: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        delay_s = max(0.0, at - time.time())
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self._post, Tick())
+
+    def _forget_released(self) -> None:
+        for uid in [uid for uid, hands in self._hands.items() if hands.released]:
+            del self._hands[uid]
+            self._pods.pop(uid, None)
+            self._first_seen.pop(uid, None)
+            self._tasks.pop(uid)
+
+    def _measure(self) -> None:
+        lives = [life for uid in self._machine.uids if (pod := self._machine.pod(uid)) for life in pod.lives]
+        PODS.set(len(self._machine.uids))
+        RUNNING.set(sum(life.is_running for life in lives))
+
+    async def _probe(self, order: ProbeNow) -> None:
+        hands, pod = self._hands.get(order.uid), self._pods.get(order.uid)
+        if hands is None or pod is None:
+            return
+        container = next(c for c in pod.spec.containers if c.name == order.container)
+
+        async def command(argv: list[str], timeout_s: float) -> Any:
+            return await hands.exec(order.container, argv, timeout_s)
+
+        ok, message = await self._prober.run(order.probe, container, self._workshop.ports.ports(order.uid), command)
+        self._post(Probed(order.uid, order.container, order.attempt, order.kind, ok, message))
+
+    # -- pods -----------------------------------------------------------------------------------------------------
+
+    async def _adopt(self) -> None:
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        for uid in self._workshop.records.uids():
+            pod = self._workshop.records.pod(uid)
+            hands = PodHands(uid, self._workshop, self._post)
+            hands.pod = pod
+            remembered = await hands.adopt()
+            self._hands[uid] = hands
+            if pod is None:
+                await self._abandon(hands, [memory.name for memory in remembered if memory.exit is None])
+                continue
+            self._pods[uid] = pod
+            self._known.add(uid)
+            self._post(Adopted(pod, remembered))
+            if not hands.connected:
+                self._post(SupervisorLost(uid))
+            self._tasks[uid] = self._spawn(hands.run(), f"pod {uid}")
+        log.info("pods were adopted", extra={"pods": len(self._known)})
+
+    async def _abandon(self, hands: PodHands, running: list[str]) -> None:
+        """A folder that names no pod: whatever runs there belongs to nobody."""
+        log.warning("processes of an unknown pod are stopped", extra={"podId": hands.uid})
+        for name in running:
+            hands.stop(Stop(hands.uid, name, 0, 0.0, "Orphaned"))
+        hands.release()
+        self._tasks[hands.uid] = self._spawn(hands.run(), f"pod {hands.uid}")
+
+    async def _follow_pods(self) -> None:
+        backoff = Backoff(max_s=5.0)
+        version = ""
+        while True:
+            try:
+                if not version:
+                    version = await self._list_pods()
+                version = await self._watch_pods(version)
+                backoff.reset()
+            except Gone:
+                version = ""
+            except ApiError as error:
+                log.warning("pods cannot be followed", extra={"error": error.message})
+                await asyncio.sleep(backoff.next_s())
+
+    async def _list_pods(self) -> str:
+        page = await self._client.list_all(Pod, field_selector=f"spec.nodeName={self.settings.name}")
+        for pod in page.items:
+            self._see(pod)
+        present = {pod.uid for pod in page.items}
+        for uid in self._known - present:
+            self._lose(uid, None)
+        return page.resource_version
+
+    async def _watch_pods(self, version: str) -> str:
+        events = self._client.watch(Pod, resource_version=version, field_selector=f"spec.nodeName={self.settings.name}")
+        async with aclosing(events) as stream:  # type: ignore[type-var]  # it is an async generator
+            async for event in stream:
+                version = event.resource_version
+                if event.type == BOOKMARK:
+                    continue
+                try:
+                    pod = event.object
+                except Undecodable as error:
+                    log.error("a pod cannot be understood", extra={"error": str(error)})
+                    continue
+                if event.type == DELETED:
+                    self._lose(pod.uid, pod.metadata.deletion_grace_period_seconds)
+                else:
+                    self._see(pod)
+        return version
+
+    def _see(self, pod: Pod) -> None:
+        self._known.add(pod.uid)
+        self._post(PodSeen(pod))
+
+    def _lose(self, uid: str, grace_s: float | None) -> None:
+        self._known.discard(uid)
+        self._post(PodGone(uid, grace_s))
+
+    # -- bundles and house ----------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _fetch(self, pack: str, sha256: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        path = f"{Pack.RESOURCE.path(name=pack)}/bundles/{sha256}"
+        try:
+            async with self._client.raw("GET", path) as response:
+                yield _no_stall(response.chunks())
+        except TimeoutError:
+            raise BundleError(f"bundle {sha256} of pack {pack}: nothing came for {BUNDLE_IDLE_S:g} s") from None
+        except ApiError as error:
+            raise BundleError(f"bundle {sha256} of pack {pack} cannot be fetched: {error.message}") from error
+
+    async def _keep_house(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.housekeeping_period_s)
+            keep = frozenset(self._machine.uids)
+            in_use = {digest for digests in self._workshop.in_use.values() for digest in digests}
+            try:
+                old = await asyncio.to_thread(
+                    self._workshop.shelf.expire, keep, self.settings.log_retention_s, time.time()
+                )
+                gone = self._workshop.bundles.evict(in_use)
+            except OSError as error:
+                log.warning("old logs and bundles could not be removed", extra={"error": str(error)})
+                continue
+            if old or gone:
+                log.info("old logs and bundles removed", extra={"logs": old, "bundles": gone})
+
+
+async def _no_stall(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    while True:
+        try:
+            yield await asyncio.wait_for(anext(chunks), BUNDLE_IDLE_S)
+        except StopAsyncIteration:
+            return
+
+
+def _changed(old: Pod, new: Pod) -> bool:
+    """Whether what is kept on disk must be written again: anything but status and version."""
+    before, after = old.metadata, new.metadata
+    return old.spec != new.spec or (
+        (before.deletion_timestamp, before.annotations, before.labels)
+        != (after.deletion_timestamp, after.annotations, after.labels)
+    )
+
+
+def ready_line(agent: Agent) -> str:
+    """What the program prints once its Node is registered."""
+    return json.dumps({"ready": True, "node": agent.settings.name, "port": agent.port})

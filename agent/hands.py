@@ -1,0 +1,276 @@
+"""The agent's hands on one pod: its supervisor, and the orders that the machine gave, carried out in their order.
+
+News from the supervisor goes straight to the machine. Nothing is decided here, with one exception: what a dead
+supervisor left behind is killed at once, whoever wanted it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from stark.crds.pods import Pod
+
+from .launch import Launch, NotReady, Workshop
+from .logs import tail_text
+from .machine import (
+    Called,
+    Exit,
+    Exited,
+    Prepare,
+    Prepared,
+    PrepareFailed,
+    Released,
+    Remembered,
+    Start,
+    Started,
+    Stimulus,
+    Stop,
+    SupervisorLost,
+)
+from .strays import kill_strays
+from .supervisor.link import ExecResult, ShimLink, SupervisorError, View, read_state, start_supervisor
+
+log = logging.getLogger(__name__)
+
+ORDERS_MAX = 1_000  # waiting for one pod; the machine gives a handful, so more is a mistake of ours
+END_TIMEOUT_S = 10.0  # an idle supervisor ends in milliseconds; one that does not is killed
+START_FAILED = 128
+NANO = 1_000_000_000
+
+Post = Callable[[Stimulus], None]
+Order = Callable[[], Awaitable[None]]
+
+
+class PodHands:
+    """One pod's processes. `post` takes the news; `run` carries out orders until cancelled."""
+
+    def __init__(self, uid: str, workshop: Workshop, post: Post) -> None:
+        self.uid = uid
+        self._workshop = workshop
+        self._post = post
+        self._link: ShimLink | None = None
+        self._lost = asyncio.Event()
+        self._ending = False
+        self._orders: asyncio.Queue[Order] = asyncio.Queue(ORDERS_MAX)
+        self._launches: dict[str, tuple[int, Launch]] = {}
+        self._tags: dict[str, dict[str, Any]] = {}
+        self.pod: Pod | None = None
+        self.released = False
+
+    # -- life -----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Carry out orders until the pod is released."""
+        try:
+            while not self.released:
+                order = await self._orders.get()
+                await order()
+        finally:
+            if self._link is not None:
+                await self._link.close()
+
+    async def adopt(self) -> tuple[Remembered, ...]:
+        """Take over what an earlier agent started; call before `run`. A dead supervisor's remains are killed.
+
+        There is no await after the connection: news that comes on it is posted after what the caller posts at once.
+        """
+        folder = self._workshop.records.folder(self.uid)
+        views = {view["name"]: (view, previous) for view, previous in read_state(folder)}
+        link = ShimLink(self._hear, self._supervisor_lost)
+        try:
+            for view in await link.connect(folder):
+                known = views.get(view["name"])
+                views[view["name"]] = (view, known[1] if known else None)
+            self._link = link
+        except SupervisorError:
+            await self._clear_remains()
+        note = self._workshop.records.note(self.uid)
+        self._workshop.ports.remember(self.uid, note.ports)
+        return tuple(self._remember(view, previous) for view, previous in views.values())
+
+    @property
+    def connected(self) -> bool:
+        """Whether the pod's supervisor is there."""
+        return self._link is not None
+
+    # -- orders ---------------------------------------------------------------------------------------------------
+
+    async def prepare(self, order: Prepare, running: frozenset[str]) -> None:
+        """Make the next run ready and say so. Runs beside the other orders, because a download may take long."""
+        assert self.pod is not None, self.uid
+        pod = self.pod
+        container = next(c for c in pod.spec.containers if c.name == order.container)
+        try:
+            launch = await self._workshop.build(pod, container, order.attempt, running)
+        except NotReady as error:
+            self._post(PrepareFailed(self.uid, order.container, order.ticket, error.reason, error.message))
+            return
+        except Exception as error:
+            # One pod that nobody thought of must not take the node's other pods' agent away.
+            log.exception("container cannot be prepared", extra={"podId": self.uid, "container": order.container})
+            self._post(PrepareFailed(self.uid, order.container, order.ticket, "CreateContainerError", repr(error)))
+            return
+        self._launches[order.container] = (order.ticket, launch)
+        self._post(Prepared(self.uid, order.container, order.ticket, launch.image_id, launch.note))
+
+    def start(self, order: Start) -> None:
+        """Start what was prepared."""
+        self._order(lambda: self._start(order))
+
+    def stop(self, order: Stop) -> None:
+        """Stop one container."""
+        self._order(lambda: self._stop(order))
+
+    def retire(self) -> None:
+        """End the supervisor; records and logs stay."""
+        self._order(self._end_supervisor)
+
+    def release(self) -> None:
+        """Remove everything."""
+        self._order(self._release)
+
+    async def settled(self) -> None:
+        """Return when every order given so far has been carried out."""
+        done = asyncio.Event()
+
+        async def mark() -> None:
+            done.set()
+
+        if not self.released:
+            self._order(mark)
+            await done.wait()
+
+    async def exec(self, container: str, argv: list[str], timeout_s: float) -> ExecResult:
+        """A command beside a container. Raises SupervisorError."""
+        if self._link is None:
+            raise SupervisorError("the container is not running")
+        return await self._link.exec(container, argv, timeout_s)
+
+    def _order(self, order: Order) -> None:
+        self._orders.put_nowait(order)
+
+    async def _start(self, order: Start) -> None:
+        ticket, launch = self._launches.pop(order.container)
+        assert ticket == order.ticket, (ticket, order)
+        launch.spec["attempt"] = order.attempt
+        try:
+            await self._ensure_supervisor()
+            assert self._link is not None, self.uid
+            self._link.start(launch.spec)
+        except (SupervisorError, OSError) as error:
+            self._start_failed(order.container, order.attempt, str(error))
+
+    async def _stop(self, order: Stop) -> None:
+        try:
+            if self._link is not None:
+                self._link.stop(order.container, order.grace_s, order.reason)
+        except SupervisorError:
+            pass  # its loss is reported on its own, and is as good as a stop
+
+    async def _ensure_supervisor(self) -> None:
+        if self._link is not None:
+            return
+        folder = self._workshop.records.folder(self.uid)
+        self._ending, self._lost = False, asyncio.Event()
+        await start_supervisor(folder)
+        link = ShimLink(self._hear, self._supervisor_lost)
+        await link.connect(folder)
+        self._link = link
+
+    async def _end_supervisor(self) -> None:
+        if self._link is None:
+            return
+        self._ending = True
+        try:
+            self._link.shut_down()
+            await asyncio.wait_for(self._lost.wait(), END_TIMEOUT_S)
+        except SupervisorError:
+            pass
+        except TimeoutError:
+            log.warning("supervisor did not end and is killed", extra={"podId": self.uid, "pid": self._link.pid})
+            await asyncio.to_thread(kill_strays, self.uid)
+        if self._link is not None:
+            await self._link.close()
+            self._link = None
+
+    async def _release(self) -> None:
+        await self._end_supervisor()
+        await self._clear_remains()
+        await asyncio.to_thread(self._workshop.records.remove, self.uid)
+        self._workshop.forget(self.uid)
+        self.released = True
+        self._post(Released(self.uid))
+
+    async def _clear_remains(self) -> None:
+        await asyncio.to_thread(self._workshop.cgroups.remove, self.uid)
+        await asyncio.to_thread(kill_strays, self.uid)
+
+    # -- news -----------------------------------------------------------------------------------------------------
+
+    def _hear(self, view: View) -> None:
+        name, attempt = view.get("name", ""), view.get("attempt", 0)
+        match view["ev"]:
+            case "started":
+                self._post(Started(self.uid, name, attempt, view["started"] / NANO, view["execution"]))
+                if view["called"]:
+                    self._post(Called(self.uid, name, attempt, view["called"] / NANO))
+            case "called":
+                self._post(Called(self.uid, name, attempt, view["called"] / NANO))
+            case "exited":
+                self._post(Exited(self.uid, name, attempt, self._exit(view)))
+            case "refused":
+                self._start_failed(name, attempt, "the supervisor still runs another process of this container")
+
+    def _start_failed(self, container: str, attempt: int, message: str) -> None:
+        now = time.time()
+        self._post(Exited(self.uid, container, attempt, Exit(START_FAILED, 0, "InitError", message, now, now)))
+
+    def _supervisor_lost(self) -> None:
+        self._lost.set()
+        if self._ending:
+            return
+        self._link = None
+        log.warning("supervisor was lost", extra={"podId": self.uid})
+        self._order(self._bury)
+
+    async def _bury(self) -> None:
+        """The supervisor died by itself: kill what may be left of it, then tell what it could not."""
+        await self._clear_remains()
+        for view, _ in read_state(self._workshop.records.folder(self.uid)):
+            if view["state"] == "exited":
+                self._post(Exited(self.uid, view["name"], view["attempt"], self._exit(view)))
+        self._post(SupervisorLost(self.uid))
+
+    def _exit(self, view: View) -> Exit:
+        code, signal = view["code"], view["signal"]
+        reason = view["reason"]
+        if not reason and code != 0 and self.pod is not None:
+            runtime = self._workshop.runtime(view["tag"].get("runtime", ""))
+            meta = self.pod.metadata
+            folder = self._workshop.shelf.folder(meta.namespace or "", meta.name, self.uid, view["name"])
+            if runtime is not None:
+                reason = runtime.explain(code, signal, tail_text(folder, view["attempt"]))
+        message = view["message"]
+        return Exit(
+            code, signal, reason, message, view["started"] / NANO, view["exited"] / NANO, execution=view["execution"]
+        )
+
+    def _remember(self, view: View, previous: View | None) -> Remembered:
+        tag = view["tag"]
+        if "sha256" in tag:
+            self._workshop.in_use.setdefault(self.uid, set()).add(tag["sha256"])
+        return Remembered(
+            name=view["name"],
+            attempt=view["attempt"],
+            image=tag.get("image", ""),
+            image_id=tag.get("imageID", ""),
+            execution=view["execution"],
+            started_at=view["started"] / NANO,
+            called_at=view["called"] / NANO if view["called"] else None,
+            exit=self._exit(view) if view["state"] == "exited" else None,
+            previous=self._exit(previous) if previous is not None and previous["state"] == "exited" else None,
+        )

@@ -1,0 +1,263 @@
+"""Everything a container needs before it can start: pack, bundle, environment, ports, folders, limits, identity.
+
+`Workshop.build` turns a container of a pod into the specification that a supervisor executes, or raises `NotReady` with
+the reason the container waits for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stark.client.api import Client
+from stark.client.errors import ApiError, NotFound
+from stark.crds.config import ConfigMap, Secret
+from stark.crds.packs import Pack, PackBundle
+from stark.crds.pods import Container, Pod
+from stark.crds.quantity import byte_count, milli_cpu
+
+from .bundles import BundleError, BundleStore
+from .cgroups import Cgroups, Limits
+from .environment import PATH, ConfigError, Sources, expand, port_variables, references, resolve
+from .logs import LogShelf
+from .packs import PackError, PackSource, bundle_for, pack_named_by
+from .ports import NoPort, PortBook
+from .records import PodNote, PodRecords
+from .runtimes import Program, Runtime, runtime_for
+from .settings import AgentSettings
+
+NOFILE = (7, 65_536, 65_536)  # RLIMIT_NOFILE; lowered to the hard limit where that is less
+NO_CORE = (4, 0, 0)  # RLIMIT_CORE: a crash loop must not fill the disk with cores
+CONFIG_REASON = "CreateContainerConfigError"
+
+
+class NotReady(Exception):
+    """The container cannot start yet; `reason` is its waiting reason."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One run, ready to be started."""
+
+    spec: dict[str, Any]
+    image_id: str
+    note: str
+    """How the bundle was come by."""
+
+
+def limits_of(container: Container) -> Limits:
+    """What the container's resources say, in the kernel's units."""
+    requests = container.resources.requests if container.resources else {}
+    limits = container.resources.limits if container.resources else {}
+    return Limits(
+        cpu_limit_milli=milli_cpu(limits["cpu"]) if "cpu" in limits else None,
+        cpu_request_milli=milli_cpu(requests.get("cpu", limits.get("cpu", 0))),
+        memory_bytes=byte_count(limits["memory"]) if "memory" in limits else None,
+    )
+
+
+class ConfigSource:
+    """Reads ConfigMaps and Secrets, and remembers them in memory for restarts while the API server is away."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._maps: dict[tuple[str, str], ConfigMap] = {}
+        self._secrets: dict[tuple[str, str], Secret] = {}
+
+    async def read(self, namespace: str, container: Container) -> Sources:
+        """Everything the container's environment mentions. Raises NotReady when nobody can tell."""
+        wanted = references(container)
+        return Sources(
+            {n: found for n in wanted.config_maps if (found := await self._get(ConfigMap, self._maps, namespace, n))},
+            {n: found for n in wanted.secrets if (found := await self._get(Secret, self._secrets, namespace, n))},
+        )
+
+    async def _get(self, kind: Any, kept: dict[tuple[str, str], Any], namespace: str, name: str) -> Any:
+        key = (namespace, name)
+        try:
+            kept[key] = await self._client.get(kind, name, namespace)
+        except NotFound:
+            kept.pop(key, None)
+        except ApiError as error:
+            if key not in kept:
+                raise NotReady(CONFIG_REASON, f"{kind.__name__} {name} cannot be read: {error.message}") from error
+        return kept.get(key)
+
+
+class Workshop:
+    """Builds launches; shared by all pods of the node."""
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        client: Client,
+        *,
+        node_ip: str,
+        architecture: str,
+        runtimes: dict[str, tuple[Runtime, str]],
+        cgroups: Cgroups,
+        records: PodRecords,
+        bundles: BundleStore,
+        shelf: LogShelf,
+        separate_users: bool,
+    ) -> None:
+        self.settings = settings
+        self.node_ip = node_ip
+        self.cgroups = cgroups
+        self.records = records
+        self.shelf = shelf
+        self.bundles = bundles
+        self.ports = PortBook()
+        self.in_use: dict[str, set[str]] = {}
+        self._architecture = architecture
+        self._runtimes = runtimes
+        self._packs = PackSource(client, settings.data_dir / "packs")
+        self._configs = ConfigSource(client)
+        self._separate_users = separate_users
+        self._deciding = threading.Lock()  # ports and users are given out one pod at a time
+
+    def runtime(self, tag: str) -> Runtime | None:
+        """The runtime for a pack's tag."""
+        return runtime_for(tag, self._runtimes)
+
+    async def build(self, pod: Pod, container: Container, attempt: int, running: frozenset[str]) -> Launch:
+        """One run of the container. `running` names the pod's containers that run now. Raises NotReady."""
+        try:
+            pack = await self._packs.get(pack_named_by(container.image or ""))
+            bundle = bundle_for(pack, self._architecture)
+            sources = await self._configs.read(pod.metadata.namespace or "", container)
+            begun = time.monotonic()
+            path, cached = await self.bundles.ensure(pack.metadata.name, bundle.sha256, bundle.size)
+            self.in_use.setdefault(pod.uid, set()).add(bundle.sha256)
+            spec = await asyncio.to_thread(self._spec, pod, container, attempt, running, pack, path, bundle, sources)
+        except PackError as error:
+            raise NotReady(error.reason, error.message) from error
+        except BundleError as error:
+            raise NotReady("ErrImagePull", str(error)) from error
+        except (ConfigError, NoPort) as error:
+            raise NotReady(CONFIG_REASON, str(error)) from error
+        except OSError as error:
+            raise NotReady("CreateContainerError", str(error)) from error
+        took_ms = int((time.monotonic() - begun) * 1000)
+        note = f'Successfully pulled pack "{container.image}" in {took_ms}ms. Size: {bundle.size} bytes.'
+        if cached:
+            note = f'Pack "{container.image}" already present on machine'
+        return Launch(spec, f"{pack.spec.name}@sha256:{bundle.sha256}", note)
+
+    def forget(self, uid: str) -> None:
+        """The pod is no more."""
+        self.ports.release(uid)
+        self.in_use.pop(uid, None)
+
+    def _spec(
+        self,
+        pod: Pod,
+        container: Container,
+        attempt: int,
+        running: frozenset[str],
+        pack: Pack,
+        path: Path,
+        bundle: PackBundle,
+        sources: Sources,
+    ) -> dict[str, Any]:
+        runtime = self.runtime(pack.spec.runtime)
+        if runtime is None:
+            raise NotReady(CONFIG_REASON, f"this node has no runtime for {pack.spec.runtime} packs")
+        with self._deciding:
+            ports = self.ports.assign(pod, running)
+            user = self._user(pod.uid)
+            self.records.save_note(pod.uid, PodNote(ports, user))
+        work = self.records.work_folder(pod.uid, container.name, user)
+        limits = limits_of(container)
+        execution = str(uuid.uuid4())
+        env = self._environment(pod, container, sources, pack, execution, work, ports)
+        program = Program(
+            bundle=path,
+            pack_id=pack.metadata.uid or pack.metadata.name,
+            pack_name=pack.spec.name,
+            pack_version=pack.spec.version,
+            runtime_tag=pack.spec.runtime,
+            entrypoint=pack.spec.metadata.entrypoint,
+            timeout_ms=pack.spec.metadata.timeout,
+            metadata={
+                **pack.spec.metadata.model_dump(mode="json", by_alias=True, exclude_none=True),
+                **pod.metadata.annotations,
+            },
+            args=[expand(argument, env) for argument in container.args],
+            command=[expand(argument, env) for argument in container.command],
+            pod_uid=pod.uid,
+            execution=execution,
+            memory_bytes=limits.memory_bytes,
+            memory_enforced=self.cgroups.version != 0,
+        )
+        invocation = runtime.invoke(program)
+        group = self.cgroups.create(pod.uid, container.name, limits)
+        logs = self.shelf.folder(pod.metadata.namespace or "", pod.metadata.name, pod.uid, container.name)
+        logs.mkdir(parents=True, exist_ok=True, mode=0o750)
+        self.shelf.forget_old_attempts(logs)
+        return {
+            "name": container.name,
+            "attempt": attempt,
+            "execution": execution,
+            "tag": {
+                "image": container.image,
+                "imageID": f"{pack.spec.name}@sha256:{bundle.sha256}",
+                "runtime": pack.spec.runtime,
+                "sha256": bundle.sha256,
+            },
+            "argv": invocation.argv,
+            "env": {**env, **invocation.env},
+            "cwd": container.working_dir or str(work),
+            "control": invocation.control,
+            "rlimits": [NOFILE, NO_CORE, *invocation.rlimits],
+            "uid": user,
+            "gid": user,
+            "cgroups": list(group.procs),
+            "oom_file": group.oom_file,
+            "log": str(logs / f"{attempt}.log"),
+            "log_max_bytes": self.settings.log_max_bytes,
+            "log_max_files": self.settings.log_max_files,
+            "deadline_s": program.timeout_ms / 1000 if program.timeout_ms else None,
+        }
+
+    def _environment(
+        self,
+        pod: Pod,
+        container: Container,
+        sources: Sources,
+        pack: Pack,
+        execution: str,
+        work: Path,
+        ports: dict[str, int],
+    ) -> dict[str, str]:
+        base = {
+            "PATH": PATH,
+            "HOME": str(work),
+            "TMPDIR": str(self.records.temporary_folder(pod.uid)),
+            "LANG": "C.UTF-8",
+            "HOSTNAME": pod.spec.hostname or pod.metadata.name,
+            **pack.spec.metadata.env,
+        }
+        last = {
+            "STARK_POD_ID": pod.uid,
+            "STARK_PACK_ID": pack.metadata.uid or pack.metadata.name,
+            "STARK_PACK_VERSION": pack.spec.version,
+            "STARK_EXECUTION_ID": execution,
+            **port_variables(container, ports),
+        }
+        return resolve(pod, container, sources, self.node_ip, base, last)
+
+    def _user(self, uid: str) -> int | None:
+        if not self._separate_users:
+            return None
+        return self.records.note(uid).user or self.records.free_user()

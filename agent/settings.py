@@ -1,0 +1,61 @@
+"""Everything about an agent that can be set, each where its reason is written down."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+OnStop = Literal["keep", "stop"]
+Users = Literal["auto", "off"]
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSettings:
+    """The settings of one agent, that is of one Node."""
+
+    data_dir: Path
+    """Where pods, bundles and logs are kept. Two agents never share one."""
+    name: str = field(default_factory=lambda: socket.gethostname().lower())
+    """Name of the Node, and of the identity in the agent's certificate."""
+    address: str = ""
+    """Address of the node, of its pods and of the agent's endpoint. Default: the one that leads to the API server."""
+    port: int = 0
+    """Port of the agent's HTTPS endpoint; 0 takes a free one, because the API server is told anyway."""
+    labels: dict[str, str] = field(default_factory=dict)
+    """Labels of the Node beside those the agent finds out itself."""
+    taints: tuple[str, ...] = ()
+    """`key[=value]:Effect`, put on the Node when it is first registered; later they are the operators'."""
+    cpu_milli: int | None = None
+    """Thousandths of a core that pods may ask for. Default: all cores."""
+    memory_mib: int | None = None
+    """MiB that pods may ask for. Default: the machine's memory."""
+    pods_max: int = 110
+    """Pods on this node at a time. Kubernetes' figure."""
+    on_stop: OnStop = "keep"
+    """What SIGTERM means for the pods: an upgrade of the agent keeps them, a machine that goes away stops them."""
+    users: Users = "auto"
+    """`auto` gives each pod a user id of its own when the agent is root and the data directory is reachable for others."""
+    lease_period_s: float = 10.0
+    """Between heartbeats; a quarter of the lease, so three may be lost."""
+    lease_duration_s: int = 40
+    """How long a heartbeat counts. Kubernetes' figure."""
+    status_period_s: float = 10.0
+    """How often the Node's conditions are looked at; they are written when they changed. Kubernetes' figure."""
+    status_refresh_s: float = 300.0
+    """How often the Node's status is written although nothing changed. Kubernetes' figure."""
+    log_max_bytes: int = 10 << 20
+    """Size at which a container's log is rotated. Kubernetes' figure."""
+    log_max_files: int = 5
+    """Files of one log, the current one included. Kubernetes' figure."""
+    log_retention_s: float = 24 * 3600.0
+    """How long logs outlive their pod: a day, to look into what happened at night."""
+    bundle_quota_bytes: int = 4 << 30
+    """Bytes of cached bundles; the least recently used go first, those in use never."""
+    backoff_initial_s: float = 10.0
+    """Wait before the second restart of a crashing container; doubles. Kubernetes' figure."""
+    backoff_max_s: float = 300.0
+    """Longest wait before a restart. Kubernetes' figure."""
+    housekeeping_period_s: float = 60.0
+    """How often old logs and bundles are looked for."""
