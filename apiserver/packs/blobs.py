@@ -32,7 +32,7 @@ WRITE_BYTES = 1024 * 1024
 """Bytes gathered before a thread writes and hashes them: few thread switches, little memory."""
 READ_BYTES = 256 * 1024
 SPOOL_FOLDER = ".uploads"
-DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 UNREFERENCED_KEPT = timedelta(hours=1)
 """How long a blob without a pack is kept by `sweep`: an upload in progress has no pack that says so yet."""
 

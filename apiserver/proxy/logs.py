@@ -148,7 +148,9 @@ def require_started(pod: Mapping[str, Any], container: str) -> None:
     statuses = (*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ()))
     known: Mapping[str, Any] = next((entry for entry in statuses if entry["name"] == container), {})
     state = known.get("state") or {}
-    has_run = "running" in state or "terminated" in state or bool((known.get("lastState") or {}).get("terminated"))
+    last = known.get("lastState") or {}
+    runs = (state.get("running"), state.get("terminated"), last.get("terminated"))
+    has_run = any(run is not None for run in runs)
     if pod["spec"].get("nodeName") and (has_run or status.get("phase") not in (None, "", "Pending", "Running")):
         return
     reason = (state.get("waiting") or {}).get("reason") or "ContainerCreating"
