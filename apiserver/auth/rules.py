@@ -11,7 +11,7 @@ from typing import Any
 
 from ..request import User
 from .authorization import NO_OPINION, AuthorizationAttributes, Decision
-from .identities import AUTHENTICATED, CONTROLLERS
+from .identities import AUTHENTICATED, CONTROLLERS, UNAUTHENTICATED
 
 ANY = "*"
 
@@ -181,10 +181,19 @@ DISCOVERY_RULES = (
 )
 """What everybody who is somebody may do: find out what there is, who they are and what they may do."""
 
+OPEN_RULE = Rule(("get", "head"), paths=(*HEALTH_PATHS, "/version", "/version/"))
+"""What nobody in particular may read; `authentication.OPEN_PATHS` lets them get this far."""
+
 METRICS_RULE = Rule(("get", "head"), paths=("/metrics", "/metrics/*"))
 
 
 def builtin_rules() -> GroupRules:
     """The rules of the controllers and of everybody who is authenticated."""
     controllers = [rule for rules in CONTROLLER_RULES.values() for rule in rules]
-    return GroupRules({CONTROLLERS: controllers, AUTHENTICATED: [*DISCOVERY_RULES, METRICS_RULE]})
+    return GroupRules(
+        {
+            CONTROLLERS: controllers,
+            AUTHENTICATED: [*DISCOVERY_RULES, METRICS_RULE],
+            UNAUTHENTICATED: [OPEN_RULE],
+        }
+    )

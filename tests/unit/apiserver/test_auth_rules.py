@@ -155,11 +155,21 @@ async def path_allowed(user: User, path: str, verb: str = "get") -> bool:
     return (await builtin_authorizer(Objects()).authorize(asked)).allowed
 
 
-@pytest.mark.parametrize("path", ["/api", "/apis/apps/v1", "/openapi/v3", "/version", "/livez/ping", "/metrics"])
+NOBODY = User("system:anonymous", ("system:unauthenticated",))
+
+
+@pytest.mark.parametrize("path", ["/api", "/apis/apps/v1", "/openapi/v3", "/metrics"])
 async def test_everybody_who_is_known_may_look_around(path: str) -> None:
     assert await path_allowed(ALICE, path)
-    assert not await path_allowed(User("system:anonymous", ("system:unauthenticated",)), path)
+    assert not await path_allowed(NOBODY, path)
     assert not await path_allowed(ALICE, path, "post")
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/livez", "/readyz", "/livez/ping", "/version"])
+async def test_anybody_may_ask_whether_the_server_lives(path: str) -> None:
+    assert await path_allowed(ALICE, path)
+    assert await path_allowed(NOBODY, path)
+    assert not await path_allowed(NOBODY, path, "post")
 
 
 async def test_other_paths_are_for_administrators() -> None:
