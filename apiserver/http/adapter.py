@@ -146,7 +146,7 @@ class Adapter:
         response = web.StreamResponse(status=answer.status, headers=headers)
         chunks: Any = answer.chunks
         try:
-            if raw.version >= (1, 1):
+            if raw.version >= (1, 1) and "Content-Length" not in answer.headers:
                 response.enable_chunked_encoding()
             await response.prepare(raw)
             # A client waits for the headers before it believes that the watch has begun.
