@@ -116,6 +116,8 @@ class Watch:
     def __init__(self, feed: Feed, start: bytes, end: bytes, after: int | None, now: Callable[[], int]) -> None:
         self.start, self.end, self.position = start, end, -1
         self._feed, self._after, self._now = feed, after, now
+        self._past: Batch | None = None
+        """What comes before the backlog: read from history because the reader asked, so no sign of its slowness."""
         self._backlog: deque[Batch] = deque()
         self._unread_events = self._unread_bytes = 0
         self._is_live = False
@@ -137,6 +139,9 @@ class Watch:
 
     async def __anext__(self) -> Batch:
         while True:
+            if self._past is not None:
+                past, self._past = self._past, None
+                return past
             if self._backlog:
                 batch = self._backlog.popleft()
                 self._unread_events -= len(batch.events)
@@ -148,12 +153,14 @@ class Watch:
             if self._is_live:
                 await self._pushed()
             else:
-                await self._catch_up()
+                self._splice()
+                if not self._is_live and self._finish is None:
+                    await self._catch_up()
 
     @property
     def idle(self) -> bool:
         """Whether everything was read."""
-        return not self._backlog
+        return not self._backlog and self._past is None
 
     def select(self, events: Sequence[Event]) -> list[Event]:
         """Those of the range."""
@@ -180,6 +187,7 @@ class Watch:
         """No more batches. A failure is told at once, a peaceful end after what is unread."""
         self._finish = self._finish or finish
         if not isinstance(finish, StopAsyncIteration):
+            self._past = None
             self._backlog.clear()
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
@@ -218,7 +226,11 @@ class Watch:
         self._is_live = True
         self._feed.go_live(self)
         if events or first or self.position < self._feed.revision:
-            self.push(self._feed.revision, events)
+            self._add_past(self._feed.revision, events)
+
+    def _add_past(self, revision: int, events: Sequence[Event]) -> None:
+        self.position = max(self.position, revision)
+        self._past = Batch(Revision(self.position), events)
 
     async def _catch_up(self) -> None:
         try:
@@ -228,5 +240,4 @@ class Watch:
             self.finish(error)
             return
         if self._finish is None:
-            self.push(chapter.revision, chapter.events)
-            self._splice()
+            self._add_past(chapter.revision, chapter.events)

@@ -250,10 +250,10 @@ class SqliteStore:
         for answer, result in outcome.answers:
             if answer.done():
                 continue  # whoever asked was cancelled
-            if isinstance(result, Exception):
-                answer.set_exception(result)
-            else:
+            if type(result) is TxnResult or not isinstance(result, Exception):
                 answer.set_result(result)
+            else:
+                answer.set_exception(result)
 
     def _fail(self, error: BaseException, requests: list[Request]) -> None:
         self._call(lambda: self._stop(error, [*requests, *self._writer.drain()]))

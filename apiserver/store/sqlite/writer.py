@@ -21,8 +21,9 @@ from typing import Any, TypeVar
 
 import apsw
 
-from ..protocol import Compacted, FutureRevision, LeaseId, NoSpace, Put, StoreError, Unavailable
-from .draft import ABSENT, Draft, Head
+from ..protocol import Compacted, Event, FutureRevision, LeaseId, NoSpace, Put, StoreError, Unavailable
+from .draft import Draft
+from .heads import ABSENT, Head, RecentHeads
 from .requests import Close, Compact, Grant, Outcome, Request, Revoke, Txn
 from .reserve import Reserve
 from .schema import (
@@ -47,9 +48,6 @@ IDLE_SWEEP_PAUSE_S = 0.002
 """Time between two steps of a compaction while there is nothing else to do: a request that comes meanwhile goes first."""
 RESTART_FACTOR = 4
 """A log so many times over `checkpoint_bytes` was kept from beginning anew by readers: wait for them."""
-HEAD_OVERHEAD_BYTES = 400
-"""What a remembered key costs besides its bytes."""
-
 Item = TypeVar("Item")
 Tell = Callable[[Outcome], None]
 
@@ -78,8 +76,7 @@ class Writer:
         self._attached: dict[LeaseId, set[bytes]] = {lease: set() for lease in self.leases}
         for key, lease in fetch(connection, "SELECT key, lease FROM cur WHERE lease <> 0"):
             self._attached[lease].add(key)
-        self._heads: dict[bytes, Head] = {}
-        self._heads_bytes = 0
+        self._heads = RecentHeads(settings.heads_bytes_max)
         self._sweep = Sweep(connection, settings.sweep_rows)
         self._swept_at = 0.0
         self._wal_bytes = 0
@@ -223,15 +220,19 @@ class Writer:
         for lease, ttl_s in draft.granted.items():
             self.leases[lease] = ttl_s
             self._attached[lease] = set()
-        for event in draft.events:
-            if event.previous is not None and event.previous.lease in self._attached:
-                self._attached[event.previous.lease].discard(event.key)
-            if event.current is not None and event.current.lease:
-                self._attached[event.current.lease].add(event.key)
+        if self._attached:
+            self._attach(draft.events)
         for lease in draft.ended:
             self.leases.pop(lease, None)
             self._attached.pop(lease, None)
-        self._remember(draft.changed)
+        self._heads.add(draft.changed)
+
+    def _attach(self, events: list[Event]) -> None:
+        for key, current, previous, _ in events:
+            if previous is not None and previous.lease:
+                self._attached[previous.lease].discard(key)
+            if current is not None and current.lease:
+                self._attached[current.lease].add(key)
 
     def _refusal(self, group: Sequence[Request], error: StoreError) -> Outcome:
         answers = [(request.answer, error) for request in group if request.answer is not None]
@@ -246,41 +247,26 @@ class Writer:
 
     def _find_heads(self, group: list[Request]) -> dict[bytes, Head]:
         """Where every key of the group stands, from memory or from the tables."""
-        known, found = self._heads, {}
-        missing: list[bytes] = []
-        for key in self._keys(group):
-            head = known.get(key)
-            if head is None:
-                missing.append(key)
-                head = ABSENT
-            found[key] = head
-        for keys in _chunks(missing, SIZES):
-            for key, row, op, create_rev, version, lease, value in fetch(
-                self._connection, select_heads(len(keys)), keys
-            ):
-                kv = key_value(key, row, create_rev, version, lease, value) if op else None
-                found[key] = Head(row, kv)
-        return found
+        heads = self._heads.find(self._keys(group))
+        missing = [key for key, head in heads.items() if head is ABSENT]
+        for keys in _chunks(missing):
+            for key, row, op, *columns in fetch(self._connection, select_heads(len(keys)), keys):
+                heads[key] = (row, key_value(key, row, *columns) if op else None)
+        return heads
 
-    def _keys(self, group: list[Request]) -> Iterator[bytes]:
+    def _keys(self, group: list[Request]) -> list[bytes]:
+        """The keys that the group reads or writes, some of them repeatedly."""
+        keys: list[bytes] = []
+        add = keys.append
         for request in group:
             if type(request) is Txn:
                 for expect in request.expect:
-                    yield expect.key
+                    add(expect[0])
                 for op in request.ops:
-                    yield op.key
+                    add(op[0])
             elif type(request) is Revoke:
-                yield from self._attached.get(request.lease, ())
-
-    def _remember(self, changed: dict[bytes, Head]) -> None:
-        heads = self._heads
-        for key, head in changed.items():
-            old = heads.pop(key, None)
-            self._heads_bytes += _cost(key, head) - (_cost(key, old) if old is not None else 0)
-            heads[key] = head
-        while self._heads_bytes > self._settings.heads_bytes_max:
-            oldest = next(iter(heads))
-            self._heads_bytes -= _cost(oldest, heads.pop(oldest))
+                keys += self._attached.get(request.lease, ())
+        return keys
 
     # Tidying, after everyone has been told
 
@@ -330,6 +316,7 @@ def _check_compaction(revision: int, compacted: int, current: int) -> int:
 
 def _cur_rows(changed: dict[bytes, Head]) -> list[int | bytes | None]:
     rows: list[int | bytes | None] = []
+    # One tuple per row and no call: this runs for every write, with Python's lock held.
     for key, (row, kv) in changed.items():
         rows += (key, row, 0, 0, 0) if kv is None else (key, row, 1, kv.create_revision, kv.lease)
     return rows
@@ -347,16 +334,12 @@ def _insert(
             rows -= size
 
 
-def _chunks(keys: list[bytes], sizes: Sequence[int]) -> Iterator[list[bytes | None]]:
-    """The keys in lists of those sizes, the last filled up with None."""
+def _chunks(keys: list[bytes]) -> Iterator[list[bytes | None]]:
+    """The keys in lists of the lengths SIZES, the last filled up with None."""
     at = 0
     while at < len(keys):
         left = len(keys) - at
-        size = min((size for size in sizes if size >= left), default=max(sizes))
+        size = min((size for size in SIZES if size >= left), default=max(SIZES))
         chunk: list[bytes | None] = list(keys[at : at + size])
         yield chunk + [None] * (size - len(chunk))
         at += size
-
-
-def _cost(key: bytes, head: Head) -> int:
-    return HEAD_OVERHEAD_BYTES + len(key) + (len(head.kv.value) if head.kv is not None else 0)

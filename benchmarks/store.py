@@ -1,0 +1,272 @@
+"""Durable creates in the store, against the bare engine doing the same work in the same run; lists and watches.
+
+    python benchmarks/store.py [--quick] [--store sqlite|etcd=URL] [--directory DIR]
+
+Store and floor take turns, several rounds each, and medians are reported. The floor does what nobody could do without:
+for SQLite the same tables, the same statements and the same groups, driven by one plain loop with no queue, no thread, no
+event loop, no conditions and no events. `--directory` should be on the disk that will hold the store.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import statistics
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import apsw
+import uvloop
+
+from stark.apiserver.store.protocol import Expect, Put, Revision, Store
+from stark.apiserver.store.sqlite import SqliteSettings, open_sqlite
+from stark.apiserver.store.sqlite.schema import (
+    CUR_COLUMNS,
+    LOG_COLUMNS,
+    PLACE_BITS,
+    PUT,
+    insert_log,
+    open_writer,
+    select_heads,
+    upsert_cur,
+)
+
+VALUE = b"x" * 1_000
+"""About a small pod's JSON."""
+WRITERS = (1, 64, 512)
+LISTED_KEYS = 10_000
+PAGE_KEYS = 500
+CREATES_PER_S_MAX = 150_000
+"""More than any machine does here; so many are prepared."""
+MISSING = Revision(0)
+
+Bare = Callable[[int, float], Awaitable[float]]
+"""Given the number of writers and seconds, the floor's creates per second."""
+
+
+@dataclass
+class Bench:
+    """A store under test and its floor."""
+
+    store: Store
+    bare: Bare
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long each measurement takes and how often it is repeated."""
+
+    rounds: int
+    seconds: float
+
+
+def key(number: int) -> bytes:
+    """Keys as the API server makes them."""
+    return b"/registry/pods/default/web-%010d" % number
+
+
+class Numbers:
+    """Keys that were never used."""
+
+    def __init__(self) -> None:
+        self.next = 0
+
+    def take(self) -> int:
+        self.next += 1
+        return self.next
+
+
+class BareSqlite:
+    """The floor: the store's own statements in groups of as many rows as there are writers."""
+
+    def __init__(self, path: Path) -> None:
+        path.mkdir()
+        settings = SqliteSettings()
+        self._connection = open_writer(path / "bare.db", settings)
+        self._connection.wal_autocheckpoint(settings.checkpoint_bytes // settings.page_bytes)
+        self._numbers = Numbers()
+        self._revision = 1
+
+    async def __call__(self, writers: int, seconds: float) -> float:
+        names = [key(self._numbers.take()) for _ in range(int(CREATES_PER_S_MAX * seconds))]
+        done = 0
+        begin = now = time.perf_counter()
+        while now - begin < seconds:
+            self._commit(names[done : done + writers])
+            done += writers
+            now = time.perf_counter()
+        return done / (now - begin)
+
+    def _commit(self, keys: list[bytes]) -> None:
+        log: list[int | bytes] = []
+        cur: list[int | bytes] = []
+        found = self._connection.execute(select_heads(len(keys)), keys).fetchall()
+        assert not found
+        for name in keys:
+            self._revision += 1
+            row = self._revision << PLACE_BITS
+            log += (row, name, PUT, self._revision, 0, 1, 0, VALUE)
+            cur += (name, row, 1, self._revision, 0)
+        assert (len(log) // LOG_COLUMNS, len(cur) // CUR_COLUMNS) == (len(keys), len(keys))
+        self._connection.execute("BEGIN IMMEDIATE")
+        self._connection.execute(insert_log(len(keys)), log)
+        self._connection.execute(upsert_cur(len(keys)), cur)
+        self._connection.execute("COMMIT")
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+Create = tuple[tuple[Expect], tuple[Put]]
+
+
+def prepared(numbers: Numbers, creates: int) -> list[Create]:
+    """Transactions made before the clock runs: making them is the caller's work and not the store's."""
+    names = [key(numbers.take()) for _ in range(creates)]
+    return [((Expect(name, MISSING),), (Put(name, VALUE),)) for name in names]
+
+
+async def creates_per_s(store: Store, numbers: Numbers, writers: int, seconds: float) -> float:
+    """`writers` tasks, each creating keys one after the other, each create durable before the next."""
+    creates = prepared(numbers, int(CREATES_PER_S_MAX * seconds))
+    gc.collect()
+    gc.freeze()
+    done = 0
+    begin = time.perf_counter()
+    end = begin + seconds
+
+    async def write() -> None:
+        nonlocal done
+        while time.perf_counter() < end:
+            expect, ops = creates.pop()
+            result = await store.txn(expect, ops)
+            assert result.succeeded
+            done += 1
+
+    await asyncio.gather(*(write() for _ in range(writers)))
+    elapsed = time.perf_counter() - begin
+    gc.unfreeze()
+    return done / elapsed
+
+
+async def measure_creates(bench: Bench, plan: Plan) -> None:
+    numbers = Numbers()
+    for writers in WRITERS:
+        ours, floor, ratios = [], [], []
+        for _ in range(plan.rounds):
+            ours.append(await creates_per_s(bench.store, numbers, writers, plan.seconds))
+            floor.append(await bench.bare(writers, plan.seconds))
+            ratios.append(ours[-1] / floor[-1])
+        print(f"store_creates_{writers}_per_s: {statistics.median(ours):.0f}")
+        print(f"bare_creates_{writers}_per_s: {statistics.median(floor):.0f}")
+        print(f"store_creates_{writers}_of_bare: {statistics.median(ratios):.3f}")
+
+
+async def measure_list(bench: Bench, plan: Plan) -> None:
+    """Pages of `PAGE_KEYS`, each asked for when the one before has come."""
+    names = [b"/registry/list/%06d" % number for number in range(LISTED_KEYS)]
+    for at in range(0, len(names), PAGE_KEYS):
+        await asyncio.gather(*(bench.store.txn((), (Put(name, VALUE),)) for name in names[at : at + PAGE_KEYS]))
+    times = []
+    for _ in range(plan.rounds):
+        begin = time.perf_counter()
+        start, end, revision, seen, remaining = b"/registry/list/", b"/registry/list0", None, 0, 1
+        while remaining:
+            page = await bench.store.range(start, end, limit=PAGE_KEYS, revision=revision)
+            start, revision, remaining = page.items[-1].key + b"\0", page.revision, page.remaining
+            seen += len(page.items)
+        assert seen == LISTED_KEYS, seen
+        times.append(time.perf_counter() - begin)
+    print(f"store_list_10k_ms: {statistics.median(times) * 1e3:.1f}")
+
+
+async def measure_watch(bench: Bench, plan: Plan) -> None:
+    """Live: ten watches of everything while 64 writers write. Past: one watch reads what was just written."""
+    numbers = Numbers()
+    rates, past = [], []
+    prefix = b"/registry/events/"
+    for _ in range(plan.rounds):
+        before = await bench.store.revision()
+        stop = asyncio.Event()
+        counts = [0] * 10
+
+        async def follow(index: int, counts: list[int] = counts, stop: asyncio.Event = stop) -> None:
+            async with bench.store.watch(prefix, b"/registry/events0") as watch:
+                async for batch in watch:
+                    counts[index] += len(batch.events)
+                    if stop.is_set() and not batch.events:
+                        return
+
+        async def write(end: float) -> None:
+            while time.perf_counter() < end:
+                await bench.store.txn((), (Put(prefix + b"%d" % (numbers.take() % 1000), VALUE),))
+
+        begin = time.perf_counter()
+        watching = [asyncio.create_task(follow(index)) for index in range(len(counts))]
+        await asyncio.sleep(0)
+        await asyncio.gather(*(write(begin + plan.seconds) for _ in range(64)))
+        stop.set()
+        after = await bench.store.revision()
+        elapsed = time.perf_counter() - begin
+        await asyncio.gather(*watching)
+        assert counts == [after - before] * len(counts), (counts, after - before)
+        rates.append(sum(counts) / elapsed)
+
+        begin = time.perf_counter()
+        seen = 0
+        async with bench.store.watch(prefix, b"/registry/events0", after=before) as watch:
+            async for batch in watch:
+                seen += len(batch.events)
+                if batch.revision >= after:
+                    break
+        assert seen == after - before
+        past.append(seen / (time.perf_counter() - begin))
+    print(f"store_watch_live_10_watchers_per_s: {statistics.median(rates):.0f}")
+    print(f"store_watch_history_per_s: {statistics.median(past):.0f}")
+
+
+@asynccontextmanager
+async def open_bench(choice: str, directory: Path) -> AsyncIterator[Bench]:
+    """The store and floor of a choice of `--store`."""
+    if choice == "sqlite":
+        store = await open_sqlite(directory / "store")
+        bare = BareSqlite(directory / "bare")
+        try:
+            yield Bench(store, bare)
+        finally:
+            await store.close()
+            bare.close()
+    else:
+        raise SystemExit(f"unknown store {choice!r}: it must be sqlite")
+
+
+async def run(choice: str, directory: Path, plan: Plan) -> None:
+    async with open_bench(choice, directory) as bench:
+        print(f"sqlite {apsw.sqlite_lib_version()}, values of {len(VALUE)} bytes, {plan.rounds} rounds")
+        await measure_creates(bench, plan)
+        await measure_list(bench, plan)
+        await measure_watch(bench, plan)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="finish in less than a minute")
+    parser.add_argument("--store", default="sqlite", help="sqlite")
+    parser.add_argument("--directory", type=Path, help="where to put the files; default: the temporary directory")
+    parser.add_argument(
+        "--asyncio", action="store_true", help="use asyncio's own loop, not uvloop as the API server does"
+    )
+    arguments = parser.parse_args()
+    plan = Plan(rounds=5, seconds=0.5) if arguments.quick else Plan(rounds=9, seconds=2)
+    with tempfile.TemporaryDirectory(dir=arguments.directory) as directory:
+        work = run(arguments.store, Path(directory), plan)
+        asyncio.run(work) if arguments.asyncio else uvloop.run(work)
+
+
+if __name__ == "__main__":
+    main()
