@@ -51,7 +51,10 @@ class Ownership:
             return
         if attributes.operation == "UPDATE":
             # On every subresource that carries metadata, status above all: none is a way around.
-            if isinstance(obj.get("metadata"), dict) and obj.get("kind") == attributes.resource.kind:
+            if (
+                isinstance(obj.get("metadata"), dict)
+                and obj.get("kind", attributes.resource.kind) == attributes.resource.kind
+            ):
                 _keep(attributes, obj)
         elif not attributes.subresource and _has_owner(attributes):
             _write(obj, await self._stamps(attributes, lookup))
@@ -103,11 +106,12 @@ def _keep(attributes: Attributes, obj: dict[str, Any]) -> None:
     if changed and not trusted:
         causes = [bad_value(f"metadata.annotations[{key}]", new[key], "field is immutable") for key in changed]
         raise invalid(attributes.resource.kind, named(attributes), causes, group=attributes.resource.group)
-    missing = {key: old[key] for key in STAMPS if key in old and key not in new}
-    if OWNER in changed:
-        missing.pop(OWNER_ROLE, None)  # a new owner does not inherit the rank of the former one
-    if missing:
-        _write(obj, {**{key: new[key] for key in STAMPS if key in new}, **missing})
+    stamps = {key: new.get(key, old.get(key)) for key in STAMPS if key in new or key in old}
+    if OWNER in changed and OWNER_ROLE not in changed:
+        # A new owner does not inherit the rank of the former one, which a patch leaves standing in the object.
+        stamps.pop(OWNER_ROLE, None)
+    if stamps != {key: new[key] for key in STAMPS if key in new}:
+        _write(obj, {key: value for key, value in stamps.items() if value is not None})
 
 
 def _write(obj: dict[str, Any], stamps: Mapping[str, str]) -> None:

@@ -339,8 +339,9 @@ async def test_an_owner_cannot_be_changed_by_users_nor_lost(objects: Objects, su
 async def test_an_administrator_may_hand_over_what_somebody_owns(objects: Objects) -> None:
     old = await admitted(objects, DEPLOYMENTS, deployment(), user=ADMIN)
     given = deployment()
-    given["metadata"]["annotations"] = {STAMP: "bob"}
-    assert stamps(await admitted(objects, DEPLOYMENTS, given, old=old, user=ADMIN)) == {STAMP: "bob"}
+    for annotations in ({STAMP: "bob"}, {STAMP: "bob", ROLE: "admin"}):  # as a replacement and as a patch brings it
+        given["metadata"]["annotations"] = annotations
+        assert stamps(await admitted(objects, DEPLOYMENTS, given, old=old, user=ADMIN)) == {STAMP: "bob"}
 
 
 # ---- Agents ----
