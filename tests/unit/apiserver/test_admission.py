@@ -339,8 +339,8 @@ async def test_an_owner_cannot_be_changed_by_users_nor_lost(objects: Objects, su
 async def test_an_administrator_may_hand_over_what_somebody_owns(objects: Objects) -> None:
     old = await admitted(objects, DEPLOYMENTS, deployment(), user=ADMIN)
     given = deployment()
-    for annotations in ({STAMP: "bob"}, {STAMP: "bob", ROLE: "admin"}):  # as a replacement and as a patch brings it
-        given["metadata"]["annotations"] = annotations
+    for given_stamps in ({STAMP: "bob"}, {STAMP: "bob", ROLE: "admin"}):  # as a replacement and as a patch brings it
+        given["metadata"]["annotations"] = given_stamps
         assert stamps(await admitted(objects, DEPLOYMENTS, given, old=old, user=ADMIN)) == {STAMP: "bob"}
 
 
