@@ -142,7 +142,7 @@ def _revision(deployment: Deployment, new: ReplicaSet | None, olds: Sequence[Rep
 
 def _changes(
     deployment: Deployment, new: ReplicaSet | None, olds: Sequence[ReplicaSet], sizes: Sizes, noted: set[str]
-) -> list[Change]:
+) -> Sequence[Change]:
     surge = max_surge(deployment)
     changes = []
     for rs in [*olds, *([new] if new else [])]:
@@ -159,17 +159,17 @@ def _changes(
         change = Change(rs, size if size != rs.spec.replicas else None, min_ready, annotations)
         if change.scales or min_ready is not None or annotations:
             changes.append(change)
-    return changes
+    return tuple(changes)
 
 
-def surplus(deployment: Deployment, olds: Sequence[ReplicaSet]) -> list[ReplicaSet]:
+def surplus(deployment: Deployment, olds: Sequence[ReplicaSet]) -> Sequence[ReplicaSet]:
     """Old empty ReplicaSets beyond the history that is kept, the lowest revisions first."""
     alive = [rs for rs in olds if rs.metadata.deletion_timestamp is None]
     too_many = len(alive) - deployment.spec.revision_history_limit
     if too_many <= 0:
-        return []
+        return ()
     oldest = sorted(alive, key=revision_of)[:too_many]
-    return [rs for rs in oldest if _is_spent(rs)]
+    return tuple(rs for rs in oldest if _is_spent(rs))
 
 
 def _is_spent(rs: ReplicaSet) -> bool:

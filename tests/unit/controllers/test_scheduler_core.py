@@ -1,0 +1,252 @@
+"""The scheduler without a server: what it reads from objects, and what it decides as the cluster changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from stark.controllers.scheduler.core import Bind, Core, Refuse
+from stark.controllers.scheduler.facts import HostPort
+from stark.controllers.scheduler.filters import Rule
+from stark.controllers.scheduler.reading import demand_of, is_ours, offer_of, pack_problem, takes_room
+from stark.crds.nodes import Node
+from stark.crds.packs import Pack
+from stark.crds.pods import Pod
+from tests.support.workloads import at, node, owned_by, pack, pod
+
+PACKS = {each.metadata.name: each for each in (pack("web", "1.0.0"), pack("new", "1.0.0", phase="Pending"))}
+
+
+class Cluster:
+    """The caches that a core looks into, and the core."""
+
+    def __init__(self, *nodes: Node, packs: dict[str, Pack] | None = None) -> None:
+        self.pods: dict[str, Pod] = {}
+        self.packs = dict(PACKS if packs is None else packs)
+        self.core = Core(self.pods.get, self.packs.get)
+        for each in nodes:
+            self.core.set_node(each)
+
+    def put(self, pod: Pod, now: float = 0) -> None:
+        self.pods[pod.key] = pod
+        self.core.set_pod(pod, now)
+
+    def gone(self, pod: Pod) -> None:
+        del self.pods[pod.key]
+        self.core.drop_pod(pod)
+
+    def bind(self, now: float = 0) -> Bind:
+        decision = self.core.decide(now)
+        assert isinstance(decision, Bind), decision
+        return decision
+
+    def refuse(self, now: float = 0) -> Refuse:
+        decision = self.core.decide(now)
+        assert isinstance(decision, Refuse), decision
+        return decision
+
+
+def wanting(name: str, cpu: str, **more: Any) -> Pod:
+    requests = {"requests": {"cpu": cpu}}
+    container = {"name": "main", "image": "pack.stark/web:1.0.0", "resources": requests}
+    return pod(name, spec={"containers": [container], **more})
+
+
+def with_image(image: str, **container: Any) -> Pod:
+    return pod("p", spec={"containers": [{"name": "main", "image": image, **container}]})
+
+
+@pytest.mark.parametrize(
+    ("pod", "ours", "room"),
+    [
+        pytest.param(pod("p"), True, False, id="an unbound pod waits"),
+        pytest.param(pod("p", node="n"), False, True, id="a bound pod takes room"),
+        pytest.param(pod("p", node="n", phase="Succeeded"), False, False, id="a finished pod takes none"),
+        pytest.param(pod("p", phase="Failed"), False, False, id="a failed pod does not wait"),
+        pytest.param(pod("p", spec={"schedulerName": "mine"}), False, False, id="another scheduler's pod is not ours"),
+        pytest.param(
+            pod("p", metadata={"deletionTimestamp": at(0)}), False, False, id="a pod on its way out waits not"
+        ),
+        pytest.param(
+            pod("p", node="n", metadata={"deletionTimestamp": at(0)}),
+            False,
+            True,
+            id="a pod being stopped keeps its room",
+        ),
+    ],
+)
+def test_a_pod_waits_or_takes_room_or_neither(pod: Pod, ours: bool, room: bool) -> None:
+    assert (is_ours(pod), takes_room(pod)) == (ours, room)
+
+
+def test_a_demand_is_the_sum_of_the_containers_requests_with_limits_as_default() -> None:
+    first = {
+        "name": "a",
+        "image": "pack.stark/web:1.0.0",
+        "resources": {"requests": {"cpu": "250m"}, "limits": {"memory": "1Gi"}},
+    }
+    second = {
+        "name": "b",
+        "image": "nginx:1",
+        "resources": {"limits": {"cpu": "1"}},
+        "ports": [{"containerPort": 80, "hostPort": 80}],
+    }
+    given = {"annotations": {"stark.dev/ports": '{"http": 31000}'}, "ownerReferences": owned_by("rs")}
+    demand = demand_of(pod("p", spec={"containers": [first, second]}, metadata=given), PACKS.get)
+    assert (demand.milli_cpu, demand.memory, demand.owner) == (1250, 1 << 30, "uid-rs")
+    assert demand.ports == {HostPort("TCP", 80), HostPort("TCP", 31000)}
+    assert set(demand.where.runtimes) == {frozenset({"node"}), frozenset({"container"})}
+    assert demand.where.architectures is None
+
+
+@pytest.mark.parametrize(
+    ("runtime", "architectures", "runtimes", "expected"),
+    [
+        pytest.param("node", ("any",), {frozenset({"node"})}, None, id="a script runs on every processor"),
+        pytest.param("binary", ("amd64", "arm64"), {frozenset({"binary"})}, {"amd64", "arm64"}, id="a binary does not"),
+        pytest.param("binary", ("any", "arm64"), {frozenset({"binary"})}, None, id="any beside others is still any"),
+        pytest.param("universal", ("any",), {frozenset({"node", "browser"})}, None, id="universal is node or browser"),
+        pytest.param("isomorphic", ("any",), {frozenset({"node", "browser"})}, None, id="isomorphic is universal"),
+    ],
+)
+def test_a_pack_says_what_its_pods_need(
+    runtime: str, architectures: tuple[str, ...], runtimes: set[frozenset[str]], expected: set[str] | None
+) -> None:
+    packs = {"x.1.0.0": pack("x", "1.0.0", runtime=runtime, architectures=architectures)}
+    demand = demand_of(with_image("pack.stark/x:1.0.0"), packs.get)
+    assert set(demand.where.runtimes) == runtimes
+    assert demand.where.architectures == expected
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        pytest.param("pack.stark/web:1.0.0", None, id="a pack that is there is no problem"),
+        pytest.param("nginx:latest", None, id="a container image is no pack"),
+        pytest.param("pack.stark/web:9.9.9", "PackNotFound", id="an unknown version is not found"),
+        pytest.param("pack.stark/web", "PackNotFound", id="an image that was never pinned is not found"),
+        pytest.param("pack.stark/new:1.0.0", "PackNotReady", id="a pack without its bundles is not ready"),
+    ],
+)
+def test_a_pod_waits_for_its_pack(image: str, reason: str | None) -> None:
+    problem = pack_problem(with_image(image), PACKS.get)
+    assert (problem.reason if problem else None) == reason
+
+
+def test_an_offer_is_what_the_node_may_give_to_pods() -> None:
+    offer = offer_of(node("n", spec={"unschedulable": True, "taints": [{"key": "a", "effect": "NoSchedule"}]}))
+    assert (offer.milli_cpu, offer.memory, offer.pods, offer.unschedulable, offer.ready) == (
+        4000,
+        8 << 30,
+        110,
+        True,
+        True,
+    )
+    assert offer_of(node("n", ready="Unknown")).ready is False
+    assert offer_of(node("n", ready=None)).ready is False
+
+
+def test_a_decision_takes_the_room_before_the_server_has_confirmed_it() -> None:
+    cluster = Cluster(node("a"))
+    for name in ("p", "q"):
+        cluster.put(wanting(name, "3"))
+    assert cluster.bind().pod.metadata.name == "p"
+    assert cluster.refuse().message == "0/1 nodes are available: 1 Insufficient cpu."
+
+
+def test_a_failed_binding_gives_the_room_back_and_the_pod_its_turn() -> None:
+    cluster = Cluster(node("a"))
+    cluster.put(wanting("p", "3"))
+    bind = cluster.bind()
+    cluster.core.failed(bind, 0)
+    assert cluster.core.decide(0.5) is None
+    assert cluster.bind(1).waiting.attempts == 2
+
+
+def test_a_pod_deleted_while_it_is_bound_is_forgotten() -> None:
+    cluster = Cluster(node("a"))
+    cluster.put(wanting("p", "3"))
+    bind = cluster.bind()
+    cluster.gone(bind.pod)
+    cluster.core.failed(bind, 0)
+    assert cluster.core.next_due_s(0) in (0.0, None)
+    assert cluster.core.decide(0) is None
+    cluster.put(wanting("q", "4"))
+    assert cluster.bind().node == "a"
+
+
+def test_news_from_before_the_binding_does_not_schedule_the_pod_twice() -> None:
+    cluster = Cluster(node("a"), node("b"))
+    cluster.put(wanting("p", "1"))
+    cluster.bind()
+    cluster.put(wanting("p", "1"))
+    assert cluster.core.decide(0) is None
+
+
+def test_a_pod_that_somebody_else_bound_is_counted_and_not_scheduled() -> None:
+    cluster = Cluster(node("a"))
+    cluster.put(wanting("p", "3"))
+    cluster.put(wanting("p", "3", nodeName="a"))
+    assert cluster.core.decide(0) is None
+    cluster.put(wanting("q", "3"))
+    cluster.refuse()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param(node("a", ready="False"), node("a"), id="a node becomes ready"),
+        pytest.param(node("a", spec={"unschedulable": True}), node("a"), id="a node is uncordoned"),
+        pytest.param(node("a", spec={"taints": [{"key": "x", "effect": "NoSchedule"}]}), node("a"), id="a taint goes"),
+        pytest.param(None, node("a"), id="the first node comes"),
+    ],
+)
+def test_a_refused_pod_is_tried_again_when(before: Node | None, after: Node) -> None:
+    cluster = Cluster(*([before] if before else []))
+    cluster.put(wanting("p", "1"))
+    cluster.refuse()
+    assert cluster.core.decide(2) is None
+    cluster.core.set_node(after)
+    assert cluster.bind(2).node == "a"
+
+
+def test_a_refused_pod_is_tried_again_when_another_makes_room() -> None:
+    cluster = Cluster(node("a"))
+    cluster.put(wanting("big", "4", nodeName="a"))
+    cluster.put(wanting("p", "1"))
+    cluster.refuse()
+    cluster.gone(cluster.pods["default/big"])
+    assert cluster.bind(2).pod.metadata.name == "p"
+
+
+def test_a_refused_pod_is_left_alone_by_what_cannot_help_it() -> None:
+    cluster = Cluster(node("a"))
+    cluster.put(wanting("p", "100"))
+    assert cluster.refuse().rules == {Rule.RESOURCES}
+    cluster.core.set_node(node("a", zone="b"))
+    assert cluster.core.decide(100) is None
+
+
+def test_a_pod_waiting_for_its_pack_is_placed_where_the_pack_can_run() -> None:
+    cluster = Cluster(node("a"), node("b", stark_dev__runtime_python="3.11"), packs={})
+    waiting = pod("p", spec={"containers": [{"name": "main", "image": "pack.stark/py:1.0.0"}]})
+    cluster.put(waiting)
+    refusal = cluster.refuse()
+    assert (refusal.reason, refusal.message) == ("PackNotFound", "pack py:1.0.0 is not registered")
+    cluster.packs["py.1.0.0"] = pack("py", "1.0.0", runtime="python")
+    cluster.core.packs_changed([waiting], 2)
+    assert cluster.bind(2).pod is waiting
+
+
+def test_the_highest_priority_is_placed_first() -> None:
+    cluster = Cluster(node("a"))
+    cluster.put(wanting("low", "1"))
+    cluster.put(wanting("high", "1", priority=100))
+    assert [cluster.bind().pod.metadata.name for _ in range(2)] == ["high", "low"]
+
+
+def test_a_cluster_without_nodes_says_so() -> None:
+    cluster = Cluster()
+    cluster.put(pod("p"))
+    assert cluster.refuse().message == "no nodes available to schedule pods"
