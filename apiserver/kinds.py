@@ -5,9 +5,10 @@ Both go through here, so that past this module nobody can tell them apart but by
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from stark.crds.loader import load_builtin, merge_keys
 from stark.crds.resource import Column
 
 from .resources import Resource, ScalePaths
@@ -24,8 +25,6 @@ def resources_of(crd: Mapping[str, Any], *, custom: bool = True) -> list[Resourc
 
 def builtin_resources() -> list[Resource]:
     """The kinds that come with us, from `stark.crds.loader.load_builtin()`."""
-    from stark.crds.loader import load_builtin
-
     return [resource for crd in load_builtin() for resource in resources_of(crd, custom=False)]
 
 
@@ -49,7 +48,7 @@ def _resource(spec: Mapping[str, Any], version: Mapping[str, Any], custom: bool)
         selectable_fields=tuple(entry["jsonPath"].lstrip(".") for entry in version.get("selectableFields") or ()),
         custom=custom,
         storage_version=bool(version.get("storage", True)),
-        merge_keys=dict(merge_keys(schema)),
+        merge_keys={} if custom else merge_keys(schema),
         scale=_scale(subresources.get("scale")),
         deprecation_warning=_deprecation(spec, version),
     )
@@ -85,15 +84,3 @@ def _deprecation(spec: Mapping[str, Any], version: Mapping[str, Any]) -> str:
         return ""
     told = version.get("deprecationWarning")
     return str(told) if told else f"{spec['group']}/{version['name']} {spec['names']['kind']} is deprecated"
-
-
-def merge_keys(schema: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
-    """Every list with x-kubernetes-patch-merge-key: its path without indexes (`spec.containers`) and that key."""
-    key = schema.get("x-kubernetes-patch-merge-key")
-    if isinstance(key, str):
-        yield path, key
-    for name, child in (schema.get("properties") or {}).items():
-        yield from merge_keys(child, f"{path}.{name}" if path else name)
-    for word in ("items", "additionalProperties"):
-        if isinstance(schema.get(word), Mapping):
-            yield from merge_keys(schema[word], path)

@@ -17,7 +17,7 @@ from pydantic_core import SchemaValidator, ValidationError
 from ..errors import BadRequest, Cause
 from . import wording
 from .checks import OBJECT_DEPTH_MAX, causes, too_deep
-from .metadata import imply
+from .metadata import imply, with_rules
 from .nodes import MISSING, Node, Reader, walk
 from .rust import build
 from .shape import UNKNOWN_FIELDS_MAX, shape, unknown
@@ -113,6 +113,10 @@ def complete(schema: Mapping[str, Any]) -> Node:
     for node in walk(root):
         if node.embedded:
             imply(node).required += tuple(name for name in ("apiVersion", "kind") if name not in node.required)
+        template = node.properties.get("metadata") if node is not root else None
+        if template is not None and {"labels", "annotations", "name"} <= template.properties.keys():
+            # A template's metadata, spelled out: its labels are to be those of an object.
+            with_rules(template)
         if node.default is not None:
             # Children come first, so that the default of an object is completed by finished ones.
             node.default = orjson.dumps(shape(node, orjson.loads(node.default)))

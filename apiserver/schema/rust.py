@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any, Literal, TypeVar
 
 import orjson
-from pydantic_core import PydanticOmit, PydanticUseDefault, SchemaError, SchemaValidator
+from pydantic_core import SchemaValidator
 from pydantic_core import core_schema as cs
 
 from . import formats
@@ -20,6 +21,7 @@ from .checks import OBJECT_DEPTH_MAX, bounds, is_multiple, of_list, of_logic, of
 from .nodes import ANYTHING, SCHEMA_DEPTH_MAX, Node
 from .patterns import to_rust
 from .rules import MapRule, map_bytes
+from .shape import as_quantity
 
 OPEN_DEPTH_MAX = OBJECT_DEPTH_MAX - SCHEMA_DEPTH_MAX
 """Levels of a value without a schema that pass without a second look: with the levels of any schema above it, the
@@ -35,15 +37,6 @@ def build(root: Node, extra: Extra) -> SchemaValidator:
     Raises SchemaError when a pattern of the schema is not a regular expression.
     """
     return SchemaValidator(_schema(root, extra))
-
-
-def compiles(root: Node) -> bool:
-    """Every pattern and bound of the schema can be compiled."""
-    try:
-        build(root, "ignore")
-    except SchemaError:
-        return False
-    return True
 
 
 def _schema(node: Node, extra: Extra) -> cs.CoreSchema:
@@ -65,6 +58,9 @@ def _typed(node: Node, extra: Extra) -> cs.CoreSchema:
             return _number(node)
         case "boolean":
             return cs.bool_schema(strict=True)
+        case "int-or-string" if node.quantity:
+            text = cs.chain_schema([_NUMBER_AS_TEXT, _string(node)])
+            return cs.union_schema([_string(node), text], mode="left_to_right")
         case "int-or-string":
             return cs.union_schema([_integer(node), _string(node)], mode="left_to_right")
         case "array":
@@ -95,6 +91,7 @@ def _not_too_deep(value: Any) -> bool:
     return not isinstance(value, (dict, list)) or not too_deep(value, OPEN_DEPTH_MAX)
 
 
+_NUMBER_AS_TEXT = cs.no_info_plain_validator_function(as_quantity)
 _NOTHING = _refusing(cs.any_schema(), lambda _: False)
 _NO_OBJECT = _refusing(_open(), lambda value: not isinstance(value, dict))
 
@@ -174,30 +171,27 @@ def _list(node: Node, extra: Extra) -> cs.CoreSchema:
     schema = cs.list_schema(items, strict=True, min_length=node.min_items, max_length=node.max_items)
     if not (node.map_keys or node.is_set or node.unique):
         return schema
-    return _refusing(schema, _unrepeated(node))
+    return cs.no_info_after_validator_function(_unrepeated(node), schema)
 
 
-def _unrepeated(node: Node) -> Callable[[list[Any]], bool]:
-    """Uniqueness of a list. Most lists have one item, most maps one key that is a string: those come first."""
-    only = _only_key(node)
+def _unrepeated(node: Node) -> Callable[[list[Any]], list[Any]]:
+    """Uniqueness of a list, by Python's hashes first: what those tell apart is different as JSON as well."""
+    identity = itemgetter(*node.map_keys) if node.map_keys and not (node.is_set or node.unique) else None
 
-    def holds(value: list[Any]) -> bool:
+    def check(value: list[Any]) -> list[Any]:
         if len(value) < 2:
-            return True
-        if only is not None:
-            keys = {item.get(only) for item in value}
-            if len(keys) == len(value):
-                return True
-        return next(of_list(node, value, ""), None) is None
+            return value
+        try:
+            if len(set(value if identity is None else map(identity, value))) == len(value):
+                return value
+        except (KeyError, TypeError):
+            # A key that is absent, or a value that has no hash: for the full comparison to judge.
+            pass
+        if next(of_list(node, value, ""), None) is not None:
+            raise ValueError
+        return value
 
-    return holds
-
-
-def _only_key(node: Node) -> str | None:
-    """The list map's key when it is a single one, of a hashable type."""
-    key = node.map_keys[0] if len(node.map_keys) == 1 else ""
-    found = node.items.properties.get(key) if node.items is not None and node.items.type == "object" else None
-    return key if found is not None and found.type in ("string", "integer", "int-or-string") else None
+    return check
 
 
 def _object(node: Node, extra: Extra) -> cs.CoreSchema:
@@ -261,12 +255,15 @@ def _field(node: Node, schema: cs.CoreSchema, required: bool) -> cs.TypedDictFie
 
 
 def _defaulted(node: Node, schema: cs.CoreSchema) -> cs.CoreSchema:
-    if not node.nullable:
-        schema = _else_null(node, schema, _default_null)
     value = node.fresh_default()
+    encoded = node.default or b"null"
     if isinstance(value, (dict, list)):
-        return cs.with_default_schema(schema, default_factory=_copies(node.default or b"null"))
-    return cs.with_default_schema(schema, default=value)
+        null: cs.CoreSchema = cs.with_default_schema(_UNFIT, default_factory=_copies(encoded), on_error="default")
+        held = schema if node.nullable else _else_null(node, schema, null)
+        return cs.with_default_schema(held, default_factory=_copies(encoded))
+    null = cs.with_default_schema(_UNFIT, default=value, on_error="default")
+    held = schema if node.nullable else _else_null(node, schema, null)
+    return cs.with_default_schema(held, default=value)
 
 
 def _copies(encoded: bytes) -> Callable[[], Any]:
@@ -274,36 +271,20 @@ def _copies(encoded: bytes) -> Callable[[], Any]:
 
 
 def _without_null(node: Node, schema: cs.CoreSchema) -> cs.CoreSchema:
-    """Drop a null from an object; anything else the schema refuses stays refused.
-
-    The alternative is tried only after the schema has failed, so that the usual value never leaves Rust.
-    """
+    """Drop a null from an object; anything else the schema refuses stays refused."""
     if node.nullable:
         return schema
     if node.default is not None:
         return _defaulted(node, schema)
-    return _else_null(node, schema, _drop_null)
+    return _else_null(node, schema, _DROPPED)
 
 
-def _else_null(node: Node, schema: cs.CoreSchema, on_null: Callable[[Any], Any]) -> cs.CoreSchema:
-    """The schema, with `on_null` for a null: asked after a typed schema has failed, before one that takes anything."""
-    if not node.type:
-        return cs.no_info_before_validator_function(on_null, schema)
-
-    def refused(value: Any) -> Any:
-        on_null(value)
-        raise ValueError
-
-    return cs.union_schema([schema, cs.no_info_plain_validator_function(refused)], mode="left_to_right")
+def _else_null(node: Node, schema: cs.CoreSchema, null: cs.CoreSchema) -> cs.CoreSchema:
+    """The schema, and `null` for a null: tried after a typed schema has failed, before one that takes anything."""
+    only_null = cs.chain_schema([cs.none_schema(), null])
+    return cs.union_schema([schema, only_null] if node.type else [only_null, schema], mode="left_to_right")
 
 
-def _drop_null(value: Any) -> Any:
-    if value is None:
-        raise PydanticOmit
-    return value
-
-
-def _default_null(value: Any) -> Any:
-    if value is None:
-        raise PydanticUseDefault
-    return value
+_UNFIT = cs.str_schema(strict=True)
+"""What a null does not satisfy. Its failure is the way, all in Rust, to leave a field out or to take its default."""
+_DROPPED = cs.with_default_schema(_UNFIT, on_error="omit")

@@ -29,7 +29,16 @@ def shape(node: Node, value: Any) -> Any:
         return [shape(items, _or_default(items, item)) for item in value]
     if node.type == "integer" and isinstance(value, float) and value.is_integer():
         return int(value)
+    if node.quantity:
+        return as_quantity(value)
     return value
+
+
+def as_quantity(value: Any) -> Any:
+    """A number as the text of a quantity: `0.5` is written without a quotation mark more often than with one."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return value
+    return f"{value:.9f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
 
 def _shape_object(node: Node, value: dict[str, Any]) -> dict[str, Any]:

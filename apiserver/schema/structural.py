@@ -14,7 +14,7 @@ from ..errors import Cause
 from . import patterns, wording
 from .checks import causes as value_causes
 from .checks import is_type
-from .nodes import SCHEMA_DEPTH_MAX, Reader, SchemaTooLarge
+from .nodes import INT_OR_STRING, SCHEMA_DEPTH_MAX, Reader, SchemaTooLarge
 from .shape import shape
 
 TYPES = ("array", "boolean", "integer", "number", "object", "string")
@@ -42,7 +42,6 @@ _KEYWORD_TYPES: Mapping[str, str] = {
 }
 PROBLEMS_MAX = 100
 """Problems that are reported of one schema."""
-_INT_OR_STRING = ({"type": "integer"}, {"type": "string"})
 
 
 def check_structural(schema: Mapping[str, Any], path: str = "") -> list[Cause]:
@@ -205,7 +204,7 @@ def _logic(schema: Mapping[str, Any], path: str) -> Iterator[Cause]:
         branches.append(("not", schema["not"]))
     free = schema.get("x-kubernetes-int-or-string") is True
     for name, branch in branches:
-        if not (free and branch in _INT_OR_STRING):
+        if not (free and (branch in INT_OR_STRING or branch.get("anyOf") == INT_OR_STRING)):
             yield from _value_only(branch, _at(path, name))
 
 

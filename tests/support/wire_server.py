@@ -84,7 +84,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_POST = _write
     do_PATCH = _write
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, *args: Any) -> None:
         """Quiet: `seen` is the log."""
 
 
