@@ -78,6 +78,18 @@ class Wire:
             raise Unavailable("the answer was lost")
 
 
+async def _stopped(pause_s: float) -> bool:
+    """A process that is stopped and continued: it learns only afterwards whether it was cancelled meanwhile."""
+    pause = asyncio.ensure_future(asyncio.sleep(pause_s))
+    cancelled = False
+    while not pause.done():
+        try:
+            await asyncio.shield(pause)
+        except asyncio.CancelledError:
+            cancelled = True
+    return cancelled
+
+
 @dataclass
 class World:
     """The candidates and the record of who acted when."""
@@ -100,17 +112,16 @@ class World:
         self.working.add(name)
         try:
             while True:
-                pause_s = pauses.uniform(5, 40) if pauses is not None and pauses.random() < 0.01 else 0.1
-                if pause_s > 1:
-                    # A stopped process does not even notice its cancellation.
-                    await asyncio.wait({asyncio.ensure_future(asyncio.sleep(pause_s))})
-                else:
-                    await asyncio.sleep(pause_s)
+                stopped = pauses is not None and pauses.random() < 0.01
+                cancelled = await _stopped(pauses.uniform(5, 40)) if stopped and pauses else False
+                await asyncio.sleep(0 if stopped else 0.1)
                 try:
                     term.remaining_s()
+                    self.acts.append((asyncio.get_running_loop().time(), name, term.epoch))
                 except Fenced:
-                    continue
-                self.acts.append((asyncio.get_running_loop().time(), name, term.epoch))
+                    pass  # what the client does with a write: it is not sent
+                if cancelled:
+                    raise asyncio.CancelledError
         finally:
             self.working.discard(name)
 
