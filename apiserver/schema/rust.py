@@ -17,7 +17,7 @@ from pydantic_core import SchemaValidator
 from pydantic_core import core_schema as cs
 
 from . import formats
-from .checks import OBJECT_DEPTH_MAX, bounds, is_multiple, of_list, of_logic, of_object, too_deep
+from .checks import OBJECT_DEPTH_MAX, bounds, is_multiple, of_list, of_logic, of_object, same, too_deep
 from .nodes import ANYTHING, SCHEMA_DEPTH_MAX, Node
 from .patterns import to_rust
 from .rules import MapRule, map_bytes
@@ -99,13 +99,12 @@ _NO_OBJECT = _refusing(_open(), lambda value: not isinstance(value, dict))
 def _with_enum(node: Node, schema: cs.CoreSchema) -> cs.CoreSchema:
     """A literal alone when nothing else constrains the value, the commonest enumeration by far."""
     allowed = list(node.enum or ())
-    if not all(isinstance(item, (str, int)) for item in allowed):
-        return _refusing(schema, lambda value: any(value == item and type(value) is type(item) for item in allowed))
+    if not all(isinstance(item, str) for item in allowed):
+        # Rust's literals take `true` for 1, as Python does.
+        return _refusing(schema, lambda value: any(same(value, item) for item in allowed))
     literal = cs.literal_schema(allowed)
-    plain = node.type == "string" and all(isinstance(item, str) for item in allowed)
-    if plain and not (node.pattern or node.format or node.min_length or node.max_length is not None):
-        return literal
-    return cs.chain_schema([schema, literal])
+    plain = node.type == "string" and not _constrained(node) and not node.format
+    return literal if plain else cs.chain_schema([schema, literal])
 
 
 def _string(node: Node) -> cs.CoreSchema:

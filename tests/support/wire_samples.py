@@ -172,7 +172,11 @@ CRONTAB: dict[str, Any] = {
                             "spec": {
                                 "type": "object",
                                 "properties": {
-                                    "cronSpec": {"type": "string", "description": "The times.", "pattern": r"^(\S+\s?){5}$"},
+                                    "cronSpec": {
+                                        "type": "string",
+                                        "description": "The times.",
+                                        "pattern": r"^(\S+\s?){5}$",
+                                    },
                                     "replicas": {"type": "integer"},
                                 },
                             }

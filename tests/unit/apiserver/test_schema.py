@@ -358,10 +358,23 @@ def test_formats_are_enforced_where_kubernetes_does(name: str, text: str, fits: 
 def test_every_built_in_kind_admits_an_empty_object_or_says_what_is_missing() -> None:
     for resource in builtin_resources():
         compiled = compile_schema(resource.schema)
-        try:
-            compiled.admit({"metadata": {"name": "x"}})
-        except SchemaInvalid as refused:
-            assert {cause.reason for cause in refused.causes} == {"FieldValueRequired"}, resource.kind
+        required = set(resource.schema.get("required") or ()) - {"metadata"}
+        obj = {"metadata": {"name": "x"}}
+        if required:
+            found = causes(compiled, obj)
+            assert {(field, reason) for field, _, reason in found} == {
+                (name, "FieldValueRequired") for name in required
+            }
+        else:
+            assert compiled.admit(obj)["metadata"] == {"name": "x"}, resource.kind
+
+
+def test_an_enumeration_tells_one_from_true() -> None:
+    open_ = {"x-kubernetes-preserve-unknown-fields": True}
+    for allowed, given in ((1, True), (True, 1), ({"a": 1}, {"a": True})):
+        compiled = of(a={**open_, "enum": [allowed]})
+        assert compiled.admit({"a": allowed}) == {"a": allowed}
+        assert causes(compiled, {"a": given})[0][2] == "FieldValueNotSupported"
 
 
 def test_the_labels_of_a_pod_template_are_checked_like_an_objects() -> None:
