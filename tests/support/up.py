@@ -43,6 +43,7 @@ class Up:
         self._process: subprocess.Popen[str] | None = None
         self.output: list[str] = []
         self._ready = threading.Event()
+        self._reader = threading.Thread()
 
     def start(self, port: int = 0) -> None:
         """Return when it has said `ready`."""
@@ -51,7 +52,8 @@ class Up:
         self._process = subprocess.Popen(
             command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=REPO
         )
-        threading.Thread(target=self._read, args=(self._process,), daemon=True).start()
+        self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
+        self._reader.start()
         deadline = time.monotonic() + READY_TIMEOUT_S
         while not self._ready.wait(0.1):
             assert self._process.poll() is None, "".join(self.output)
@@ -61,7 +63,9 @@ class Up:
         """Signal it, and its exit code."""
         assert self._process is not None
         self._process.send_signal(number)
-        return self._process.wait(timeout=60)
+        code = self._process.wait(timeout=60)
+        self._reader.join(10)
+        return code
 
     @property
     def pid(self) -> int:
@@ -147,10 +151,11 @@ class Up:
 
     def _read(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
-        for line in process.stdout:
-            self.output.append(line)
-            if line.startswith("ready"):
-                self._ready.set()
+        with process.stdout as output:
+            for line in output:
+                self.output.append(line)
+                if line.startswith("ready"):
+                    self._ready.set()
 
 
 def ready(pod: dict[str, Any]) -> bool:
