@@ -116,7 +116,6 @@ def main() -> None:
     works: dict[str, Callable[[], object]] = {
         "decode": lambda: orjson.loads(data),
         "floor": lambda: floor.validate_python(plain),
-        "floor_from_bytes": lambda: floor.validate_python(orjson.loads(orjson.dumps(plain))),
         "admit": lambda: compiled.admit(obj),
         "admit_noting_unknown": lambda: compiled.admit_noting_unknown(obj),
         "admit_bytes": lambda: compiled.admit_bytes(data),
