@@ -98,7 +98,13 @@ def decorated(draw: st.DrawFn, base: st.SearchStrategy[Schema]) -> Schema:
     schema = dict(draw(base))
     if schema.get("type") and draw(st.integers(0, 3)) == 0:
         schema["nullable"] = True
-    defaults = {"string": ["a", "abc"], "integer": [0, 3], "number": [1], "object": [{}], "array": [[]]}
+    defaults: dict[str, list[Any]] = {
+        "string": ["a", "abc"],
+        "integer": [0, 3],
+        "number": [1],
+        "object": [{}],
+        "array": [[]],
+    }
     if draw(st.integers(0, 2)) == 0 and schema.get("type") in defaults:
         value = draw(st.sampled_from(defaults[schema["type"]]))
         if not naive_schema.admit(schema, value)[1]:

@@ -72,7 +72,7 @@ def problems(schema: dict[str, Any], value: Any, path: str) -> list[Problem]:
     kind = schema.get("type") or ("int-or-string" if schema.get("x-kubernetes-int-or-string") else "")
     if value is None:
         return [] if schema.get("nullable") or not kind else [(path, TYPE)]
-    types = {"object": dict, "array": list, "string": str, "integer": int, "boolean": bool}
+    types: dict[str, Any] = {"object": dict, "array": list, "string": str, "integer": int, "boolean": bool}
     types |= {"number": (int, float), "int-or-string": (int, str), "": object}
     if not isinstance(value, types[kind]) or (isinstance(value, bool) and kind not in ("boolean", "")):
         return [(path, TYPE)]
