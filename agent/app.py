@@ -102,6 +102,8 @@ class Agent:
         self._known: set[str] = set()
         """Uids the machine has been told of and not told that they are gone."""
         self._timer: asyncio.TimerHandle | None = None
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._errands: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
         self._stopping = False
         self.registered = asyncio.Event()
@@ -178,10 +180,16 @@ class Agent:
             await self._leave()
             for task in tasks:
                 task.cancel()
-            for name in list(self._hands):
-                self._tasks.pop(name).cancel()
+            for task in [*self._tasks.values(), *self._errands]:
+                task.cancel()
             if self._timer is not None:
                 self._timer.cancel()
+
+    def _send_off(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Something short that runs beside everything else, and is cancelled at the end if it is not done by then."""
+        task = self._spawn(work, name)
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         return self._group.create_task(work, name=name)
@@ -254,7 +262,7 @@ class Agent:
         pod, hands = self._pods[effect.uid], self._hands[effect.uid]
         match effect:
             case Prepare():
-                self._spawn(hands.prepare(effect, self._running(effect.uid)), f"prepare {effect.uid}")
+                self._send_off(hands.prepare(effect, self._running(effect.uid)), f"prepare {effect.uid}")
             case Start():
                 hands.start(effect)
             case Stop():
@@ -264,7 +272,7 @@ class Agent:
             case Release():
                 hands.release()
             case ProbeNow():
-                self._spawn(self._probe(effect), f"probe {effect.uid}")
+                self._send_off(self._probe(effect), f"probe {effect.uid}")
             case WriteStatus():
                 ports = self._workshop.ports.ports(effect.uid)
                 await self._statuses.write(effect.uid, pod, effect.status, ports)
@@ -317,7 +325,6 @@ class Agent:
     # -- pods -----------------------------------------------------------------------------------------------------
 
     async def _adopt(self) -> None:
-        self._tasks: dict[str, asyncio.Task[None]] = {}
         for uid in self._workshop.records.uids():
             pod = self._workshop.records.pod(uid)
             hands = PodHands(uid, self._workshop, self._post)

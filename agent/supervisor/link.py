@@ -109,7 +109,7 @@ class ShimLink:
         self._send({"cmd": "stop", "container": container, "grace_s": grace_s, "reason": reason})
 
     def shut_down(self) -> None:
-        """End the supervisor, if it runs nothing."""
+        """End the supervisor once it runs nothing; it starts nothing more."""
         self._send({"cmd": "shutdown"})
 
     async def exec(self, container: str, argv: list[str], timeout_s: float) -> ExecResult:

@@ -19,6 +19,7 @@ PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
 START_FAILED = 128  # exit code of a process that could not be executed, as container runtimes use it
 FIRST_FREE_FD = 10  # the shim keeps its own descriptors at 10 and above, so 0-3 can be laid out blindly
+OOM_SCORE = b"500"  # half way from an ordinary process to the first victim
 KILL_PASSES = 16  # sweeps over a cgroup whose members may fork while being killed
 
 
@@ -66,6 +67,7 @@ def _become(spec: dict[str, Any], stdout: int, stderr: int, control: int | None,
     # Python ignores these and exec would hand the deafness on.
     for number in (_signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGHUP, _signal.SIGINT, _signal.SIGTERM):
         _signal.signal(number, _signal.SIG_DFL)
+    _offer_to_oom_killer()
     _limit(spec)
     os.chdir(spec["cwd"])
     os.umask(0o022)
@@ -75,6 +77,16 @@ def _become(spec: dict[str, Any], stdout: int, stderr: int, control: int | None,
     if os.getppid() != parent:  # the shim died before the line above: nobody would ever kill us
         os._exit(START_FAILED)
     os.execve(spec["argv"][0], spec["argv"], spec["env"])
+
+
+def _offer_to_oom_killer() -> None:
+    """The agent may be protected from the OOM killer and children inherit that: a pod goes before the agent."""
+    try:
+        fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+        os.write(fd, OOM_SCORE)
+        os.close(fd)
+    except OSError:
+        pass  # not this kernel, or not to be lowered: then it is higher already
 
 
 def _limit(spec: dict[str, Any]) -> None:

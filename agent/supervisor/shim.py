@@ -243,7 +243,7 @@ class Shim:
         elif kind == "status":
             self._send(fd, self._snapshot())
         elif kind == "shutdown":
-            self._ending = not self._runs
+            self._ending = True  # at once, or when the last process has ended
 
     def _start(self, fd: int, spec: dict[str, Any]) -> None:
         if spec["name"] in self._runs or self._ending:

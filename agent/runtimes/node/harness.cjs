@@ -104,7 +104,7 @@ function listen() {
   });
   control.on('error', () => process.exit(EXIT_TERMINATED));
   control.on('close', () => process.exit(EXIT_TERMINATED)); // the supervisor died: nobody owns us any more
-  control.unref();
+  return control;
 }
 
 async function loadModule(filename) {
@@ -155,7 +155,7 @@ async function main() {
     fail('PackLoadError', error, EXIT_LOAD_FAILED);
   }
   lifecycle.phase = 'running';
-  listen();
+  const control = listen();
   let result;
   called = true;
   tell({ type: 'called' }); // before the call: an entry point may keep the thread to itself
@@ -164,7 +164,11 @@ async function main() {
   } catch (error) {
     fail('Error', error, 1);
   }
-  if (typeof result?.then !== 'function') return;
+  if (typeof result?.then !== 'function') {
+    control.unref();
+    return;
+  }
+  // A pending promise alone would not keep Node.js alive; the control channel does.
   try {
     await result;
   } catch (error) {
