@@ -96,16 +96,20 @@ def _objects(name: str, text: bytes) -> Iterator[dict[str, Any]]:
 
 
 def _documents(name: str, text: bytes) -> list[Any]:
+    not_json: ValueError | None = None
     if text.lstrip()[:1] in (b"{", b"["):
         try:
             return [json.loads(text)]
-        except ValueError:
-            pass  # flow-style YAML starts with a brace too; if it is neither, YAML's message has the line
+        except ValueError as error:
+            not_json = error  # flow-style YAML starts with a brace too
     import yaml
 
     try:
         return list(yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
     except yaml.MarkedYAMLError as error:
+        if isinstance(not_json, json.JSONDecodeError):
+            where = f"line {not_json.lineno}, column {not_json.colno}"
+            raise CommandError(f"{name}, {where}: {not_json.msg}: correct the JSON and try again") from error
         mark = error.problem_mark or error.context_mark
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise CommandError(

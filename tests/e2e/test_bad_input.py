@@ -36,9 +36,9 @@ def deployment(**spec: Any) -> dict[str, Any]:
     ("manifest", "said"),
     [
         pytest.param(
-            "apiVersion: v1\nkind: [unclosed", ("standard input, line 2", "correct the YAML"), id="malformed YAML"
+            "apiVersion: v1\nkind: [unclosed", ("standard input, line 3", "correct the YAML"), id="malformed YAML"
         ),
-        pytest.param('{"apiVersion": "v1",', ("standard input", "line 1"), id="malformed JSON"),
+        pytest.param('{"apiVersion": "v1",', ("standard input, line 1", "correct the JSON"), id="malformed JSON"),
         pytest.param("just text", ("expected an object",), id="not an object"),
         pytest.param("kind: Pod\nmetadata: {name: a}", ("no apiVersion",), id="no apiVersion"),
         pytest.param("apiVersion: v1\nkind: Pod\nmetadata: {}", ("no metadata.name",), id="no name"),
