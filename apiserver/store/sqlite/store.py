@@ -105,6 +105,7 @@ class SqliteStore:
         self._compaction: asyncio.TimerHandle | None = None
         self._refused: str | None = None
         """What every call is answered once the store is closed or has failed."""
+        self._failed = False
         self._ended = asyncio.Event()
         """Set when the writer's thread has done all it was asked."""
         self._closing = asyncio.Lock()
@@ -260,7 +261,7 @@ class SqliteStore:
 
     def _stop(self, error: BaseException, requests: Sequence[Request]) -> None:
         """The disk failed: nothing is answered any more but this."""
-        first = self._refused is None
+        first, self._failed = not self._failed, True
         if self._refused is None:
             log.critical("store has stopped", extra={"error": repr(error), "directory": str(self._directory.path)})
             self._refused = f"the store has stopped, its disk failed: {error!r}"
@@ -313,6 +314,11 @@ class SqliteStore:
         for reader in self._readers:
             reader.close()
         self._readers = []
-        # Last: whoever closes last copies the log into the database.
-        self._connection.close()
-        self._directory.release()
+        try:
+            # Last: whoever closes last copies the log into the database. After a failed sync that could make a commit of
+            # it that was never acknowledged half durable; the next process to open the files sorts it out.
+            if self._failed:
+                self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            self._connection.close()
+        finally:
+            self._directory.release()
