@@ -102,7 +102,8 @@ def generated() -> Mapping[Path, str]:
         body = definition(kind)
         definitions.append(body)
         # Through JSON, so that equal parts are not written as YAML anchors.
-        text = yaml.safe_dump(json.loads(json.dumps(body)), sort_keys=False, width=YAML_WIDTH, allow_unicode=True)
+        plain = json.loads(json.dumps(body))
+        text = yaml.dump(plain, Dumper=yaml.CSafeDumper, sort_keys=False, width=YAML_WIDTH, allow_unicode=True)
         files[SCHEMA_DIR / file_name(kind)] = HEADING + text
         files[DOCS_DIR / f"{kind.RESOURCE.kind}.md"] = kind_page(kind)
     files[SCHEMA_DIR / INDEX] = json.dumps(definitions, separators=(",", ":"), ensure_ascii=False) + "\n"

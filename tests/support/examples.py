@@ -1,0 +1,385 @@
+"""One example of every kind, with every field in use: what the models, the schemas and the API server must agree on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+TIME = "2026-01-02T03:04:05Z"
+MICRO_TIME = "2026-01-02T03:04:05.678901Z"
+SHA256 = "ab" * 32
+
+METADATA: dict[str, Any] = {
+    "name": "example",
+    "generateName": "exam-",
+    "namespace": "default",
+    "uid": "6e1c9d4e-0000-4000-8000-000000000001",
+    "resourceVersion": "7",
+    "generation": 2,
+    "creationTimestamp": TIME,
+    "deletionTimestamp": TIME,
+    "deletionGracePeriodSeconds": 30,
+    "labels": {"app": "web"},
+    "annotations": {"stark.dev/mode": "DaemonSet"},
+    "ownerReferences": [
+        {
+            "apiVersion": "apps/v1",
+            "kind": "ReplicaSet",
+            "name": "web-1",
+            "uid": "6e1c9d4e-0000-4000-8000-000000000002",
+            "controller": True,
+            "blockOwnerDeletion": True,
+        }
+    ],
+    "finalizers": ["stark.dev/hold"],
+    "managedFields": [
+        {
+            "manager": "kubectl",
+            "operation": "Apply",
+            "apiVersion": "v1",
+            "time": TIME,
+            "fieldsType": "FieldsV1",
+            "fieldsV1": {"f:spec": {}},
+            "subresource": "status",
+        }
+    ],
+}
+CLUSTER_METADATA = {"name": "example", "labels": {"app": "web"}}
+
+CONDITION = {
+    "type": "Ready",
+    "status": "True",
+    "observedGeneration": 2,
+    "lastTransitionTime": TIME,
+    "reason": "AllGood",
+    "message": "all is good",
+}
+PROBE = {
+    "exec": {"command": ["true"]},
+    "httpGet": {
+        "path": "/healthz",
+        "port": "http",
+        "host": "127.0.0.1",
+        "scheme": "HTTPS",
+        "httpHeaders": [{"name": "X-A", "value": "b"}],
+    },
+    "tcpSocket": {"port": 80, "host": "127.0.0.1"},
+    "initialDelaySeconds": 1,
+    "periodSeconds": 2,
+    "timeoutSeconds": 3,
+    "successThreshold": 1,
+    "failureThreshold": 5,
+    "terminationGracePeriodSeconds": 6,
+}
+RESOURCES = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}}
+POD_SPEC: dict[str, Any] = {
+    "containers": [
+        {
+            "name": "main",
+            "image": "pack.stark/hello:1.2.0",
+            "command": ["run"],
+            "args": ["--fast"],
+            "workingDir": "/srv",
+            "ports": [{"name": "http", "containerPort": 80, "hostPort": 8080, "protocol": "TCP"}],
+            "env": [
+                {"name": "A", "value": "b"},
+                {"name": "B", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}},
+                {"name": "C", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k", "optional": True}}},
+                {"name": "D", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k", "optional": False}}},
+            ],
+            "envFrom": [
+                {"prefix": "P_", "configMapRef": {"name": "c", "optional": True}},
+                {"secretRef": {"name": "s", "optional": True}},
+            ],
+            "resources": RESOURCES,
+            "livenessProbe": PROBE,
+            "readinessProbe": PROBE,
+            "startupProbe": PROBE,
+            "imagePullPolicy": "IfNotPresent",
+        }
+    ],
+    "nodeName": "node-1",
+    "nodeSelector": {"kubernetes.io/arch": "arm64"},
+    "tolerations": [
+        {"key": "a", "operator": "Equal", "value": "b", "effect": "NoExecute", "tolerationSeconds": 60},
+        {"operator": "Exists"},
+    ],
+    "restartPolicy": "OnFailure",
+    "terminationGracePeriodSeconds": 10,
+    "activeDeadlineSeconds": 600,
+    "priority": 100,
+    "schedulerName": "default-scheduler",
+    "serviceAccountName": "default",
+    "hostname": "web-0",
+}
+SELECTOR = {
+    "matchLabels": {"app": "web"},
+    "matchExpressions": [{"key": "tier", "operator": "In", "values": ["front", "back"]}],
+}
+TEMPLATE = {"metadata": {"labels": {"app": "web"}}, "spec": POD_SPEC}
+REFERENCE = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "namespace": "default",
+    "name": "web",
+    "uid": "6e1c9d4e-0000-4000-8000-000000000003",
+    "resourceVersion": "5",
+    "fieldPath": "spec.containers{main}",
+}
+CRD_NAMES = {
+    "plural": "widgets",
+    "singular": "widget",
+    "shortNames": ["wd"],
+    "kind": "Widget",
+    "listKind": "WidgetList",
+    "categories": ["all"],
+}
+
+_BODIES: dict[tuple[str, str], dict[str, Any]] = {
+    ("v1", "Namespace"): {
+        "metadata": CLUSTER_METADATA,
+        "spec": {"finalizers": ["kubernetes"]},
+        "status": {"phase": "Active", "conditions": [CONDITION]},
+    },
+    ("v1", "Node"): {
+        "metadata": CLUSTER_METADATA,
+        "spec": {
+            "unschedulable": True,
+            "taints": [{"key": "a", "value": "b", "effect": "NoExecute", "timeAdded": TIME}],
+        },
+        "status": {
+            "capacity": {"cpu": "4", "memory": "8Gi", "pods": "110"},
+            "allocatable": {"cpu": "3500m", "memory": "7Gi", "pods": "110"},
+            "conditions": [{**CONDITION, "lastHeartbeatTime": TIME}],
+            "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}, {"type": "Hostname", "address": "node-1"}],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}},
+            "nodeInfo": {
+                "machineID": "m",
+                "systemUUID": "s",
+                "bootID": "b",
+                "kernelVersion": "6.8",
+                "osImage": "Debian",
+                "containerRuntimeVersion": "stark://0.1.0",
+                "kubeletVersion": "v1.33.0",
+                "kubeProxyVersion": "",
+                "operatingSystem": "linux",
+                "architecture": "amd64",
+            },
+        },
+    },
+    ("v1", "Pod"): {
+        "metadata": METADATA,
+        "spec": POD_SPEC,
+        "status": {
+            "observedGeneration": 2,
+            "phase": "Running",
+            "conditions": [{**CONDITION, "lastProbeTime": TIME}],
+            "message": "m",
+            "reason": "r",
+            "nominatedNodeName": "node-1",
+            "hostIP": "10.0.0.1",
+            "podIP": "10.0.0.1",
+            "podIPs": [{"ip": "10.0.0.1"}],
+            "startTime": TIME,
+            "containerStatuses": [
+                {
+                    "name": "main",
+                    "state": {"running": {"startedAt": TIME}},
+                    "lastState": {
+                        "terminated": {
+                            "exitCode": 137,
+                            "signal": 9,
+                            "reason": "OOMKilled",
+                            "message": "m",
+                            "startedAt": TIME,
+                            "finishedAt": TIME,
+                            "containerID": "stark://1",
+                        }
+                    },
+                    "ready": True,
+                    "restartCount": 1,
+                    "image": "pack.stark/hello:1.2.0",
+                    "imageID": f"hello@sha256:{SHA256}",
+                    "containerID": "stark://2",
+                    "started": True,
+                    "resources": RESOURCES,
+                }
+            ],
+            "qosClass": "Burstable",
+        },
+    },
+    ("v1", "ConfigMap"): {
+        "metadata": METADATA,
+        "immutable": True,
+        "data": {"a": "b"},
+        "binaryData": {"c": "AAE="},
+    },
+    ("v1", "Secret"): {
+        "metadata": METADATA,
+        "immutable": True,
+        "data": {"a": "Yg=="},
+        "stringData": {"c": "d"},
+        "type": "Opaque",
+    },
+    ("v1", "ServiceAccount"): {"metadata": METADATA},
+    ("v1", "Event"): {
+        "metadata": METADATA,
+        "involvedObject": REFERENCE,
+        "reason": "Started",
+        "message": "Started container main",
+        "source": {"component": "agent", "host": "node-1"},
+        "firstTimestamp": TIME,
+        "lastTimestamp": TIME,
+        "count": 3,
+        "type": "Normal",
+        "eventTime": MICRO_TIME,
+        "series": {"count": 3, "lastObservedTime": MICRO_TIME},
+        "action": "Start",
+        "related": REFERENCE,
+        "reportingComponent": "stark.dev/agent",
+        "reportingInstance": "node-1",
+    },
+    ("apps/v1", "Deployment"): {
+        "metadata": METADATA,
+        "spec": {
+            "replicas": 3,
+            "selector": SELECTOR,
+            "template": TEMPLATE,
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1, "maxSurge": "50%"}},
+            "minReadySeconds": 5,
+            "revisionHistoryLimit": 3,
+            "paused": True,
+            "progressDeadlineSeconds": 120,
+        },
+        "status": {
+            "observedGeneration": 2,
+            "replicas": 3,
+            "updatedReplicas": 3,
+            "readyReplicas": 2,
+            "availableReplicas": 2,
+            "unavailableReplicas": 1,
+            "terminatingReplicas": 1,
+            "conditions": [{**CONDITION, "lastUpdateTime": TIME}],
+            "collisionCount": 1,
+        },
+    },
+    ("apps/v1", "ReplicaSet"): {
+        "metadata": METADATA,
+        "spec": {"replicas": 3, "selector": SELECTOR, "template": TEMPLATE, "minReadySeconds": 5},
+        "status": {
+            "replicas": 3,
+            "fullyLabeledReplicas": 3,
+            "readyReplicas": 2,
+            "availableReplicas": 2,
+            "terminatingReplicas": 1,
+            "observedGeneration": 2,
+            "conditions": [CONDITION],
+        },
+    },
+    ("coordination.k8s.io/v1", "Lease"): {
+        "metadata": METADATA,
+        "spec": {
+            "holderIdentity": "node-1",
+            "leaseDurationSeconds": 40,
+            "acquireTime": MICRO_TIME,
+            "renewTime": MICRO_TIME,
+            "leaseTransitions": 1,
+        },
+    },
+    ("apiextensions.k8s.io/v1", "CustomResourceDefinition"): {
+        "metadata": {"name": "widgets.example.com"},
+        "spec": {
+            "group": "example.com",
+            "names": CRD_NAMES,
+            "scope": "Namespaced",
+            "versions": [
+                {
+                    "name": "v1",
+                    "served": True,
+                    "storage": True,
+                    "deprecated": True,
+                    "deprecationWarning": "use v2",
+                    "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": {"type": "object"}}}},
+                    "subresources": {
+                        "status": {},
+                        "scale": {
+                            "specReplicasPath": ".spec.replicas",
+                            "statusReplicasPath": ".status.replicas",
+                            "labelSelectorPath": ".status.selector",
+                        },
+                    },
+                    "additionalPrinterColumns": [
+                        {
+                            "name": "Size",
+                            "type": "integer",
+                            "format": "int32",
+                            "description": "how large",
+                            "priority": 1,
+                            "jsonPath": ".spec.size",
+                        }
+                    ],
+                    "selectableFields": [{"jsonPath": ".spec.size"}],
+                }
+            ],
+            "conversion": {
+                "strategy": "Webhook",
+                "webhook": {
+                    "clientConfig": {
+                        "url": "https://example.com",
+                        "service": {"namespace": "a", "name": "b"},
+                        "caBundle": "AAE=",
+                    },
+                    "conversionReviewVersions": ["v1"],
+                },
+            },
+            "preserveUnknownFields": False,
+        },
+        "status": {
+            "conditions": [CONDITION],
+            "acceptedNames": CRD_NAMES,
+            "storedVersions": ["v1"],
+            "observedGeneration": 1,
+        },
+    },
+    ("stark.dev/v1", "Pack"): {
+        "metadata": {"name": "hello.1.2.0"},
+        "spec": {
+            "name": "hello",
+            "version": "1.2.0",
+            "runtime": "node",
+            "visibility": "public",
+            "description": "says hello",
+            "metadata": {"entrypoint": "main", "timeout": 1000, "env": {"A": "b"}, "team": {"name": "x"}},
+            "bundles": [{"architecture": "any", "sha256": SHA256, "size": 12}],
+        },
+        "status": {"phase": "Available", "uploaded": [SHA256], "conditions": [CONDITION]},
+    },
+    ("stark.dev/v1", "Server"): {
+        "metadata": CLUSTER_METADATA,
+        "spec": {
+            "architecture": "riscv64",
+            "capacity": {"cpu": "64", "memory": "256Gi", "storage": "4Ti"},
+            "cluster": "c",
+            "zone": "z",
+            "location": "l",
+            "poolRef": "p",
+        },
+        "status": {
+            "observedGeneration": 1,
+            "phase": "Online",
+            "nodeRefs": ["node-1"],
+            "available": {"cpu": "32"},
+            "conditions": [CONDITION],
+        },
+    },
+    ("v1", "Binding"): {"metadata": METADATA, "target": REFERENCE},
+    ("autoscaling/v1", "Scale"): {
+        "metadata": METADATA,
+        "spec": {"replicas": 3},
+        "status": {"replicas": 2, "selector": "app=web"},
+    },
+}
+
+EXAMPLES: dict[str, dict[str, Any]] = {
+    kind: {"apiVersion": api_version, "kind": kind, **body} for (api_version, kind), body in _BODIES.items()
+}
+"""Kind -> an object in wire form. Not sensible in every detail (a probe has all three actions), but decodable."""
