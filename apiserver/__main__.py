@@ -125,7 +125,10 @@ async def _serve(settings: Settings) -> None:
     try:
         async with serving(settings, store) as running:
             await _announce(running.ready(), running.url, stop)
-            await stop.wait()
+            stopping = asyncio.ensure_future(stop.wait())
+            await asyncio.wait((stopping, running.background), return_when=asyncio.FIRST_COMPLETED)
+            if running.background.done():
+                running.background.result()
     except OSError as error:
         raise CannotStart(_listen_trouble(settings, error)) from error
     except PkiError as error:

@@ -65,6 +65,8 @@ class Running:
     feed: Feed
     health: Health
     resources: Resources
+    background: asyncio.Task[None]
+    """What goes on beside the requests. It never ends by itself: when it does, the server must stop."""
 
     async def ready(self) -> None:
         """Wait until /readyz says so."""
@@ -88,19 +90,23 @@ async def serving(settings: Settings, store: Store) -> AsyncIterator[Running]:
     await server.listen(settings.host, settings.port, tls.context)
     url = f"https://{_host_of(settings.host)}:{server.port}"
     _write_kubeconfigs(authority, settings, url)
+    background = asyncio.create_task(_together(parts.background(tls)))
     try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(work) for work in parts.background(tls)]
-            yield Running(url, server.port, authority, parts.feed, parts.health, parts.resources)
-            parts.is_stopping = True
-            server.stop_accepting()
-            parts.feed.end_watches()
-            await server.close(settings.shutdown_timeout_s)
-            for task in tasks:
-                task.cancel()
+        yield Running(url, server.port, authority, parts.feed, parts.health, parts.resources, background)
     finally:
-        await server.close(0)
+        parts.is_stopping = True
+        server.stop_accepting()
+        parts.feed.end_watches()
+        await server.close(settings.shutdown_timeout_s)
+        background.cancel()
+        await asyncio.gather(background, return_exceptions=True)
         await parts.logs.close()
+
+
+async def _together(work: Sequence[Coroutine[Any, Any, None]]) -> None:
+    async with asyncio.TaskGroup() as group:
+        for one in work:
+            group.create_task(one)
 
 
 def _host_of(listen: str) -> str:

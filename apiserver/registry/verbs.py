@@ -61,6 +61,8 @@ class Verbs:
         """The answer. Raises ApiError."""
         if target.subresource and target.subresource not in target.resource.subresources:
             raise method_not_allowed(target.resource)
+        if verb == "create" and target.name and not target.subresource:
+            raise method_not_allowed(target.resource)
         if verb == "watch":
             return await self._watch(request, target, open_watch)
         handlers: Mapping[str, Callable[[Request, Target], Awaitable[Response]]] = {
