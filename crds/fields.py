@@ -33,7 +33,7 @@ Port = Annotated[int, Field(ge=1, le=65535, json_schema_extra={"format": "int32"
 Quantity = Annotated[
     str,
     BeforeValidator(_number_as_text),
-    Field(json_schema_extra={"x-kubernetes-int-or-string": True, "pattern": QUANTITY_PATTERN}),
+    Field(json_schema_extra={"x-kubernetes-int-or-string": True, "format": "quantity", "pattern": QUANTITY_PATTERN}),
 ]
 """An amount with a unit suffix, e.g. `500m` or `2Gi`; a bare number on the wire is read as text."""
 

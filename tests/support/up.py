@@ -47,6 +47,9 @@ class Up:
 
     def start(self, port: int = 0) -> None:
         """Return when it has said `ready`."""
+        if self._process is not None:
+            self._process.wait(timeout=60)
+            self._reader.join(10)
         command = [*self._command, "--port", str(port)]
         self._ready.clear()
         self._process = subprocess.Popen(
