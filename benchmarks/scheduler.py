@@ -1,6 +1,8 @@
 """Decisions a second of the scheduler's core at 5,000 nodes, against a plain Python scan of all nodes in the same run.
 
-Two mixes: every pod of one class, and 50 classes taking turns. Both sides place pods on equal clusters and must agree.
+The scan is written as fast as plain Python allows: it looks only at what can differ between these nodes, in one loop
+without a call. Two mixes: every pod of one class, and 50 classes taking turns. Both sides start from equal clusters and
+must agree.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import time
 from collections.abc import Callable
 
 from stark.controllers.scheduler.facts import Demand, Offer, PodToleration, Where
-from stark.controllers.scheduler.snapshot import Snapshot, scan
+from stark.controllers.scheduler.snapshot import Snapshot
 
 NODES = 5_000
 GIB = 1 << 30
@@ -36,6 +38,28 @@ def classes(count: int) -> list[Demand]:
     return [Demand(where, 50 + 10 * (n % 7), (64 + n) << 20, owner=f"rs-{n}") for n in range(count)]
 
 
+def plain_scan(snapshot: Snapshot, demand: Demand) -> str | None:
+    """The definition of the answer for nodes that all have the runtime, the processor and no taints."""
+    cpu, memory, owner = demand.milli_cpu, demand.memory, demand.owner
+    best: tuple[int, int] = (-1, 0)
+    best_name = None
+    for node in snapshot.nodes:
+        offer = node.offer
+        if node.pods >= offer.pods:
+            continue
+        cpu_left = offer.milli_cpu - node.milli_cpu - cpu
+        memory_left = offer.memory - node.memory - memory
+        if cpu_left < 0 or memory_left < 0:
+            continue
+        score = (cpu_left * 100 // offer.milli_cpu + memory_left * 100 // offer.memory) // 2
+        # The nodes come in the order of their names, so the first of equal ones stays.
+        if score >= best[0]:
+            key = (score, -node.owners.get(owner, 0))
+            if key > best:
+                best, best_name = key, offer.name
+    return best_name
+
+
 def rate(
     choose: Callable[[Snapshot, Demand], str | None], mix: list[Demand], pods: int
 ) -> tuple[float, list[str | None]]:
@@ -58,13 +82,13 @@ def main() -> None:
     """Run both sides alternately and print the medians."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="finish within 50 s")
-    rounds, slow, fast = (3, 300, 20_000) if parser.parse_args().quick else (7, 1_000, 50_000)
+    rounds, slow, fast = (3, 400, 20_000) if parser.parse_args().quick else (7, 2_000, 50_000)
     for label, count in (("one_class", 1), ("50_classes", 50)):
         mix = classes(count)
         ours, naive = [], []
         for _ in range(rounds):
-            quick, answers = rate(lambda snapshot, demand: snapshot.choose(demand), mix, fast)
-            plain, expected = rate(lambda snapshot, demand: scan(demand, snapshot.nodes), mix, slow)
+            quick, answers = rate(Snapshot.choose, mix, fast)
+            plain, expected = rate(plain_scan, mix, slow)
             assert answers[:slow] == expected, "the tables and the scan disagree"
             ours.append(quick)
             naive.append(plain)

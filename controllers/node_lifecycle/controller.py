@@ -154,6 +154,8 @@ class NodeLifecycle(Controller):
             self._context.recorder.event(pod, "Warning", "NodeNotReady", "Node is not ready")
 
     async def _evict(self, node: Node) -> float | None:
+        if not any(taint.effect == "NoExecute" for taint in node.spec.taints):
+            return None
         pods = [pod for pod in self._pods.by_index(BY_NODE, node.metadata.name) if not is_finished(pod)]
         step = plan_evictions(node.spec.taints, pods, self._context.clock())
         for first in range(0, len(step.now), EVICTED_AT_ONCE_MAX):

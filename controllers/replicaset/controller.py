@@ -22,6 +22,8 @@ from .planning import Failure, Plan, batches, new_pod, plan, same_status, status
 
 BY_OWNER = "controller-uid"
 ORPHANS = "orphans-of-namespace"
+TERMINATING = "because it is being terminated"
+"""How the server refuses new objects in a namespace that is being deleted."""
 
 
 def orphan_namespace(pod: Pod) -> Iterable[str]:
@@ -68,6 +70,8 @@ class ReplicaSets(Controller):
         now = self._context.clock()
         step = plan(rs, pods, self._neighbours(rs), now)
         failure = await self._carry_out(rs, step)
+        if failure is not None and TERMINATING in failure.message:
+            return DONE  # the ReplicaSet goes with its namespace: nothing is wrong, and nothing is left to do
         await self._report(rs, pods, failure)
         if failure is not None:
             raise FailedStep(f"{rs.key}: {failure.message}")
@@ -117,7 +121,7 @@ class ReplicaSets(Controller):
         except Fenced:
             raise
         except ApiError as error:
-            if "because it is being terminated" not in error.message:
+            if TERMINATING not in error.message:
                 self._context.recorder.event(rs, "Warning", "FailedCreate", f"Error creating: {error.message}")
             raise
         self._expectations.wrote(rs.key, made)

@@ -13,6 +13,8 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from .facts import Demand, NodeState, Offer, Where
 from .filters import Rule, rejection
 from .scores import NODES_MAX, prefer
@@ -22,8 +24,10 @@ CLASSES_MAX = 256
 """Classes whose table is kept; the one unused for longest goes. 256 tables of 5,000 nodes are 10 MB."""
 LOG_MAX = 20_000
 """Changes kept for classes that were not asked lately; a class that is further behind is computed anew."""
-CATCH_UP_MAX = 200
-"""Changes after which filling the whole table with numpy is quicker than redoing them one at a time."""
+CATCH_UP_MAX = 1_000
+"""Changes after which a table is computed as a whole."""
+ONE_BY_ONE_MAX = 8
+"""Rows up to which plain Python is quicker than numpy's overhead."""
 ROWS_MIN = 64
 
 
@@ -223,10 +227,19 @@ class Snapshot:
         return table
 
     def _fill(self, table: ClassTable) -> None:
-        for row in self._stale_columns:
-            self._columns.set(row, self._rows[row])
-        self._stale_columns.clear()
-        table.fill(self._columns, self._port_rows(table.demand), self._owner_rows(table.demand))
+        """Compute every row of the table."""
+        self._sync_columns()
+        demand, rows = table.demand, self._columns.rows
+        ports = owned = None
+        if demand.ports:
+            ports = np.zeros(rows, np.bool_)
+            ports[[node.row for node in self._nodes.values() if not demand.ports.isdisjoint(node.ports)]] = True
+        if demand.owner:
+            owned = np.zeros(rows, np.int64)
+            for node in self._nodes.values():
+                if (count := node.owners.get(demand.owner)) is not None:
+                    owned[node.row] = count
+        table.fill(self._columns, slice(None), ports, owned)
         table.seen = self._log_start + len(self._log)
 
     def _catch_up(self, table: ClassTable) -> None:
@@ -236,10 +249,28 @@ class Snapshot:
         if table.seen < self._log_start or end - table.seen > CATCH_UP_MAX:
             self._fill(table)
             return
-        behind = self._log[table.seen - self._log_start :]
-        for row in behind if len(behind) == 1 else set(behind):
-            table.set(row, self._rows[row])
+        behind = set(self._log[table.seen - self._log_start :])
+        if len(behind) > ONE_BY_ONE_MAX:
+            self._fill_some(table, list(behind))
+        else:
+            for row in behind:
+                table.set(row, self._rows[row])
         table.seen = end
+
+    def _fill_some(self, table: ClassTable, rows: list[int]) -> None:
+        self._sync_columns()
+        demand, nodes = table.demand, [self._rows[row] for row in rows]
+        ports = owned = None
+        if demand.ports:
+            ports = np.array([node is not None and not demand.ports.isdisjoint(node.ports) for node in nodes])
+        if demand.owner:
+            owned = np.array([node.owners.get(demand.owner, 0) if node else 0 for node in nodes], np.int64)
+        table.fill(self._columns, np.array(rows), ports, owned)
+
+    def _sync_columns(self) -> None:
+        for row in self._stale_columns:
+            self._columns.set(row, self._rows[row])
+        self._stale_columns.clear()
 
     def _fixed_table(self, where: Where) -> FixedTable:
         table = self._fixed.get(where)
@@ -252,16 +283,6 @@ class Snapshot:
             table = self._fixed[where] = FixedTable(where, self._nodes.values(), self._columns.rows)
         self._fixed.move_to_end(where)
         return table
-
-    def _port_rows(self, demand: Demand) -> list[int]:
-        if not demand.ports:
-            return []
-        return [node.row for node in self._nodes.values() if not demand.ports.isdisjoint(node.ports)]
-
-    def _owner_rows(self, demand: Demand) -> dict[int, int]:
-        if not demand.owner:
-            return {}
-        return {node.row: count for node in self._nodes.values() if (count := node.owners.get(demand.owner, 0))}
 
 
 def scan(demand: Demand, nodes: Iterable[NodeState]) -> str | None:

@@ -7,7 +7,7 @@ functions that define the rules and scores. Both must give the same number, whic
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,8 @@ from .scores import (
 )
 
 Ints = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+Rows = slice | Ints
 FORBIDDEN = -1
 RANK_MAX = (1 << RANK_BITS) - 1
 
@@ -86,22 +88,25 @@ class ClassTable:
         self.seen = 0
         """How far in the snapshot's log of changes this table has been brought."""
 
-    def fill(self, columns: Columns, port_rows: list[int], owner_rows: Mapping[int, int]) -> None:
-        """Compute every row. `port_rows` have a wanted port taken, `owner_rows` have pods of the same owner."""
+    def fill(self, columns: Columns, rows: Rows, ports_taken: Flags | None, owned: Ints | None) -> None:
+        """Compute many rows at once. For each of `rows`: whether a wanted port is taken, and how many pods of the same
+        owner are there; None when that is no question."""
         demand = self.demand
-        may = (self.fixed.values >= 0) & (columns.free_pods > 0)
+        fixed = self.fixed.values[rows]
+        may = (fixed >= 0) & (columns.free_pods[rows] > 0)
         if demand.milli_cpu:
-            may &= columns.free_milli_cpu >= demand.milli_cpu
+            may &= columns.free_milli_cpu[rows] >= demand.milli_cpu
         if demand.memory:
-            may &= columns.free_memory >= demand.memory
-        may[port_rows] = False
-        cpu = _free_shares(columns.milli_cpu, columns.scored_milli_cpu + demand.scored_milli_cpu)
-        memory = _free_shares(columns.memory, columns.scored_memory + demand.scored_memory)
-        key = (RELUCTANCE_MAX - self.fixed.values) << SCORE_BITS | (cpu + memory) // 2
+            may &= columns.free_memory[rows] >= demand.memory
+        if ports_taken is not None:
+            may &= ~ports_taken
+        cpu = _free_shares(columns.milli_cpu[rows], columns.scored_milli_cpu[rows] + demand.scored_milli_cpu)
+        memory = _free_shares(columns.memory[rows], columns.scored_memory[rows] + demand.scored_memory)
+        key = (RELUCTANCE_MAX - fixed) << SCORE_BITS | (cpu + memory) // 2
         key = key << OWNED_BITS | OWNED_MAX
-        rows = list(owner_rows)
-        key[rows] -= np.minimum(np.fromiter(owner_rows.values(), np.int64, len(rows)), OWNED_MAX)
-        self.keys = np.where(may, key << RANK_BITS | self.ranks, FORBIDDEN)
+        if owned is not None:
+            key -= np.minimum(owned, OWNED_MAX)
+        self.keys[rows] = np.where(may, key << RANK_BITS | self.ranks[rows], FORBIDDEN)
 
     def set(self, row: int, node: NodeState | None) -> None:
         """Compute one row."""

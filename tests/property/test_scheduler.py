@@ -70,7 +70,7 @@ steps = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(demands, min_size=6, max_size=6), st.lists(steps, min_size=5, max_size=60))
 def test_the_tables_choose_as_the_plain_scan_does(classes: list[Demand], history: list[tuple[str, object]]) -> None:
     snapshot = Snapshot()
