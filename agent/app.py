@@ -109,6 +109,11 @@ class Agent:
         self.registered = asyncio.Event()
         self.port = 0
 
+    @property
+    def cgroup_version(self) -> int:
+        """2 or 1, or 0 when limits are enforced without control groups; known once the agent works."""
+        return self._workshop.cgroups.version
+
     # -- assembly -------------------------------------------------------------------------------------------------
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -338,7 +343,8 @@ class Agent:
             self._known.add(uid)
             self._post(Adopted(pod, remembered))
             if not hands.connected:
-                self._post(SupervisorLost(uid))
+                runs = tuple((memory.name, memory.attempt) for memory in remembered if memory.exit is None)
+                self._post(SupervisorLost(uid, runs))
             self._tasks[uid] = self._spawn(hands.run(), f"pod {uid}")
         log.info("pods were adopted", extra={"pods": len(self._known)})
 

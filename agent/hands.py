@@ -10,7 +10,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from stark.crds.pods import Pod
 
@@ -54,10 +53,14 @@ class PodHands:
         self._post = post
         self._link: ShimLink | None = None
         self._lost = asyncio.Event()
+        self._over = asyncio.Event()
         self._ending = False
         self._orders: asyncio.Queue[Order] = asyncio.Queue(ORDERS_MAX)
         self._launches: dict[str, tuple[int, Launch]] = {}
-        self._tags: dict[str, dict[str, Any]] = {}
+        self._handed: dict[str, int] = {}
+        """Attempt by container: what the present supervisor was told to start."""
+        self._dead: dict[str, int] | None = None
+        """The same of a supervisor that died and is not buried yet."""
         self.pod: Pod | None = None
         self.released = False
 
@@ -70,6 +73,7 @@ class PodHands:
                 order = await self._orders.get()
                 await order()
         finally:
+            self._over.set()
             if self._link is not None:
                 await self._link.close()
 
@@ -86,6 +90,7 @@ class PodHands:
                 known = views.get(view["name"])
                 views[view["name"]] = (view, known[1] if known else None)
             self._link = link
+            self._handed = {name: view["attempt"] for name, (view, _) in views.items() if view["state"] == "running"}
         except SupervisorError:
             await self._clear_remains()
         note = self._workshop.records.note(self.uid)
@@ -135,14 +140,18 @@ class PodHands:
 
     async def settled(self) -> None:
         """Return when every order given so far has been carried out."""
-        done = asyncio.Event()
+        marks = [asyncio.ensure_future(self._over.wait())]
+        if not self._over.is_set():
+            done = asyncio.Event()
 
-        async def mark() -> None:
-            done.set()
+            async def mark() -> None:
+                done.set()
 
-        if not self.released:
             self._order(mark)
-            await done.wait()
+            marks.append(asyncio.ensure_future(done.wait()))
+        await asyncio.wait(marks, return_when=asyncio.FIRST_COMPLETED)
+        for waiting in marks:
+            waiting.cancel()
 
     async def exec(self, container: str, argv: list[str], timeout_s: float) -> ExecResult:
         """A command beside a container. Raises SupervisorError."""
@@ -160,6 +169,7 @@ class PodHands:
         try:
             await self._ensure_supervisor()
             assert self._link is not None, self.uid
+            self._handed[order.container] = order.attempt
             self._link.start(launch.spec)
         except (SupervisorError, OSError) as error:
             self._start_failed(order.container, order.attempt, str(error))
@@ -174,6 +184,7 @@ class PodHands:
     async def _ensure_supervisor(self) -> None:
         if self._link is not None:
             return
+        await self._bury()
         folder = self._workshop.records.folder(self.uid)
         self._ending, self._lost = False, asyncio.Event()
         await start_supervisor(folder)
@@ -223,6 +234,8 @@ class PodHands:
             case "exited":
                 self._post(Exited(self.uid, name, attempt, self._exit(view)))
             case "refused":
+                if self._link is not None:
+                    self._link.stop(name, 0.0, "Refused")  # a run that the machine does not know of must not go on
                 self._start_failed(name, attempt, "the supervisor still runs another process of this container")
 
     def _start_failed(self, container: str, attempt: int, message: str) -> None:
@@ -234,16 +247,20 @@ class PodHands:
         if self._ending:
             return
         self._link = None
+        self._dead, self._handed = self._handed, {}
         log.warning("supervisor was lost", extra={"podId": self.uid})
         self._order(self._bury)
 
     async def _bury(self) -> None:
-        """The supervisor died by itself: kill what may be left of it, then tell what it could not."""
+        """A supervisor died by itself: kill what may be left of it, then tell what it could not."""
+        if self._dead is None:
+            return
+        runs, self._dead = tuple(self._dead.items()), None
         await self._clear_remains()
         for view, _ in read_state(self._workshop.records.folder(self.uid)):
             if view["state"] == "exited":
                 self._post(Exited(self.uid, view["name"], view["attempt"], self._exit(view)))
-        self._post(SupervisorLost(self.uid))
+        self._post(SupervisorLost(self.uid, runs))
 
     def _exit(self, view: View) -> Exit:
         code, signal = view["code"], view["signal"]

@@ -129,9 +129,13 @@ class Exited:
 
 @dataclass(frozen=True, slots=True)
 class SupervisorLost:
-    """The pod's supervisor is dead, and with it everything it ran."""
+    """The pod's supervisor is dead, and with it the runs that it had: (container, attempt).
+
+    Runs that were started since, under the next supervisor, are not among them and go on.
+    """
 
     uid: str
+    runs: tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True, slots=True)

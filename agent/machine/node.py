@@ -76,7 +76,7 @@ class Machine:
         elif isinstance(stimulus, PodGone):
             pod_life.disappear(stimulus.grace_s)
         elif isinstance(stimulus, SupervisorLost):
-            pod_life.lost(now)
+            pod_life.lost(stimulus.runs, now)
         elif isinstance(stimulus, Released):
             if pod_life.gone:
                 del self._pods[stimulus.uid]

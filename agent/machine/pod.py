@@ -75,10 +75,11 @@ class PodLife:
         if self._verdict is None and not self._finished():
             self._verdict = verdict
 
-    def lost(self, now: float) -> None:
-        """The supervisor died."""
+    def lost(self, runs: tuple[tuple[str, int], ...], now: float) -> None:
+        """A supervisor died with these runs."""
         for life in self.lives:
-            life.lost(now)
+            if (life.name, life.attempt) in runs:
+                life.lost(now)
 
     def hear(self, news: Prepared | PrepareFailed | Started | Called | Exited | Probed, now: float) -> Iterator[Effect]:
         """News about one container."""
@@ -199,7 +200,7 @@ class PodLife:
         life = ContainerLife(self.uid, f"{meta.name}_{meta.namespace}({self.uid})", spec)
         reported = next((c for c in self.pod.status.container_statuses if c.name == spec.name), None)
         if known is None and reported is not None:
-            known = _from_report(reported, now)
+            known = _from_report(reported, spec, now)
         if known is not None:
             life.remember(known)
         return life
@@ -214,7 +215,7 @@ def _foreign_verdict(pod: Pod, ours: PodStatus | None = None) -> tuple[str, str]
     return pod.status.reason or "Failed", pod.status.message or ""
 
 
-def _from_report(reported: ContainerStatus, now: float) -> Remembered | None:
+def _from_report(reported: ContainerStatus, spec: Container, now: float) -> Remembered | None:
     """What the API server remembers of a container about which this node's disk is silent (data directory lost)."""
     state = reported.state
     ended: Exit | None = None
@@ -235,7 +236,7 @@ def _from_report(reported: ContainerStatus, now: float) -> Remembered | None:
     return Remembered(
         name=reported.name,
         attempt=reported.restart_count,
-        image=reported.image,
+        image=reported.image or spec.image or "",
         image_id=reported.image_id,
         execution=(reported.container_id or "").partition("://")[2],
         started_at=ended.started_at,

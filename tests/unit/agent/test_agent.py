@@ -55,3 +55,144 @@ async def test_a_pod_runs_is_ready_reports_its_port_and_goes(api: AgentApi, tmp_
     assert "stdout F stopping" in text
     assert {e["reason"] for e in api.events} >= {"Pulled", "Started", "Killing"}
     assert f"api/v1/nodes/{NODE}" in api.others
+
+
+ALLOCATES = b"""module.exports.default = async () => {
+  const kept = [];
+  for (;;) { kept.push(Buffer.alloc(4 << 20, 1)); await new Promise((r) => setTimeout(r, 1)); }
+};"""
+
+
+async def test_memory_over_the_limit_is_reported_as_such(api: AgentApi, tmp_path: Path) -> None:
+    resources = {"limits": {"memory": "64Mi", "cpu": "500m"}, "requests": {"cpu": "250m"}}
+    async with running_agent(api.config, tmp_path / "data") as agent:
+        if agent.cgroup_version == 0:
+            pytest.skip("no control groups can be made here")
+        await api.add_pod(
+            "a", api.add_pack("hog", "1.0.0", ALLOCATES), restartPolicy="Never", container={"resources": resources}
+        )
+        await until("failed", lambda: api.pods["a"]["status"]["phase"] == "Failed")
+        ended = api.state("a")["state"]["terminated"]
+        assert (ended["reason"], ended["exitCode"]) == ("OOMKilled", 137)
+
+
+async def test_limits_are_written_and_groups_removed(api: AgentApi, tmp_path: Path) -> None:
+    resources = {"limits": {"memory": "128Mi", "cpu": "500m"}, "requests": {"cpu": "250m"}}
+    async with running_agent(api.config, tmp_path / "data") as agent:
+        if agent.cgroup_version == 0:
+            pytest.skip("no control groups can be made here")
+        uid = await api.add_pod("a", api.add_pack("s", "1.0.0", SERVER), container={"resources": resources})
+        await until("ready", lambda: api.ready("a"))
+        (process,) = workload_of(uid)
+        folders = groups_of(uid)
+        members = {int(line) for f in folders for line in (f / "cgroup.procs").read_text().split()}
+        assert members == {process.pid}
+        written = {file.name: file.read_text().strip() for f in folders for file in f.iterdir() if _is_limit(file)}
+        if agent.cgroup_version == 1:
+            assert (written["cpu.cfs_quota_us"], written["cpu.shares"]) == ("50000", "256")
+            assert (written["memory.limit_in_bytes"], written["pids.max"]) == (str(128 << 20), "1024")
+        else:
+            assert (written["cpu.max"], written["cpu.weight"]) == ("50000 100000", "10")
+            assert (written["memory.max"], written["pids.max"]) == (str(128 << 20), "1024")
+        await api.delete("a", 5)
+        await until("gone", lambda: supervisor_of(uid) is None and "a" not in api.pods)
+        await until("groups removed", lambda: not any(folder.exists() for folder in folders))
+
+
+def groups_of(uid: str) -> list[Path]:
+    return sorted(Path("/sys/fs/cgroup").rglob(f"{uid}/main"))
+
+
+def _is_limit(file: Path) -> bool:
+    v1 = {"cpu.cfs_quota_us", "cpu.shares", "memory.limit_in_bytes", "pids.max"}
+    return file.name in v1 | {"cpu.max", "cpu.weight", "memory.max"}
+
+
+async def test_probes_of_every_type_are_carried_out(api: AgentApi, tmp_path: Path) -> None:
+    marker = "ok"
+    source = f"""const http = require('http'); const fs = require('fs');
+module.exports.default = async (context) => {{
+  http.createServer((q, a) => {{ a.statusCode = q.url === '/good' ? 204 : 500; a.end(); }}).listen(process.env.PORT);
+  setTimeout(() => fs.writeFileSync('{marker}', ''), 300);
+  await new Promise((stop) => context.onShutdown(stop));
+}};""".encode()
+    image = api.add_pack("probed", "1.0.0", source)
+    ports = [{"name": "http", "containerPort": 80}]
+    probes = {
+        "exec": {"exec": {"command": ["/usr/bin/test", "-e", marker]}},
+        "good": {"httpGet": {"path": "/good", "port": 80}},
+        "bad": {"httpGet": {"path": "/bad", "port": "http"}},
+        "tcp": {"tcpSocket": {"port": "http"}},
+    }
+    async with running_agent(api.config, tmp_path / "data"):
+        for name, probe in probes.items():
+            container = {"ports": ports, "readinessProbe": {**probe, "periodSeconds": 1}}
+            await api.add_pod(name, image, container=container)
+        await until("three ready", lambda: all(api.ready(name) for name in ("exec", "good", "tcp")))
+        await until(
+            "the failing one was told", lambda: any("statuscode: 500" in e.get("message", "") for e in api.events)
+        )
+        assert not api.ready("bad")
+        assert api.state("bad")["state"].get("running")
+
+
+async def test_a_failing_liveness_probe_restarts(api: AgentApi, tmp_path: Path) -> None:
+    liveness = {"exec": {"command": ["/bin/false"]}, "periodSeconds": 1, "failureThreshold": 1}
+    async with running_agent(api.config, tmp_path / "data"):
+        await api.add_pod("a", api.add_pack("s", "1.0.0", SERVER), container={"livenessProbe": liveness})
+        await until("restarted", lambda: api.state("a").get("restartCount", 0) >= 1)
+        assert any(e["reason"] == "Unhealthy" for e in api.events)
+
+
+async def test_what_cannot_start_says_why_and_starts_when_it_can(api: AgentApi, tmp_path: Path) -> None:
+    env = [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "a"}}}]
+    image = api.add_pack("s", "1.0.0", SERVER)
+    wrong = api.add_pack("wrong", "1.0.0", b"exports.default = () => {}")
+    digest = api.others["apis/stark.dev/v1/packs/wrong.1.0.0"]["spec"]["bundles"][0]["sha256"]
+    api.bundles[digest] = b"exports.default = () => 42"
+
+    def waits(name: str) -> str:
+        return str(api.state(name).get("state", {}).get("waiting", {}).get("reason"))
+
+    async with running_agent(api.config, tmp_path / "data"):
+        await api.add_pod("config", image, container={"env": env})
+        await api.add_pod("later", "pack.stark/later:1.0.0")
+        await api.add_pod("forged", wrong)
+        await until("no config map", lambda: waits("config") == "CreateContainerConfigError")
+        await until("no pack", lambda: waits("later") == "PackNotFound")
+        await until("wrong bytes", lambda: waits("forged") == "ErrImagePull")
+        assert digest in api.state("forged")["state"]["waiting"]["message"]
+        api.others["api/v1/namespaces/default/configmaps/settings"] = {
+            "metadata": {"name": "settings", "namespace": "default"},
+            "data": {"a": "b"},
+        }
+        api.add_pack("later", "1.0.0", SERVER)
+        await until("both run", lambda: api.ready("config") and api.ready("later"))
+
+
+async def test_a_pack_that_throws_while_it_loads_backs_off_with_its_message(api: AgentApi, tmp_path: Path) -> None:
+    async with running_agent(api.config, tmp_path / "data", backoff_initial_s=30.0):
+        await api.add_pod("a", api.add_pack("bad", "1.0.0", b"throw new Error('not today')"))
+        await until(
+            "backing off",
+            lambda: api.state("a").get("state", {}).get("waiting", {}).get("reason") == "CrashLoopBackOff",
+        )
+        last = api.state("a")["lastState"]["terminated"]
+        assert (last["reason"], last["exitCode"], last["message"]) == ("PackLoadError", 65, "Error: not today")
+
+
+async def test_a_deleted_node_is_registered_again_and_a_heartbeat_is_sent(api: AgentApi, tmp_path: Path) -> None:
+    settings = {"lease_period_s": 0.2, "status_period_s": 0.2, "labels": {"rack": "7"}, "cpu_milli": 1500}
+    async with running_agent(api.config, tmp_path / "data", **settings):
+        path, lease = f"api/v1/nodes/{NODE}", f"apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{NODE}"
+        node = await until(
+            "status", lambda: api.others[path] if api.others[path].get("status", {}).get("capacity") else None
+        )
+        assert node["status"]["capacity"]["cpu"] == "1500m"
+        assert node["metadata"]["labels"]["rack"] == "7"
+        assert node["metadata"]["labels"]["stark.dev/runtime-node"]
+        assert [c["status"] for c in node["status"]["conditions"] if c["type"] == "Ready"] == ["True"]
+        first = await until("a lease", lambda: api.others.get(lease))
+        await until("renewed", lambda: api.others[lease]["spec"]["renewTime"] != first["spec"]["renewTime"])
+        del api.others[path]
+        await until("registered again", lambda: path in api.others)
