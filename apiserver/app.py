@@ -47,6 +47,7 @@ from .store.protocol import Store, StoreError
 from .stores import compact_forever
 from .wire.discovery import Discovery
 from .wire.openapi import OpenApi
+from .wire.protobuf_bodies import decode_protobuf
 
 log = structlog.get_logger(__name__)
 
@@ -151,6 +152,7 @@ class _Parts:
                 Lists(self.store, self.feed, self.records),
                 Watches(self.feed, self.records),
                 self.settings.http.body_bytes_max,
+                decode_protobuf,
             )
         )
         metrics = Metrics()
