@@ -12,6 +12,7 @@ from stark.client.errors import NotFound
 from stark.controllers.kit import Context, Controller
 from stark.controllers.node_lifecycle.controller import NodeLifecycle
 from stark.controllers.node_lifecycle.settings import NodeSettings
+from stark.controllers.pod_gc import PodGc, PodGcSettings
 from stark.crds.apps import Deployment, ReplicaSet
 from stark.crds.conditions import find_condition
 from stark.crds.events import Event
@@ -186,6 +187,26 @@ async def test_a_silent_nodes_pods_are_replaced_elsewhere_and_a_node_that_is_bac
             return not node.spec.taints and len(pods) == 3
 
         await c.until("n2 is back and cleaned up", clean)
+
+
+def hasty(context: Context) -> Controller:
+    """Pod collection that gives nodes a moment to come back instead of forty seconds."""
+    return PodGc(context, PodGcSettings(period_s=0.1, quarantine_s=0.3))
+
+
+async def test_pods_of_a_node_that_was_deleted_are_given_up_and_replaced(tmp_path: Path) -> None:
+    names = ("scheduler", "deployment", "replicaset")
+    async with cluster(tmp_path) as c, controllers(c.controllers_config, names, builders={"pod-gc": hasty}):
+        await c.api.create(web())
+        await c.until("v1 runs", lambda: rolled_out(c, ONE, 3))
+        c.nodes.silent.add("n2")
+        await c.api.delete(Node, "n2")
+
+        async def moved() -> bool:
+            pods = await rolled_out(c, ONE, 3)
+            return pods is not None and "n2" not in {pod.spec.node_name for pod in pods}
+
+        await c.until("its pod runs elsewhere", moved)
 
 
 async def test_when_every_node_falls_silent_nobody_is_evicted(tmp_path: Path) -> None:

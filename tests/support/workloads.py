@@ -78,19 +78,19 @@ def pod(
     return decode(body, Pod)
 
 
-def node(name: str, *, ready: str | None = "True", spec: dict[str, Any] | None = None, **labels: str) -> Node:
+def node(
+    name: str,
+    *,
+    ready: str | None = "True",
+    spec: dict[str, Any] | None = None,
+    labels: dict[str, str] | None = None,
+) -> Node:
     """A node with 4 cores, 8 GiB and room for 110 pods; `ready` is its Ready condition's status."""
     amounts = {"cpu": "4", "memory": "8Gi", "pods": "110"}
     beat = {"lastHeartbeatTime": at(-10), "lastTransitionTime": at(-100)}
     conditions = [{"type": "Ready", "status": ready, "reason": "AgentReady", **beat}] if ready else []
     defaults = {"kubernetes.io/arch": "amd64", "stark.dev/runtime-node": "22"}
-    wire_labels = {
-        **defaults,
-        **{
-            key.replace("__", "/").replace("_", "-").replace("stark-dev", "stark.dev"): value
-            for key, value in labels.items()
-        },
-    }
+    wire_labels = {**defaults, **(labels or {})}
     body = {
         "metadata": meta(name, namespace=None, labels=wire_labels),
         "spec": spec or {},

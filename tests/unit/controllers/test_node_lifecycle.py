@@ -65,8 +65,9 @@ def test_a_silent_node_is_unknown_since_now_and_only_once() -> None:
 
 
 def test_a_node_that_never_reported_is_unknown_too() -> None:
-    (ready,) = silent_conditions(node("a", ready=None), NOW) or ()
-    assert (ready.status, ready.reason) == ("Unknown", "NodeStatusNeverUpdated")
+    conditions = silent_conditions(node("a", ready=None), NOW)
+    assert conditions is not None
+    assert [(each.status, each.reason) for each in conditions] == [("Unknown", "NodeStatusNeverUpdated")]
 
 
 MINE = {"key": "mine", "value": "x", "effect": "NoSchedule"}
@@ -121,8 +122,9 @@ def test_taints_follow_the_conditions(node: Node, evict: bool, expected: list[tu
 
 def test_an_evicting_taint_gets_its_time_also_when_a_person_put_it_on() -> None:
     tainted = node("a", spec={"taints": [{"key": "mine", "effect": "NoExecute"}]})
-    (taint,) = wanted_taints(tainted, tainted.status.conditions, evict=False, now=NOW) or ()
-    assert taint.time_added == NOW
+    taints = wanted_taints(tainted, tainted.status.conditions, evict=False, now=NOW)
+    assert taints is not None
+    assert [taint.time_added for taint in taints] == [NOW]
 
 
 @pytest.mark.parametrize(
@@ -154,8 +156,9 @@ def test_pods_are_moved_away(zones: dict[str, Census], rate: float) -> None:
 
 
 def test_nodes_are_counted_by_zone() -> None:
-    zone_a, zone_b = {"topology.kubernetes.io__zone": "a"}, {"topology.kubernetes.io__zone": "b"}
-    zones = census([node("1", **zone_a), node("2", ready="Unknown", **zone_a), node("3", ready=None, **zone_b)])
+    zone_a, zone_b = ({"topology.kubernetes.io/zone": zone} for zone in "ab")
+    nodes = [node("1", labels=zone_a), node("2", ready="Unknown", labels=zone_a), node("3", ready=None, labels=zone_b)]
+    zones = census(nodes)
     assert zones == {":a": Census(1, 1), ":b": Census(0, 1)}
     assert not all_lost(zones, SETTINGS)
     assert not all_lost({}, SETTINGS)

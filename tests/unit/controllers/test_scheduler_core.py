@@ -224,19 +224,20 @@ def test_a_refused_pod_is_left_alone_by_what_cannot_help_it() -> None:
     cluster = Cluster(node("a"))
     cluster.put(wanting("p", "100"))
     assert cluster.refuse().rules == {Rule.RESOURCES}
-    cluster.core.set_node(node("a", zone="b"))
+    cluster.core.set_node(node("a", labels={"zone": "b"}))
     assert cluster.core.decide(100) is None
 
 
 def test_a_pod_waiting_for_its_pack_is_placed_where_the_pack_can_run() -> None:
-    cluster = Cluster(node("a"), node("b", stark_dev__runtime_python="3.11"), packs={})
+    cluster = Cluster(node("a"), node("b", labels={"stark.dev/runtime-python": "3.11"}), packs={})
     waiting = pod("p", spec={"containers": [{"name": "main", "image": "pack.stark/py:1.0.0"}]})
     cluster.put(waiting)
     refusal = cluster.refuse()
     assert (refusal.reason, refusal.message) == ("PackNotFound", "pack py:1.0.0 is not registered")
     cluster.packs["py.1.0.0"] = pack("py", "1.0.0", runtime="python")
     cluster.core.packs_changed([waiting], 2)
-    assert cluster.bind(2).pod is waiting
+    decision = cluster.bind(2)
+    assert (decision.pod, decision.node) == (waiting, "b")
 
 
 def test_the_highest_priority_is_placed_first() -> None:
