@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -118,7 +119,7 @@ module.exports.default = async (context) => {{
 }};""".encode()
     image = api.add_pack("probed", "1.0.0", source)
     ports = [{"name": "http", "containerPort": 80}]
-    probes = {
+    probes: dict[str, dict[str, Any]] = {
         "exec": {"exec": {"command": ["/usr/bin/test", "-e", marker]}},
         "good": {"httpGet": {"path": "/good", "port": 80}},
         "bad": {"httpGet": {"path": "/bad", "port": "http"}},

@@ -1,0 +1,135 @@
+"""What the supervisor promises, whichever runtime it runs: one process per container, everything on record, no orphans."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from stark.agent.supervisor.link import ShimLink, SupervisorError, read_state
+from tests.support.agents import until
+from tests.support.runs import Bench, bench
+
+RSS_MAX_BYTES = 12 << 20
+
+
+@pytest.fixture
+async def run(tmp_path: Path) -> AsyncIterator[Bench]:
+    async with bench(tmp_path / "pod") as made:
+        yield made
+
+
+async def test_a_supervisor_is_small_and_detached(run: Bench) -> None:
+    run.start_argv(["/bin/sleep", "60"])
+    await run.event("started")
+    supervisor = psutil.Process(run.link.pid)
+    assert supervisor.memory_info().rss <= RSS_MAX_BYTES
+    assert os.getsid(supervisor.pid) == supervisor.pid != os.getsid(0)
+    assert supervisor.ppid() != os.getpid()
+
+
+async def test_a_container_never_has_two_processes(run: Bench) -> None:
+    run.start_argv(["/bin/sleep", "60"], attempt=0)
+    await run.event("started")
+    run.start_argv(["/bin/sleep", "60"], attempt=1)
+    refused = await run.event("refused")
+    assert refused["attempt"] == 1
+    assert len(psutil.Process(run.link.pid).children()) == 1
+
+
+async def test_a_new_agent_is_told_everything(run: Bench, tmp_path: Path) -> None:
+    run.start_argv(["/bin/sh", "-c", "exit 3"], "short")
+    await run.event("exited", "short")
+    run.start_argv(["/bin/sleep", "60"], "long")
+    await run.event("started", "long")
+    await run.link.close()
+    other = ShimLink(lambda _event: None, lambda: None)
+    views = {view["name"]: view for view in await other.connect(tmp_path / "pod")}
+    assert (views["short"]["state"], views["short"]["code"]) == ("exited", 3)
+    assert views["long"]["state"] == "running"
+    other.stop("long", 0.0, "TestEnds")
+    other.shut_down()
+    await until("it has ended", lambda: not (tmp_path / "pod" / "shim.sock").exists())
+    await other.close()
+
+
+async def test_starts_and_exits_are_on_disk_before_anyone_hears_of_them(run: Bench, tmp_path: Path) -> None:
+    run.start_argv(["/bin/sh", "-c", "exit 9"])
+    await run.event("started")
+    assert read_state(tmp_path / "pod")[0][0]["ev"] in ("started", "exited")
+    await run.event("exited")
+    ((view, _),) = read_state(tmp_path / "pod")
+    assert (view["ev"], view["code"]) == ("exited", 9)
+
+
+async def test_the_processes_of_a_killed_supervisor_die_with_it(run: Bench) -> None:
+    run.start_argv(["/bin/sleep", "60"])
+    pid = (await run.event("started"))["pid"]
+    os.kill(run.link.pid, signal.SIGKILL)
+    await asyncio.wait_for(run.lost.wait(), 5)
+    await until("the child has died", lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie")
+    with pytest.raises(SupervisorError):
+        run.link.stop("main", 0.0, "x")
+
+
+async def test_what_a_container_left_behind_dies_with_it_even_in_a_session_of_its_own(run: Bench) -> None:
+    execution = "marked-execution"
+    run.start_argv(
+        ["/bin/sh", "-c", "setsid sleep 1000 & sleep 0.3; exit 0"],
+        env={"PATH": "/usr/bin:/bin", "STARK_EXECUTION_ID": execution},
+        execution=execution,
+    )
+    await run.event("exited")
+    await until("nothing is left", lambda: not psutil.Process(run.link.pid).children())
+
+
+async def test_a_command_runs_in_the_containers_surroundings(run: Bench) -> None:
+    run.start_argv(["/bin/sleep", "60"], env={"PATH": "/usr/bin:/bin", "MARK": "inside"})
+    await run.event("started")
+    done = await run.link.exec("main", ["/bin/sh", "-c", "echo $MARK; pwd; exit 4"], 5)
+    assert (done.code, done.timed_out) == (4, False)
+    assert done.output.splitlines() == ["inside", str(run.folder / "work/main")]
+    assert (await run.link.exec("main", ["/bin/sleep", "60"], 0.2)).timed_out
+    assert (await run.link.exec("main", ["/nonexistent"], 5)).code == 128
+    assert (await run.link.exec("absent", ["/bin/true"], 5)).code == 126
+
+
+async def test_limits_and_privileges_are_set_before_the_program_runs(run: Bench) -> None:
+    script = "ulimit -n; grep NoNewPrivs /proc/self/status; cat /proc/self/oom_score_adj; ls /proc/$$/fd"
+    run.start_argv(["/bin/sh", "-c", script], rlimits=[[7, 128, 128], [4, 0, 0]])
+    await run.event("exited")
+    lines = run.output().splitlines()
+    assert (lines[0], lines[1].split()[-1], lines[2]) == ("128", "1", "500")
+    assert lines[3:] == ["0", "1", "2"], "nothing of the supervisor's is open in the program"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a process another user")
+async def test_a_program_runs_as_the_user_it_was_given(run: Bench, tmp_path: Path) -> None:
+    run.start_argv(["/usr/bin/id", "-u"], uid=1_500_000_123, gid=1_500_000_123, cwd="/")
+    await run.event("exited")
+    assert run.output() == "1500000123"
+
+
+async def test_a_supervisor_told_to_end_by_the_host_stops_its_containers(run: Bench) -> None:
+    run.start_argv(["/bin/sh", "-c", "trap 'echo bye; exit 0' TERM; while :; do sleep 0.05; done"])
+    await run.event("started")
+    await asyncio.sleep(0.2)
+    os.kill(run.link.pid, signal.SIGTERM)
+    ended = await run.event("exited")
+    assert (ended["code"], run.output()) == (0, "bye")
+    await asyncio.wait_for(run.lost.wait(), 5)
+
+
+async def test_the_state_file_is_compacted_and_still_complete(run: Bench, tmp_path: Path) -> None:
+    (tmp_path / "pod" / "state.jsonl").write_bytes(b'{"ev":"shim","pid":0}\n' * 13_000)
+    run.start_argv(["/bin/true"])
+    await run.event("exited")
+    run.start_argv(["/bin/true"], attempt=1)
+    await run.event("exited")
+    ((view, _),) = read_state(tmp_path / "pod")
+    assert (view["attempt"], view["code"]) == (1, 0)

@@ -1,0 +1,202 @@
+"""What the node keeps: bundles by their content, ports by pod, control-group figures, and the agent's own notes."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from stark.agent.bundles import BundleError, BundleStore, Digest
+from stark.agent.cgroups import cpu_quota_us, cpu_shares, cpu_weight
+from stark.agent.noderecord import parse_taint
+from stark.agent.ports import NoPort, PortBook
+from stark.agent.records import InUse, PodNote, PodRecords
+from stark.agent.supervisor.link import read_state
+from stark.agent.supervisor.wire import Lines, decode, encode
+from stark.crds.meta import decode as decode_object
+from stark.crds.pods import Pod
+
+
+class Shelf:
+    """Where bundles come from in these tests."""
+
+    def __init__(self) -> None:
+        self.content: dict[str, bytes] = {}
+        self.fetched: list[str] = []
+
+    def put(self, data: bytes) -> str:
+        digest = hashlib.sha256(data).hexdigest()
+        self.content[digest] = data
+        return digest
+
+    @asynccontextmanager
+    async def fetch(self, _pack: str, sha256: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        self.fetched.append(sha256)
+        data = self.content[sha256]
+
+        async def chunks() -> AsyncIterator[bytes]:
+            for at in range(0, len(data), 4):
+                await asyncio.sleep(0)
+                yield data[at : at + 4]
+
+        yield chunks()
+
+
+async def test_a_bundle_is_fetched_once_and_kept_by_its_content(tmp_path: Path) -> None:
+    shelf = Shelf()
+    digest = shelf.put(b"console.log(1)")
+    store = BundleStore(tmp_path, 1 << 20, shelf.fetch)
+    paths = await asyncio.gather(*(store.ensure("a.1", digest, 14) for _ in range(5)))
+    assert {path for path, _ in paths} == {tmp_path / digest}
+    assert shelf.fetched == [digest]
+    assert (await store.ensure("a.1", digest, 14))[1] is True
+
+
+@pytest.mark.parametrize("arrives", [b"forged bundle!", b"short", b"much longer than announced"])
+async def test_what_is_not_the_announced_content_is_refused_and_not_kept(tmp_path: Path, arrives: bytes) -> None:
+    shelf = Shelf()
+    digest = shelf.put(b"console.log(1)")
+    shelf.content[digest] = arrives
+    store = BundleStore(tmp_path, 1 << 20, shelf.fetch)
+    with pytest.raises(Digest, match=digest):
+        await store.ensure("a.1", digest, 14)
+    assert not os.listdir(tmp_path)
+
+
+async def test_a_file_that_rotted_on_disk_is_fetched_again_by_the_next_agent(tmp_path: Path) -> None:
+    shelf = Shelf()
+    digest = shelf.put(b"console.log(1)")
+    path, _ = await BundleStore(tmp_path, 1 << 20, shelf.fetch).ensure("a.1", digest, 14)
+    path.chmod(0o600)
+    path.write_bytes(b"console.log(2)")
+    assert (await BundleStore(tmp_path, 1 << 20, shelf.fetch).ensure("a.1", digest, 14))[1] is False
+    assert path.read_bytes() == b"console.log(1)"
+
+
+async def test_the_quota_evicts_the_least_recently_used_and_never_what_is_in_use(tmp_path: Path) -> None:
+    shelf = Shelf()
+    store = BundleStore(tmp_path, 25, shelf.fetch)
+    digests = [shelf.put(bytes([65 + number]) * 10) for number in range(4)]
+    for age, digest in enumerate(digests):
+        path, _ = await store.ensure("a.1", digest, 10)
+        os.utime(path, (age, age))
+    assert store.evict({digests[0]}) == [digests[1], digests[2]]
+    assert set(os.listdir(tmp_path)) == {digests[0], digests[3]}
+
+
+async def test_a_source_that_fails_is_a_bundle_error(tmp_path: Path) -> None:
+    @asynccontextmanager
+    async def refuse(_pack: str, _sha: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        raise BundleError("not uploaded")
+        yield
+
+    with pytest.raises(BundleError, match="not uploaded"):
+        await BundleStore(tmp_path, 1, refuse).ensure("a.1", "0" * 64, 1)
+
+
+def pod(uid: str, *ports: dict[str, object]) -> Pod:
+    container = {"name": "main", "image": "pack.stark/a:1.0.0", "ports": list(ports)}
+    return decode_object({"metadata": {"name": uid, "uid": uid}, "spec": {"containers": [container]}}, Pod)
+
+
+def test_ports_are_free_distinct_and_kept() -> None:
+    book = PortBook()
+    first = book.assign(pod("a", {"name": "http", "containerPort": 80}, {"containerPort": 81}))
+    second = book.assign(pod("b", {"name": "http", "containerPort": 80}))
+    assert set(first) == {"http", "81"}
+    assert len({*first.values(), *second.values()}) == 3
+    assert book.assign(pod("a", {"name": "http", "containerPort": 80}, {"containerPort": 81})) == first
+
+
+def test_a_port_that_somebody_took_meanwhile_is_replaced() -> None:
+    book = PortBook()
+    port = book.assign(pod("a", {"containerPort": 80}))["80"]
+    with socket.socket() as squatter:
+        squatter.bind(("127.0.0.1", port))
+        squatter.listen()
+        assert book.assign(pod("a", {"containerPort": 80}))["80"] != port
+        assert book.assign(pod("a", {"containerPort": 80}), frozenset({"main"}))["80"] != port
+
+
+def test_a_host_port_is_taken_literally_or_refused() -> None:
+    book = PortBook()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+        probe.listen()
+        with pytest.raises(NoPort, match=str(port)):
+            book.assign(pod("a", {"containerPort": 80, "hostPort": port}))
+    assert book.assign(pod("a", {"containerPort": 80, "hostPort": port})) == {"80": port}
+    with pytest.raises(NoPort, match="another pod"):
+        book.assign(pod("b", {"containerPort": 80, "hostPort": port}))
+
+
+@pytest.mark.parametrize(
+    ("milli", "shares", "weight", "quota"),
+    [(None, 2, 1, None), (250, 256, 10, 25_000), (1000, 1024, 39, 100_000), (2, 2, 1, 1_000)],
+)
+def test_cpu_figures_are_kubernetes(milli: int | None, shares: int, weight: int, quota: int | None) -> None:
+    assert (cpu_shares(milli), cpu_weight(milli)) == (shares, weight)
+    assert milli is None or cpu_quota_us(milli) == quota
+
+
+def test_notes_survive_and_damaged_ones_are_none(tmp_path: Path) -> None:
+    records = PodRecords(tmp_path)
+    records.save_pod(pod("a"))
+    records.save_note("a", PodNote({"http": 20_000}, 1_500_000_000))
+    with pytest.raises(InUse):
+        PodRecords(tmp_path)
+    records.close()
+    again = PodRecords(tmp_path)
+    assert again.uids() == ["a"]
+    assert again.pod("a") == pod("a")
+    assert again.note("a") == PodNote({"http": 20_000}, 1_500_000_000)
+    assert again.free_user() == 1_500_000_001
+    (tmp_path / "pods/a/pod.json").write_text("{half")
+    (tmp_path / "pods/a/agent.json").write_text("")
+    assert again.pod("a") is None
+    assert again.note("a") == PodNote()
+    again.close()
+
+
+def test_the_state_file_is_read_up_to_a_torn_line(tmp_path: Path) -> None:
+    def line(ev: str, attempt: int) -> bytes:
+        return encode({"ev": ev, "name": "main", "attempt": attempt, "state": "x"})
+
+    path = tmp_path / "state.jsonl"
+    path.write_bytes(line("started", 0) + line("exited", 0) + line("started", 1) + line("exited", 1)[:20])
+    ((last, previous),) = read_state(tmp_path)
+    assert (last["ev"], last["attempt"]) == ("started", 1)
+    assert previous is not None
+    assert (previous["ev"], previous["attempt"]) == ("exited", 0)
+    assert read_state(tmp_path / "absent") == []
+
+
+def test_the_supervisors_json_is_json() -> None:
+    value = {"a": [1, 2.5, None, True], "b": {"ü": 'x"\n'}, "c": []}
+    assert decode(encode(value)) == value
+    for wrong in (b"", b"[1]", b"{} {}", b"{"):
+        with pytest.raises(ValueError):
+            decode(wrong)
+    lines = Lines(10)
+    assert lines.feed(b"one\ntw") == [b"one"]
+    assert lines.feed(b"o\n") == [b"two"]
+    with pytest.raises(ValueError):
+        lines.feed(b"x" * 11)
+
+
+@pytest.mark.parametrize("text", ["a=b:NoSchedule", "a:NoExecute"])
+def test_a_taint_is_read(text: str) -> None:
+    assert parse_taint(text).key == "a"
+
+
+@pytest.mark.parametrize("text", ["a", "a=b", ":NoSchedule", "a:Sometimes"])
+def test_what_is_no_taint_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="taint"):
+        parse_taint(text)
