@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any
 
@@ -59,9 +59,9 @@ from .machine import (
 )
 from .noderecord import Facts, NodeRecord
 from .probes import Prober
-from .records import PodRecords, reachable_for_others
+from .records import PodRecords
 from .reports import EventRecorder, StatusWriter
-from .runtimes import detect
+from .runtimes import Runtime, detect, reachable_for_others
 from .server import AgentServer, tls_context
 from .settings import AgentSettings
 
@@ -126,7 +126,7 @@ class Agent:
             self._prober = await stack.enter_async_context(Prober(self._node_ip))
             runtimes = await detect()
             cgroups = await asyncio.to_thread(Cgroups.probe)
-            users = self._separate_users()
+            users = self._separate_users([runtime for runtime, _ in runtimes.values()])
             shelf = LogShelf(self.settings.data_dir / "logs")
             self._workshop = Workshop(
                 self.settings,
@@ -162,9 +162,12 @@ class Agent:
         await server.start(self._node_ip, self.settings.port, context)
         self.port = server.port
 
-    def _separate_users(self) -> bool:
-        wanted = self.settings.users == "auto" and os.geteuid() == 0
-        return wanted and reachable_for_others(self.settings.data_dir / "pods" / "x")
+    def _separate_users(self, runtimes: Sequence[Runtime]) -> bool:
+        """Whether pods can have users of their own: we are root, and those users can reach what they need."""
+        if self.settings.users == "off" or os.geteuid() != 0:
+            return False
+        needed = [self.settings.data_dir / "pods", *(path for runtime in runtimes for path in runtime.needs)]
+        return all(reachable_for_others(path) for path in needed)
 
     async def _work(self, record: NodeRecord, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:

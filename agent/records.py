@@ -118,8 +118,3 @@ class PodRecords:
         part.write_text(text)
         part.chmod(0o600)
         part.rename(folder / name)
-
-
-def reachable_for_others(path: Path) -> bool:
-    """Whether a process of another user could get to `path`: every folder above it lets others through."""
-    return all(folder.stat().st_mode & 0o001 for folder in [*path.resolve().parents])

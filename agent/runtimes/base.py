@@ -56,6 +56,8 @@ class Runtime(Protocol):
 
     tag: str
     """The label and pack runtime it serves: node, python, binary."""
+    needs: tuple[Path, ...]
+    """Files that the pods' users must be able to reach; if they cannot, pods run as the agent's own user."""
 
     async def version(self) -> str | None:
         """The version on this machine, as a label value; None when it cannot run here."""
@@ -86,6 +88,11 @@ def harness_settings(program: Program) -> str:
             },
         }
     )
+
+
+def reachable_for_others(path: Path) -> bool:
+    """Whether a process of another user could get to `path`: every folder above it lets others through."""
+    return all(folder.stat().st_mode & 0o001 for folder in path.resolve().parents)
 
 
 def label_value(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from .base import Invocation, Program, label_value
 from .python.runtime import data_limit
@@ -12,6 +13,7 @@ class BinaryRuntime:
     """Runs a static executable for this machine's architecture."""
 
     tag = "binary"
+    needs: tuple[Path, ...] = ()
 
     async def version(self) -> str | None:
         """The machine's architecture and kernel, e.g. `linux-6.8.0`."""

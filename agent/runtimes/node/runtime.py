@@ -20,6 +20,7 @@ class NodeRuntime:
 
     def __init__(self, executable: str | None = None) -> None:
         self._executable = executable or shutil.which("node") or "/usr/bin/node"
+        self.needs: tuple[Path, ...] = (Path(self._executable), HARNESS)
 
     async def version(self) -> str | None:
         """E.g. `20.20.2`."""

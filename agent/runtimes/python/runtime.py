@@ -7,7 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from ..base import Invocation, Program, harness_settings
+from ..base import Invocation, Program, harness_settings, reachable_for_others
 from ..versions import version_of
 
 HARNESS = Path(__file__).with_name("harness.py")
@@ -19,9 +19,8 @@ class PythonRuntime:
     tag = "python"
 
     def __init__(self, executable: str | None = None) -> None:
-        # Never the agent's virtual environment: a pack would come to depend on our libraries.
-        base = getattr(sys, "_base_executable", None)
-        self._executable = executable or base or shutil.which("python3") or "/usr/bin/python3"
+        self._executable = executable or _default_executable()
+        self.needs: tuple[Path, ...] = (Path(self._executable), HARNESS)
 
     async def version(self) -> str | None:
         """E.g. `3.11.7`."""
@@ -39,6 +38,16 @@ class PythonRuntime:
     def explain(self, code: int, signal: int, tail: str) -> str:
         """The harness says what it knows; a library may have turned the error into its own."""
         return "OOMKilled" if code == 1 and tail.rstrip().endswith("MemoryError") else ""
+
+
+def _default_executable() -> str:
+    """The interpreter under the agent's virtual environment, or the system's where other users cannot reach that one.
+
+    Never the virtual environment's own: a pack would come to depend on our libraries.
+    """
+    base = getattr(sys, "_base_executable", None) or sys.executable
+    system = shutil.which("python3", path="/usr/local/bin:/usr/bin:/bin")
+    return base if system is None or reachable_for_others(Path(base)) else system
 
 
 def data_limit(program: Program) -> list[tuple[int, int, int]]:

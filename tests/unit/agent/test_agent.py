@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -197,3 +199,30 @@ async def test_a_deleted_node_is_registered_again_and_a_heartbeat_is_sent(api: A
         await until("renewed", lambda: api.others[lease]["spec"]["renewTime"] != first["spec"]["renewTime"])
         del api.others[path]
         await until("registered again", lambda: path in api.others)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give pods users of their own")
+async def test_pods_have_users_of_their_own_where_that_is_possible(api: AgentApi) -> None:
+    python = b"""import os
+async def default(context):
+    open('mine', 'w').write('x')
+    print(os.getuid())
+"""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chmod(folder, 0o711)
+        data = Path(folder) / "data"
+        async with running_agent(api.config, data) as agent:
+            uid = await api.add_pod("a", api.add_pack("s", "1.0.0", SERVER))
+            await api.add_pod("b", api.add_pack("p", "1.0.0", python, "python"), restartPolicy="Never")
+            await until("one runs", lambda: api.ready("a"))
+            await until("the other has ended", lambda: api.pods["b"]["status"]["phase"] in ("Succeeded", "Failed"))
+            assert api.pods["b"]["status"]["phase"] == "Succeeded"
+            isolation = json.loads(api.others[f"api/v1/nodes/{NODE}"]["metadata"]["annotations"]["stark.dev/isolation"])
+            assert isolation["users"] == "per pod"
+            users = {
+                workload_of(uid)[0].uids().real,
+                int(next(data.glob("logs/*_b_*/main/0.log")).read_text().split()[-1]),
+            }
+            assert len(users) == 2
+            assert min(users) >= 1_500_000_000
+            assert agent.port == 0, "without a certificate there is no endpoint"

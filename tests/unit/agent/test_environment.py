@@ -111,7 +111,7 @@ def test_what_is_optional_may_be_missing() -> None:
 def test_what_must_be_read_is_known_beforehand() -> None:
     made = pod(env=keyed("secretKeyRef", "token", "key"), envFrom=[{"configMapRef": {"name": "settings"}}])
     wanted = references(made.spec.containers[0])
-    assert (wanted.config_maps, wanted.secrets) == ({"settings"}, {"token"})
+    assert (wanted.config_maps, wanted.secrets) == (frozenset({"settings"}), frozenset({"token"}))
 
 
 def test_ports_are_told_by_name_and_the_first_as_port() -> None:

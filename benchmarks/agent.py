@@ -1,0 +1,139 @@
+"""The agent: from a bound pod to its running program, against the bare start of the same program; and what idles cost.
+
+A pod is bound in a small in-memory API; the clock stops when the agent's status says that its container runs, i.e.
+after bundle, environment, supervisor, start, and the harness's word that the entry point was called. The floor is the
+same harness started with subprocess, until it says so on its own channel. Both alternate in the same process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+import psutil
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from stark.agent.runtimes import Program, Runtime
+from stark.agent.runtimes.node import NodeRuntime
+from stark.agent.runtimes.python import PythonRuntime
+from tests.support.agent_api import AgentApi, agent_api
+from tests.support.agents import AgentProcess, supervisor_of, until
+
+SOURCES = {
+    "node": b"module.exports.default = async (c) => { await new Promise((r) => c.onShutdown(r)); };",
+    "python": b"import asyncio\nasync def default(context):\n    await asyncio.Event().wait()\n",
+}
+IDLE_S = 3.0
+
+
+def bare_start_s(runtime: Runtime, bundle: Path) -> float:
+    """Seconds from Popen to `called`, without any agent."""
+    ours, theirs = socket.socketpair()
+    what = Program(
+        bundle, "id", "bare", "1.0.0", runtime.tag, "default", None, {}, [], [], "uid", "execution", None, False
+    )
+    invocation = runtime.invoke(what)
+
+    def hand_over() -> None:
+        os.dup2(theirs.fileno(), 3, inheritable=True)
+
+    begun = time.perf_counter()
+    with subprocess.Popen(
+        invocation.argv, env={"PATH": "/usr/bin:/bin", **invocation.env}, cwd=bundle.parent,
+        preexec_fn=hand_over, close_fds=False,
+    ) as process:  # fmt: skip
+        theirs.close()
+        said = ours.recv(4096)
+        took = time.perf_counter() - begun
+        assert json.loads(said.splitlines()[0])["type"] == "called", said
+        process.kill()
+    ours.close()
+    return took
+
+
+async def bound_to_running_s(api: AgentApi, name: str, image: str) -> tuple[float, str]:
+    """Seconds from the binding to the status that says running, and the pod's uid."""
+    begun = time.perf_counter()
+    uid = await api.add_pod(name, image)
+    while not api.ready(name):  # noqa: ASYNC110 - the clock must stop within a millisecond
+        await asyncio.sleep(0.001)
+    return time.perf_counter() - begun, uid
+
+
+async def measure(rounds: int) -> None:
+    """Print the figures."""
+    runtimes: dict[str, Runtime] = {"node": NodeRuntime(), "python": PythonRuntime()}
+    with tempfile.TemporaryDirectory() as folder:
+        async with agent_api() as api:
+            data = Path(folder) / "data"
+            agent = AgentProcess(api.config, data, "--on-stop", "stop")
+            await agent.start()
+            await agent.registered()
+            try:
+                for tag, runtime in runtimes.items():
+                    await measure_starts(api, Path(folder), tag, runtime, rounds)
+                await measure_idle(api, agent)
+            finally:
+                await agent.end(signal.SIGTERM)
+
+
+async def measure_starts(api: AgentApi, folder: Path, tag: str, runtime: Runtime, rounds: int) -> None:
+    bundle = folder / f"{tag}-bundle"
+    bundle.write_bytes(SOURCES[tag])
+    image = api.add_pack(f"bench-{tag}", "1.0.0", SOURCES[tag], tag)
+    ours, floor = [], []
+    for number in range(rounds):
+        floor.append(await asyncio.to_thread(bare_start_s, runtime, bundle))
+        name = f"{tag}-{number}"
+        took, uid = await bound_to_running_s(api, name, image)
+        ours.append(took)
+        await api.delete(name, 0)
+        await until("gone", partial(gone, uid))
+    print(f"agent_bind_to_running_{tag}_ms: {statistics.median(ours) * 1000:.1f}")
+    print(f"agent_bare_start_{tag}_ms: {statistics.median(floor) * 1000:.1f}")
+    print(f"agent_start_overhead_{tag}_ms: {(statistics.median(ours) - statistics.median(floor)) * 1000:.1f}")
+
+
+def gone(uid: str) -> bool:
+    """Whether nothing of the pod is left."""
+    return supervisor_of(uid) is None
+
+
+async def measure_idle(api: AgentApi, agent: AgentProcess) -> None:
+    image = api.add_pack("idle", "1.0.0", SOURCES["node"])
+    _, uid = await bound_to_running_s(api, "idle", image)
+    supervisor = supervisor_of(uid)
+    assert supervisor is not None
+    assert agent.process is not None
+    process = psutil.Process(agent.process.pid)
+    before = process.cpu_times()
+    await asyncio.sleep(IDLE_S)
+    after = process.cpu_times()
+    cpu = (after.user + after.system - before.user - before.system) / IDLE_S
+    print(f"agent_idle_rss_mib: {process.memory_info().rss / (1 << 20):.1f}")
+    print(f"supervisor_rss_mib: {supervisor.memory_info().rss / (1 << 20):.1f}")
+    print(f"agent_idle_cpu_percent: {cpu * 100:.2f}")
+
+
+def main() -> None:
+    """Entry point."""
+    words = argparse.ArgumentParser(description=__doc__)
+    words.add_argument("--quick", action="store_true", help="fewer rounds")
+    args = words.parse_args()
+    asyncio.run(measure(7 if args.quick else 30))
+
+
+if __name__ == "__main__":
+    main()
