@@ -8,6 +8,9 @@ UP_FLAGS ?=
 PYTEST := $(BIN)/python -m pytest
 SOURCES := crds client apiserver controllers agent ctl tests benchmarks docs setup.py
 
+# Without compiled modules on disk every start of every program would compile all it imports: seconds each.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help up test test-all test-needs check lint format cover bench crds docs wheel clean
 
 help:
@@ -69,7 +72,7 @@ $(STAMP): pyproject.toml setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Stark needs Python 3.11 or newer: apt-get install python3, or make PYTHON=/path/to/python3.11"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "no venv module: apt-get install python3-venv"; exit 1; }
 	$(BIN)/python -m pip install -q --disable-pip-version-check uv
-	$(BIN)/uv pip install -q --python $(BIN)/python -e '.[test]'
+	$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python -e '.[test]'
 	@touch $@
 
 # What a test needs and Python's index does not have. As root on Debian it is installed, elsewhere the command is told.

@@ -44,7 +44,8 @@ def server(directory: Path) -> Iterator[dict[str, str]]:
         for line in process.stdout:
             if line.startswith("ready"):
                 break
-        yield {**os.environ, "KUBECONFIG": str(directory / "admin.kubeconfig"), "STARK_HOME": str(directory / "home")}
+        compiled = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        yield {**compiled, "KUBECONFIG": str(directory / "admin.kubeconfig"), "STARK_HOME": str(directory / "home")}
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
