@@ -53,12 +53,14 @@ class MemoryStore:
         *,
         progress_interval_s: float = WATCH_PROGRESS_INTERVAL_S,
         watch_backlog_events: int = WATCH_BACKLOG_EVENTS,
+        revision: int = 1,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self.progress_interval_s = progress_interval_s
         self._watch_backlog_events = watch_backlog_events
-        self._revision = 1
-        self._compacted = 0
+        self._revision = revision
+        self._compacted = revision if revision > 1 else 0
+        """A store that begins later than at 1 has a past that nobody remembers."""
         self._keys: list[bytes] = []
         """Every key that has a history, in order."""
         self._history: dict[bytes, list[Event]] = {}

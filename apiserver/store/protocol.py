@@ -28,8 +28,9 @@ Revision = NewType("Revision", int)
 LeaseId = NewType("LeaseId", int)
 NO_LEASE = LeaseId(0)
 
-VALUE_BYTES_MAX = 1_572_864
-"""Largest request, keys and values together: etcd's default request limit (1.5 MiB), the same for every back end."""
+VALUE_BYTES_MAX = 1_500_000
+"""Largest request, keys and values together, the same for every back end. etcd's default limit is 1.5 MiB (1,572,864)
+and counts the whole request as it is sent; the difference is room for conditions, names and framing."""
 
 
 class KeyValue(NamedTuple):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 START_TIMEOUT_S = 20.0
@@ -85,3 +88,14 @@ def etcd(directory: Path, *options: str) -> Iterator[Etcd]:
         yield server
     finally:
         server.stop()
+
+
+@cache
+def shared_etcd() -> Etcd:
+    """One for all tests of this process, which empty it before they use it; it ends with the process."""
+    directory = tempfile.TemporaryDirectory(prefix="stark-etcd-")
+    server = Etcd(Path(directory.name))
+    atexit.register(directory.cleanup)
+    atexit.register(server.stop, kill=True)
+    server.start()
+    return server

@@ -11,13 +11,28 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stark.apiserver.store.etcd import EtcdSettings, open_etcd
 from stark.apiserver.store.memory import MemoryStore
-from stark.apiserver.store.protocol import Batch, Delete, Event, Expect, KeyValue, Put, Revision, Store
+from stark.apiserver.store.protocol import (
+    Batch,
+    Compacted,
+    Delete,
+    Event,
+    Expect,
+    KeyValue,
+    Put,
+    Revision,
+    Store,
+)
 from stark.apiserver.store.sqlite import SqliteSettings, open_sqlite
+from tests.support.etcd import shared_etcd
 
-STORES = ("memory", "sqlite")
-DURABLE = ("sqlite",)
+STORES = ("memory", "sqlite", "etcd")
+DURABLE = ("sqlite", "etcd")
 """Those whose contents survive being closed."""
+FIRST = Revision(1)
+WIPED_AT_ONCE = 100
+"""Keys deleted in one transaction; etcd takes 128."""
 PATIENCE_S = 10.0
 """How long a test waits for what must happen before it fails."""
 
@@ -47,14 +62,42 @@ class Opened:
         return self.store
 
 
-async def _open(kind: str, path: Path, limits: Limits) -> Store:
+async def _open(kind: str, path: Path, limits: Limits, first: Revision = FIRST) -> Store:
     if kind == "memory":
         return MemoryStore(
-            progress_interval_s=limits.progress_interval_s, watch_backlog_events=limits.watch_backlog_events
+            progress_interval_s=limits.progress_interval_s,
+            watch_backlog_events=limits.watch_backlog_events,
+            revision=first,
         )
     if kind == "sqlite":
         return await open_sqlite(path / "data", sqlite_settings(limits))
+    if kind == "etcd":
+        return await open_etcd(etcd_settings(shared_etcd().url, limits=limits))
     raise ValueError(kind)
+
+
+def etcd_settings(*urls: str, limits: Limits | None = None) -> EtcdSettings:
+    """Short memory, and no compaction but what the test asks for."""
+    limits = limits or Limits()
+    return EtcdSettings(
+        urls,
+        progress_interval_s=limits.progress_interval_s,
+        watch_backlog_events=limits.watch_backlog_events,
+        recent_events=50,
+        compact_every_s=0,
+    )
+
+
+async def _wipe(store: Store) -> None:
+    """Leave nothing of the tests before: no keys, and no history."""
+    keys = [kv.key for kv in (await store.range(b"", b"", keys_only=True)).items]
+    for at in range(0, len(keys), WIPED_AT_ONCE):
+        await store.txn((), tuple(Delete(key) for key in keys[at : at + WIPED_AT_ONCE]))
+    try:
+        await store.compact(await store.revision())
+    except Compacted:
+        pass  # nothing has happened since the last time
+    await store.close()
 
 
 def sqlite_settings(limits: Limits | None = None) -> SqliteSettings:
@@ -70,10 +113,17 @@ def sqlite_settings(limits: Limits | None = None) -> SqliteSettings:
 
 
 @asynccontextmanager
-async def open_store(kind: str, path: Path, limits: Limits | None = None) -> AsyncIterator[Opened]:
-    """The store, closed at the end."""
+async def open_store(
+    kind: str, path: Path, limits: Limits | None = None, *, first: Revision = FIRST
+) -> AsyncIterator[Opened]:
+    """The store, empty at first and closed at the end. All etcd stores are one, and those opened before are emptied too.
+
+    `first`: where the revisions of a store in memory begin, with nothing known of what was before.
+    """
     opened = Opened(kind, path, limits or Limits())
-    opened.store = await _open(kind, path, opened.limits)
+    if kind == "etcd":
+        await _wipe(await _open(kind, path, opened.limits))
+    opened.store = await _open(kind, path, opened.limits, first)
     try:
         yield opened
     finally:
