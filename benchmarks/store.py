@@ -2,9 +2,11 @@
 
     python benchmarks/store.py [--quick] [--store sqlite|etcd=URL] [--directory DIR]
 
-Store and floor take turns, several rounds each, and medians are reported. The floor does what nobody could do without:
-for SQLite the same tables, the same statements and the same groups, driven by one plain loop with no queue, no thread, no
-event loop, no conditions and no events. `--directory` should be on the disk that will hold the store.
+Store and floors take turns in short slices, many rounds each, and medians are reported. For SQLite there are two floors
+with the same tables and the same statements. `bare` is the bare engine with the same group commit: as many waiting tasks,
+one thread that drains what they ask, commits once and wakes them, and nothing else: no conditions, no leases, no events, no
+limits, no memory of what was written. `batch` is one plain loop that inserts as many rows at a time and serves nobody: the
+engine's own speed. `--directory` should be on the disk that will hold the store.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 
 import apsw
 import uvloop
@@ -26,8 +30,6 @@ import uvloop
 from stark.apiserver.store.protocol import Expect, Put, Revision, Store
 from stark.apiserver.store.sqlite import SqliteSettings, open_sqlite
 from stark.apiserver.store.sqlite.schema import (
-    CUR_COLUMNS,
-    LOG_COLUMNS,
     PLACE_BITS,
     PUT,
     insert_log,
@@ -45,16 +47,16 @@ CREATES_PER_S_MAX = 150_000
 """More than any machine does here; so many are prepared."""
 MISSING = Revision(0)
 
-Bare = Callable[[int, float], Awaitable[float]]
+Floor = Callable[[int, float], Awaitable[float]]
 """Given the number of writers and seconds, the floor's creates per second."""
 
 
 @dataclass
 class Bench:
-    """A store under test and its floor."""
+    """A store under test and its floors by name; every back end has one called `bare`."""
 
     store: Store
-    bare: Bare
+    floors: dict[str, Floor]
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,10 @@ class Plan:
     """How long each measurement takes and how often it is repeated."""
 
     rounds: int
-    seconds: float
+    slice_s: float
+    """Short, so that what else happens on the machine hits the store and its floors alike."""
+    watch_rounds: int = 3
+    watch_s: float = 0.5
 
 
 def key(number: int) -> bytes:
@@ -81,28 +86,22 @@ class Numbers:
         return self.next
 
 
-class BareSqlite:
-    """The floor: the store's own statements in groups of as many rows as there are writers."""
+class Engine:
+    """The store's own tables and statements, and nothing around them."""
 
     def __init__(self, path: Path) -> None:
-        path.mkdir()
         settings = SqliteSettings()
-        self._connection = open_writer(path / "bare.db", settings)
+        self._connection = open_writer(path, settings)
         self._connection.wal_autocheckpoint(settings.checkpoint_bytes // settings.page_bytes)
         self._numbers = Numbers()
         self._revision = 1
 
-    async def __call__(self, writers: int, seconds: float) -> float:
-        names = [key(self._numbers.take()) for _ in range(int(CREATES_PER_S_MAX * seconds))]
-        done = 0
-        begin = now = time.perf_counter()
-        while now - begin < seconds:
-            self._commit(names[done : done + writers])
-            done += writers
-            now = time.perf_counter()
-        return done / (now - begin)
+    def names(self, seconds: float) -> list[bytes]:
+        """More keys than there will be time for."""
+        return [key(self._numbers.take()) for _ in range(int(CREATES_PER_S_MAX * seconds))]
 
-    def _commit(self, keys: list[bytes]) -> None:
+    def commit(self, keys: list[bytes]) -> None:
+        """Create the keys in one durable transaction."""
         log: list[int | bytes] = []
         cur: list[int | bytes] = []
         found = self._connection.execute(select_heads(len(keys)), keys).fetchall()
@@ -112,23 +111,96 @@ class BareSqlite:
             row = self._revision << PLACE_BITS
             log += (row, name, PUT, self._revision, 0, 1, 0, VALUE)
             cur += (name, row, 1, self._revision, 0)
-        assert (len(log) // LOG_COLUMNS, len(cur) // CUR_COLUMNS) == (len(keys), len(keys))
         self._connection.execute("BEGIN IMMEDIATE")
         self._connection.execute(insert_log(len(keys)), log)
         self._connection.execute(upsert_cur(len(keys)), cur)
         self._connection.execute("COMMIT")
 
     def close(self) -> None:
+        """Close the connection."""
         self._connection.close()
+
+
+class Batches:
+    """The floor `batch`: groups of as many rows as there are writers, one after the other."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def __call__(self, writers: int, seconds: float) -> float:
+        names = self._engine.names(seconds)
+        done = 0
+        begin = now = time.perf_counter()
+        while now - begin < seconds:
+            self._engine.commit(names[done : done + writers])
+            done += writers
+            now = time.perf_counter()
+        return done / (now - begin)
+
+
+Waiting = tuple[bytes, "asyncio.Future[None]"]
+
+
+class BareSqlite:
+    """The floor `bare`: tasks that wait, and one thread that commits for all of them at once."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._loop = asyncio.get_running_loop()
+        self._asked: list[Waiting] = []
+        self._queue: SimpleQueue[list[Waiting] | None] = SimpleQueue()
+
+    async def __call__(self, writers: int, seconds: float) -> float:
+        names = self._engine.names(seconds)[::-1]
+        done = 0
+        thread = Thread(target=self._commit_groups)
+        thread.start()
+        begin = time.perf_counter()
+        end = begin + seconds
+
+        async def write() -> None:
+            nonlocal done
+            while time.perf_counter() < end:
+                await self._create(names.pop())
+                done += 1
+
+        await asyncio.gather(*(write() for _ in range(writers)))
+        elapsed = time.perf_counter() - begin
+        self._queue.put(None)
+        thread.join()
+        return done / elapsed
+
+    async def _create(self, name: bytes) -> None:
+        answer: asyncio.Future[None] = self._loop.create_future()
+        if not self._asked:
+            self._loop.call_soon(self._send)
+        self._asked.append((name, answer))
+        await answer
+
+    def _send(self) -> None:
+        self._queue.put(self._asked)
+        self._asked = []
+
+    def _commit_groups(self) -> None:
+        while (group := self._queue.get()) is not None:
+            self._engine.commit([name for name, _ in group])
+            self._loop.call_soon_threadsafe(self._answer, group)
+
+    def _answer(self, group: list[Waiting]) -> None:
+        for _, answer in group:
+            answer.set_result(None)
 
 
 Create = tuple[tuple[Expect], tuple[Put]]
 
 
 def prepared(numbers: Numbers, creates: int) -> list[Create]:
-    """Transactions made before the clock runs: making them is the caller's work and not the store's."""
+    """Transactions made before the clock runs: making them is the caller's work and not the store's.
+
+    To be taken from the end: the keys then ascend as the floor's do, which is the cheapest order for any B-tree.
+    """
     names = [key(numbers.take()) for _ in range(creates)]
-    return [((Expect(name, MISSING),), (Put(name, VALUE),)) for name in names]
+    return [((Expect(name, MISSING),), (Put(name, VALUE),)) for name in reversed(names)]
 
 
 async def creates_per_s(store: Store, numbers: Numbers, writers: int, seconds: float) -> float:
@@ -157,14 +229,17 @@ async def creates_per_s(store: Store, numbers: Numbers, writers: int, seconds: f
 async def measure_creates(bench: Bench, plan: Plan) -> None:
     numbers = Numbers()
     for writers in WRITERS:
-        ours, floor, ratios = [], [], []
+        ours: list[float] = []
+        floors: dict[str, list[float]] = {name: [] for name in bench.floors}
         for _ in range(plan.rounds):
-            ours.append(await creates_per_s(bench.store, numbers, writers, plan.seconds))
-            floor.append(await bench.bare(writers, plan.seconds))
-            ratios.append(ours[-1] / floor[-1])
+            ours.append(await creates_per_s(bench.store, numbers, writers, plan.slice_s))
+            for name, floor in bench.floors.items():
+                floors[name].append(await floor(writers, plan.slice_s))
         print(f"store_creates_{writers}_per_s: {statistics.median(ours):.0f}")
-        print(f"bare_creates_{writers}_per_s: {statistics.median(floor):.0f}")
-        print(f"store_creates_{writers}_of_bare: {statistics.median(ratios):.3f}")
+        for name, rates in floors.items():
+            ratios = [mine / theirs for mine, theirs in zip(ours, rates, strict=True)]
+            print(f"{name}_creates_{writers}_per_s: {statistics.median(rates):.0f}")
+            print(f"store_creates_{writers}_of_{name}: {statistics.median(ratios):.3f}")
 
 
 async def measure_list(bench: Bench, plan: Plan) -> None:
@@ -173,7 +248,7 @@ async def measure_list(bench: Bench, plan: Plan) -> None:
     for at in range(0, len(names), PAGE_KEYS):
         await asyncio.gather(*(bench.store.txn((), (Put(name, VALUE),)) for name in names[at : at + PAGE_KEYS]))
     times = []
-    for _ in range(plan.rounds):
+    for _ in range(plan.watch_rounds):
         begin = time.perf_counter()
         start, end, revision, seen, remaining = b"/registry/list/", b"/registry/list0", None, 0, 1
         while remaining:
@@ -190,7 +265,7 @@ async def measure_watch(bench: Bench, plan: Plan) -> None:
     numbers = Numbers()
     rates, past = [], []
     prefix = b"/registry/events/"
-    for _ in range(plan.rounds):
+    for _ in range(plan.watch_rounds):
         before = await bench.store.revision()
         stop = asyncio.Event()
         counts = [0] * 10
@@ -209,7 +284,7 @@ async def measure_watch(bench: Bench, plan: Plan) -> None:
         begin = time.perf_counter()
         watching = [asyncio.create_task(follow(index)) for index in range(len(counts))]
         await asyncio.sleep(0)
-        await asyncio.gather(*(write(begin + plan.seconds) for _ in range(64)))
+        await asyncio.gather(*(write(begin + plan.watch_s) for _ in range(64)))
         stop.set()
         after = await bench.store.revision()
         elapsed = time.perf_counter() - begin
@@ -235,12 +310,13 @@ async def open_bench(choice: str, directory: Path) -> AsyncIterator[Bench]:
     """The store and floor of a choice of `--store`."""
     if choice == "sqlite":
         store = await open_sqlite(directory / "store")
-        bare = BareSqlite(directory / "bare")
+        engines = [Engine(directory / name) for name in ("bare.db", "batch.db")]
         try:
-            yield Bench(store, bare)
+            yield Bench(store, {"bare": BareSqlite(engines[0]), "batch": Batches(engines[1])})
         finally:
             await store.close()
-            bare.close()
+            for engine in engines:
+                engine.close()
     else:
         raise SystemExit(f"unknown store {choice!r}: it must be sqlite")
 
@@ -262,7 +338,7 @@ def main() -> None:
         "--asyncio", action="store_true", help="use asyncio's own loop, not uvloop as the API server does"
     )
     arguments = parser.parse_args()
-    plan = Plan(rounds=5, seconds=0.5) if arguments.quick else Plan(rounds=9, seconds=2)
+    plan = Plan(rounds=12, slice_s=0.2) if arguments.quick else Plan(rounds=60, slice_s=0.3, watch_rounds=9, watch_s=2)
     with tempfile.TemporaryDirectory(dir=arguments.directory) as directory:
         work = run(arguments.store, Path(directory), plan)
         asyncio.run(work) if arguments.asyncio else uvloop.run(work)

@@ -12,6 +12,7 @@ import asyncio
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import takewhile
 from typing import NamedTuple, Protocol
 
 from .protocol import Batch, Compacted, Event, Revision, Unavailable, WatcherTooSlow
@@ -104,11 +105,8 @@ class Feed:
         """What the watch has not heard yet, from memory; None when that does not reach back far enough."""
         if watch.position < self._recent_after:
             return None
-        unheard: list[Event] = []
-        for events, _ in reversed(self._recent):
-            if events[-1].revision <= watch.position:
-                break
-            unheard[:0] = [event for event in events if event.revision > watch.position]
+        groups = list(takewhile(lambda group: group[0][-1].revision > watch.position, reversed(self._recent)))
+        unheard = [event for events, _ in reversed(groups) for event in events if event.revision > watch.position]
         return watch.select(unheard)
 
     def open(self, watch: Watch) -> None:

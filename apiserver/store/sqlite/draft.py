@@ -8,7 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from ..protocol import Delete, Event, Expect, KeyValue, LeaseId, LeaseNotFound, Put, Revision, TxnResult
+from ..protocol import (
+    Compacted,
+    Delete,
+    Event,
+    Expect,
+    FutureRevision,
+    KeyValue,
+    LeaseId,
+    LeaseNotFound,
+    Put,
+    Revision,
+    TxnResult,
+)
 from .heads import Head
 from .schema import DELETED, PLACE_BITS, PUT
 
@@ -19,8 +31,8 @@ _new = tuple.__new__
 class Draft:
     """What one group would change. `heads` must have every key of every request; it is changed in place."""
 
-    def __init__(self, revision: int, heads: dict[bytes, Head], leases: Mapping[LeaseId, int]) -> None:
-        self.revision = revision
+    def __init__(self, revision: int, compacted: int, heads: dict[bytes, Head], leases: Mapping[LeaseId, int]) -> None:
+        self.revision, self.compacted = revision, compacted
         self.heads = heads
         self.changed: dict[bytes, Head] = {}
         """Keys with a new newest row."""
@@ -37,12 +49,20 @@ class Draft:
         heads = self.heads
         for key, mod_revision in expect:
             kv = heads[key][1]
-            if mod_revision != (0 if kv is None else kv.mod_revision):
+            if mod_revision if kv is None else mod_revision != kv.mod_revision:
                 return TxnResult(False, Revision(self.revision), tuple(heads[seen.key][1] for seen in expect))
         for op in ops:
-            if type(op) is Put and op.lease and not self.has_lease(op.lease):
+            if type(op) is Put and op[2] and not self.has_lease(op[2]):
                 raise LeaseNotFound(f"lease {op.lease} does not exist or has expired")
         return _new(TxnResult, (True, self._apply(ops), ()))
+
+    def compact(self, revision: Revision) -> None:
+        """As `Store.compact`. Raises Compacted, FutureRevision."""
+        if revision <= self.compacted:
+            raise Compacted(revision, self.compacted)
+        if revision > self.revision:
+            raise FutureRevision(revision, self.revision)
+        self.compacted = revision
 
     def has_lease(self, lease: LeaseId) -> bool:
         """Whether the lease exists at this point of the group."""
@@ -64,24 +84,25 @@ class Draft:
 
     def _apply(self, ops: Sequence[Put | Delete]) -> Revision:
         """Add the changes; the revision they have, or the one from before if there are none."""
+        heads = self.heads
         revision = Revision(self.revision + 1)
         row = first = revision << PLACE_BITS
         for op in ops:
             key = op[0]
-            newest, old = self.heads[key]
-            new: KeyValue | None
+            newest, old = heads[key]
             if type(op) is Put:
                 _, value, lease = op
                 created, version = (revision, 1) if old is None else (old.create_revision, old.version + 1)
                 new = _new(KeyValue, (key, value, revision, created, version, lease))
                 self.log += (row, key, PUT, created, newest, version, lease, value)
+                heads[key] = self.changed[key] = (row, new)
+                self.events.append(_new(Event, (key, new, old, revision)))
             elif old is not None:
-                new = None
                 self.log += (row, key, DELETED, 0, newest, 0, 0, None)
+                heads[key] = self.changed[key] = (row, None)
+                self.events.append(_new(Event, (key, None, old, revision)))
             else:
                 continue
-            self.heads[key] = self.changed[key] = (row, new)
-            self.events.append(_new(Event, (key, new, old, revision)))
             row += 1
         if row == first:
             return Revision(self.revision)

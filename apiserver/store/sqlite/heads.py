@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from ..protocol import KeyValue
 
 Head = tuple[int, KeyValue | None]
@@ -26,15 +24,17 @@ class RecentHeads:
         self._old: dict[bytes, Head] = {}
         self._young_bytes = 0
 
-    def find(self, keys: Iterable[bytes]) -> dict[bytes, Head]:
-        """The head of each key, ABSENT where it is not known."""
-        young, old = self._young.get, self._old.get
-        return {key: young(key) or old(key, ABSENT) for key in keys}
+    def find(self, key: bytes, found: dict[bytes, Head], missing: list[bytes]) -> None:
+        """Add the key's head to `found`; when it is not known, ABSENT, and the key to `missing`."""
+        head = self._young.get(key) or self._old.get(key)
+        if head is None:
+            missing.append(key)
+            head = ABSENT
+        found[key] = head
 
-    def add(self, heads: dict[bytes, Head]) -> None:
-        """These are the newest now."""
+    def add(self, heads: dict[bytes, Head], size_bytes: int) -> None:
+        """These are the newest now; `size_bytes` is what their keys and values came with."""
         self._young.update(heads)
-        self._young_bytes += sum([len(kv.value) if kv is not None else 0 for _, kv in heads.values()])
-        self._young_bytes += OVERHEAD_BYTES * len(heads)
+        self._young_bytes += size_bytes + OVERHEAD_BYTES * len(heads)
         if self._young_bytes > self._generation_bytes:
             self._old, self._young, self._young_bytes = self._young, {}, 0

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import apsw
 
+from ..feed import Chapter
 from ..protocol import Compacted, Event, FutureRevision, KeyValue, Page, Revision
 from .schema import PLACE_BITS, PUT, SNAPSHOT, fetch, key_value, revision_of_snapshot
 
@@ -76,13 +77,6 @@ class Range(NamedTuple):
     limit: int = 0
     revision: Revision | None = None
     keys_only: bool = False
-
-
-class Chapter(NamedTuple):
-    """All events of a range later than where it began, up to and including `revision`."""
-
-    events: list[Event]
-    revision: int
 
 
 class Reader:

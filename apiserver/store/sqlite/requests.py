@@ -49,6 +49,13 @@ class Close(NamedTuple):
 Request = Txn | Grant | Revoke | Compact | Close
 
 
+class Parcel(NamedTuple):
+    """Requests that were made together, in their order, and the bytes of their keys and values."""
+
+    requests: list[Request]
+    size_bytes: int
+
+
 class Outcome(NamedTuple):
     """What one durable commit did, for the loop to tell: first the watches and leases, then who asked."""
 

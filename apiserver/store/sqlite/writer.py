@@ -14,17 +14,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 import apsw
 
-from ..protocol import Compacted, Event, FutureRevision, LeaseId, NoSpace, Put, StoreError, Unavailable
+from ..protocol import Event, LeaseId, NoSpace, Put, StoreError, Unavailable
 from .draft import Draft
-from .heads import ABSENT, Head, RecentHeads
-from .requests import Close, Compact, Grant, Outcome, Request, Revoke, Txn
+from .heads import Head, RecentHeads
+from .requests import Close, Compact, Grant, Outcome, Parcel, Request, Revoke, Txn
 from .reserve import Reserve
 from .schema import (
     CUR_COLUMNS,
@@ -68,9 +67,10 @@ class Writer:
     ) -> None:
         self._connection, self._reserve, self._settings = connection, reserve, settings
         self._tell, self._fail = tell, fail
-        self._queue: SimpleQueue[Sequence[Request]] = SimpleQueue()
+        self._queue: SimpleQueue[Parcel] = SimpleQueue()
         """Bounded by the callers: each waits for its own request."""
-        self._inbox: deque[Request] = deque()
+        self._next: Parcel | None = None
+        """Taken from the queue, but too large for the group at hand."""
         self.revision = revision_of_snapshot(*fetch(connection, SNAPSHOT)[0])
         self.leases = {LeaseId(row[0]): int(row[1]) for row in fetch(connection, "SELECT id, ttl_s FROM lease")}
         self._attached: dict[LeaseId, set[bytes]] = {lease: set() for lease in self.leases}
@@ -88,72 +88,71 @@ class Writer:
         """History before this revision is forgotten."""
         return self._sweep.compacted
 
+    def submit(self, parcel: Parcel) -> None:
+        """Queue requests, no more of them than one group holds; from any thread. Close is the last of its parcel."""
+        self._queue.put(parcel)
+
     def drain(self) -> list[Request]:
         """What is queued and will not be served; from any thread, when `run` has ended."""
-        return [*self._inbox, *self._drain()]
-
-    def submit(self, requests: Sequence[Request]) -> None:
-        """Queue requests; from any thread."""
-        self._queue.put(requests)
+        parcels = [self._next] if self._next is not None else []
+        while not self._queue.empty():
+            parcels.append(self._queue.get())
+        return [request for parcel in parcels for request in parcel.requests]
 
     def run(self) -> None:
         """Until Close, or an error of the disk."""
-        group: list[Request] = []
+        parcel = Parcel([], 0)
         try:
-            while not (group and isinstance(group[-1], Close)):
-                group = self._gather()
-                self._serve(group)
+            while not (parcel.requests and type(parcel.requests[-1]) is Close):
+                parcel = self._gather()
+                self._serve(parcel)
                 self._tidy()
         except BaseException as error:  # the thread must not end silently: everyone would wait for ever
-            self._fail(error, group)
+            self._fail(error, parcel.requests)
 
     # Gathering
 
-    def _gather(self) -> list[Request]:
-        """At least one request, and what else there is within the bounds of a group. Close is the last of its group."""
-        while not self._inbox:
+    def _gather(self) -> Parcel:
+        """What is there, but at least one parcel, and no more of them than make one group."""
+        parcel, self._next = self._next or self._wait(), None
+        requests, size_bytes = parcel
+        while type(requests[-1]) is not Close and not self._queue.empty():
+            following = self._queue.get()
+            size_bytes += following.size_bytes
+            count = len(requests) + len(following.requests)
+            if count > self._settings.group_requests_max or size_bytes > self._settings.group_bytes_max:
+                self._next = following
+                size_bytes -= following.size_bytes
+                break
+            requests += following.requests
+        return Parcel(requests, size_bytes)
+
+    def _wait(self) -> Parcel:
+        while True:
             try:
-                self._inbox.extend(self._queue.get(timeout=IDLE_SWEEP_PAUSE_S if self._sweep.pending else None))
+                return self._queue.get(timeout=IDLE_SWEEP_PAUSE_S if self._sweep.pending else None)
             except Empty:
                 self._sweep_step()
-        self._inbox.extend(self._drain())
-        group: list[Request] = []
-        size = 0
-        while self._inbox and len(group) < self._settings.group_requests_max and size < self._settings.group_bytes_max:
-            request = self._inbox.popleft()
-            group.append(request)
-            if type(request) is Txn:
-                size += request.size_bytes
-            elif type(request) is Close:
-                break
-        return group
-
-    def _drain(self) -> list[Request]:
-        drained: list[Request] = []
-        try:
-            while True:
-                drained += self._queue.get_nowait()
-        except Empty:
-            return drained
 
     # Committing
 
-    def _serve(self, group: list[Request]) -> None:
+    def _serve(self, group: Parcel) -> None:
         """Commit the group, or, for want of space, what of it can be committed alone."""
         if self._reserve.may_grow() and self._committed(group):
             return
-        for request in group:
+        for request in group.requests:
             self._serve_alone(request)
 
     def _serve_alone(self, request: Request) -> None:
         grows = type(request) is Grant or (type(request) is Txn and any(type(op) is Put for op in request.ops))
         attempts = (self._reserve.may_grow,) if grows else (lambda: True, self._give_reserve)
-        if any(allowed() and self._committed([request]) for allowed in attempts):
+        alone = Parcel([request], request.size_bytes if type(request) is Txn else 0)
+        if any(allowed() and self._committed(alone) for allowed in attempts):
             return
         message = f"the disk is full or the quota of {self._settings.quota_bytes} bytes is reached: delete and compact"
         self._tell(self._refusal([request], NoSpace(message)))
 
-    def _committed(self, group: list[Request]) -> bool:
+    def _committed(self, group: Parcel) -> bool:
         """Commit the group and tell; False when there was no space and nothing of it was written."""
         try:
             self._tell(self._commit(group))
@@ -163,7 +162,9 @@ class Writer:
         except apsw.BusyError as error:
             # Someone else holds the database's own lock, a backup tool perhaps. Nothing was written.
             self._undo()
-            self._tell(self._refusal(group, Unavailable(f"the database is locked by another program: {error}")))
+            self._tell(
+                self._refusal(group.requests, Unavailable(f"the database is locked by another program: {error}"))
+            )
         return True
 
     def _give_reserve(self) -> bool:
@@ -172,34 +173,38 @@ class Writer:
             self._reserve.release()
         return True
 
-    def _commit(self, group: list[Request]) -> Outcome:
+    def _commit(self, group: Parcel) -> Outcome:
         """Everything the group changes, on disk. Raises apsw.FullError when nothing was written."""
-        draft = Draft(self.revision, self._find_heads(group), self.leases)
+        draft = Draft(self.revision, self._sweep.compacted, self._find_heads(group.requests), self.leases)
         answers: list[tuple[asyncio.Future[Any], Any]] = []
-        compacted = self._sweep.compacted
-        for request in group:
-            if type(request) is Close:
-                continue
-            result: object = None
+        for request in group.requests:
+            result: object
             try:
                 if type(request) is Txn:
                     result = draft.txn(request.expect, request.ops)
-                elif type(request) is Grant:
-                    result = draft.grant(request.lease, request.ttl_s)
-                elif type(request) is Revoke:
-                    draft.revoke(request.lease, self._attached.get(request.lease, ()))
-                elif type(request) is Compact:
-                    compacted = _check_compaction(request.revision, compacted, draft.revision)
+                else:
+                    result = self._decide_other(draft, request)
             except StoreError as error:
                 result = error
             if request.answer is not None:
                 answers.append((request.answer, result))
-        self._write(draft, compacted)
-        return Outcome(draft.revision, draft.events, answers, draft.granted, draft.ended, compacted, [])
+        self._write(draft)
+        self._adopt(draft, group.size_bytes)
+        return Outcome(draft.revision, draft.events, answers, draft.granted, draft.ended, draft.compacted, [])
 
-    def _write(self, draft: Draft, compacted: int) -> None:
+    def _decide_other(self, draft: Draft, request: Request) -> LeaseId | None:
+        if type(request) is Grant:
+            return draft.grant(request.lease, request.ttl_s)
+        if type(request) is Revoke:
+            draft.revoke(request.lease, self._attached.get(request.lease, ()))
+        elif type(request) is Compact:
+            draft.compact(request.revision)
+        return None
+
+    def _write(self, draft: Draft) -> None:
         leases_changed = draft.granted or draft.ended
-        if draft.log or leases_changed or compacted > self._sweep.compacted:
+        compacts = draft.compacted > self._sweep.compacted
+        if draft.log or leases_changed or compacts:
             execute = self._connection.execute
             execute("BEGIN IMMEDIATE")
             _insert(self._connection, insert_log, draft.log, LOG_COLUMNS)
@@ -207,15 +212,14 @@ class Writer:
             if leases_changed:
                 self._connection.executemany("INSERT INTO lease VALUES (?, ?)", draft.granted.items())
                 self._connection.executemany("DELETE FROM lease WHERE id = ?", ((lease,) for lease in draft.ended))
-            if compacted > self._sweep.compacted:
-                execute("UPDATE meta SET value = ? WHERE name = 'compacted'", (compacted,))
+            if compacts:
+                execute("UPDATE meta SET value = ? WHERE name = 'compacted'", (draft.compacted,))
             execute("COMMIT")
-        self._adopt(draft, compacted)
 
-    def _adopt(self, draft: Draft, compacted: int) -> None:
+    def _adopt(self, draft: Draft, size_bytes: int) -> None:
         """Take over what has become durable."""
-        if compacted > self._sweep.compacted:
-            self._sweep.begin(compacted)
+        if draft.compacted > self._sweep.compacted:
+            self._sweep.begin(draft.compacted)
         self.revision = draft.revision
         for lease, ttl_s in draft.granted.items():
             self.leases[lease] = ttl_s
@@ -225,7 +229,7 @@ class Writer:
         for lease in draft.ended:
             self.leases.pop(lease, None)
             self._attached.pop(lease, None)
-        self._heads.add(draft.changed)
+        self._heads.add(draft.changed, size_bytes)
 
     def _attach(self, events: list[Event]) -> None:
         for key, current, previous, _ in events:
@@ -247,26 +251,23 @@ class Writer:
 
     def _find_heads(self, group: list[Request]) -> dict[bytes, Head]:
         """Where every key of the group stands, from memory or from the tables."""
-        heads = self._heads.find(self._keys(group))
-        missing = [key for key, head in heads.items() if head is ABSENT]
-        for keys in _chunks(missing):
-            for key, row, op, *columns in fetch(self._connection, select_heads(len(keys)), keys):
-                heads[key] = (row, key_value(key, row, *columns) if op else None)
-        return heads
-
-    def _keys(self, group: list[Request]) -> list[bytes]:
-        """The keys that the group reads or writes, some of them repeatedly."""
-        keys: list[bytes] = []
-        add = keys.append
+        heads: dict[bytes, Head] = {}
+        missing: list[bytes] = []
         for request in group:
             if type(request) is Txn:
                 for expect in request.expect:
-                    add(expect[0])
+                    if expect[0] not in heads:
+                        self._heads.find(expect[0], heads, missing)
                 for op in request.ops:
-                    add(op[0])
+                    if op[0] not in heads:
+                        self._heads.find(op[0], heads, missing)
             elif type(request) is Revoke:
-                keys += self._attached.get(request.lease, ())
-        return keys
+                for key in self._attached.get(request.lease, ()):
+                    self._heads.find(key, heads, missing)
+        for keys in _chunks(missing):
+            for key, row, op_code, *columns in fetch(self._connection, select_heads(len(keys)), keys):
+                heads[key] = (row, key_value(key, row, *columns) if op_code else None)
+        return heads
 
     # Tidying, after everyone has been told
 
@@ -304,14 +305,6 @@ class Writer:
         except (apsw.FullError, apsw.BusyError):
             pass  # the log still has everything; the next commit tries again
         self._wal_bytes = 0
-
-
-def _check_compaction(revision: int, compacted: int, current: int) -> int:
-    if revision <= compacted:
-        raise Compacted(revision, compacted)
-    if revision > current:
-        raise FutureRevision(revision, current)
-    return revision
 
 
 def _cur_rows(changed: dict[bytes, Head]) -> list[int | bytes | None]:

@@ -29,9 +29,9 @@ from stark.apiserver.store.protocol import (
     WatcherTooSlow,
 )
 from stark.apiserver.store.sqlite import DataDirLocked, DataDirUnusable, SqliteSettings, open_sqlite
-from stark.apiserver.store.sqlite.heads import ABSENT, OVERHEAD_BYTES, RecentHeads
+from stark.apiserver.store.sqlite.heads import ABSENT, OVERHEAD_BYTES, Head, RecentHeads
 from stark.apiserver.store.sqlite.reader import HISTORY_BYTES, HISTORY_ROWS
-from stark.apiserver.store.sqlite.window import Window
+from stark.apiserver.store.window import Window
 from tests.support.stores import delete, events_up_to, next_batch, put, sqlite_settings
 
 MIB = 1 << 20
@@ -361,7 +361,7 @@ async def test_the_store_keeps_its_history_within_the_window(tmp_path: Path) -> 
     for n in range(100):
         await put(store, b"k", b"%d" % n)
     async with asyncio.timeout(5):
-        while not await compacted(store, Revision(80)):  # noqa: ASYNC110: the store tells nobody when it compacts
+        while not await compacted(store, Revision(80)):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     kv, _ = await store.get(b"k", revision=Revision(81))
     assert kv is not None
@@ -390,10 +390,10 @@ def test_the_window_says_what_to_give_up(age_s: float, revisions: int, targets: 
 def test_recent_heads_forget_the_oldest_and_keep_the_newest() -> None:
     heads = RecentHeads(bytes_max=20 * OVERHEAD_BYTES)
     for n in range(100):
-        heads.add({b"%d" % n: (n, None), b"always": (n, None)})
-    assert heads.find([b"0", b"99", b"always", b"never"]) == {
-        b"0": ABSENT,
-        b"99": (99, None),
-        b"always": (99, None),
-        b"never": ABSENT,
-    }
+        heads.add({b"%d" % n: (n, None), b"always": (n, None)}, 0)
+    found: dict[bytes, Head] = {}
+    missing: list[bytes] = []
+    for key in (b"0", b"99", b"always", b"never"):
+        heads.find(key, found, missing)
+    assert found == {b"0": ABSENT, b"99": (99, None), b"always": (99, None), b"never": ABSENT}
+    assert missing == [b"0", b"never"]
