@@ -47,7 +47,7 @@ from .store.protocol import Store, StoreError
 from .stores import compact_forever
 from .wire.discovery import Discovery
 from .wire.openapi import OpenApi
-from .wire.protobuf_bodies import decode_protobuf
+from .wire.protobuf import decode_protobuf
 
 log = structlog.get_logger(__name__)
 
@@ -119,6 +119,8 @@ def _host_of(listen: str) -> str:
 def _write_kubeconfigs(authority: Authority, settings: Settings, url: str) -> None:
     for identity in ("admin", "controllers"):
         issue_kubeconfig(authority, identity, server=url, path=settings.data_dir / f"{identity}.kubeconfig")
+    for node, path in settings.node_kubeconfigs:
+        issue_kubeconfig(authority, f"node:{node}", server=url, path=path)
 
 
 class _Parts:
