@@ -119,6 +119,9 @@ class PodHands:
             log.exception("container cannot be prepared", extra={"podId": self.uid, "container": order.container})
             self._post(PrepareFailed(self.uid, order.container, order.ticket, "CreateContainerError", repr(error)))
             return
+        if self.released:  # the pod went while its bundle was on the way: what was built for it goes too
+            await self._discard()
+            return
         self._launches[order.container] = (order.ticket, launch)
         self._post(Prepared(self.uid, order.container, order.ticket, launch.image_id, launch.note))
 
@@ -131,8 +134,8 @@ class PodHands:
         self._order(lambda: self._stop(order))
 
     def retire(self) -> None:
-        """End the supervisor; records and logs stay."""
-        self._order(self._end_supervisor)
+        """End the supervisor and give the limits' groups back; records and logs stay."""
+        self._order(self._retire)
 
     def release(self) -> None:
         """Remove everything."""
@@ -208,13 +211,20 @@ class PodHands:
             await self._link.close()
             self._link = None
 
+    async def _retire(self) -> None:
+        await self._end_supervisor()
+        await self._clear_remains()
+
     async def _release(self) -> None:
         await self._end_supervisor()
+        self.released = True
+        await self._discard()
+        self._post(Released(self.uid))
+
+    async def _discard(self) -> None:
         await self._clear_remains()
         await asyncio.to_thread(self._workshop.records.remove, self.uid)
         self._workshop.forget(self.uid)
-        self.released = True
-        self._post(Released(self.uid))
 
     async def _clear_remains(self) -> None:
         await asyncio.to_thread(self._workshop.cgroups.remove, self.uid)

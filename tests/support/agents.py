@@ -72,6 +72,11 @@ def supervisor_of(uid: str) -> psutil.Process | None:
     return None
 
 
+def groups_of(uid: str) -> list[Path]:
+    """The control groups of the pod's container `main`."""
+    return sorted(Path("/sys/fs/cgroup").rglob(f"{uid}/main"))
+
+
 @asynccontextmanager
 async def nothing_left(data_dir: Path) -> AsyncIterator[None]:
     """Asserts at the end that no process of the data directory lives; kills what does, so that a failure stays alone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import tempfile
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support.agent_api import NODE, AgentApi, agent_api
-from tests.support.agents import running_agent, supervisor_of, until, workload_of
+from tests.support.agents import groups_of, running_agent, supervisor_of, until, workload_of
 
 SERVER = b"""
 const http = require('http');
@@ -100,10 +101,6 @@ async def test_limits_are_written_and_groups_removed(api: AgentApi, tmp_path: Pa
         await api.delete("a", 5)
         await until("gone", lambda: supervisor_of(uid) is None and "a" not in api.pods)
         await until("groups removed", lambda: not any(folder.exists() for folder in folders))
-
-
-def groups_of(uid: str) -> list[Path]:
-    return sorted(Path("/sys/fs/cgroup").rglob(f"{uid}/main"))
 
 
 def _is_limit(file: Path) -> bool:
@@ -226,3 +223,18 @@ async def default(context):
             assert len(users) == 2
             assert min(users) >= 1_500_000_000
             assert agent.port == 0, "without a certificate there is no endpoint"
+
+
+async def test_a_pod_that_goes_while_it_is_prepared_leaves_nothing(api: AgentApi, tmp_path: Path) -> None:
+    image = api.add_pack("s", "1.0.0", SERVER)
+    async with running_agent(api.config, tmp_path / "data"):
+        uids = []
+        for number in range(8):
+            uids.append(await api.add_pod(f"p{number}", image))
+            await asyncio.sleep(0.005 * number)
+            await api.remove(f"p{number}")
+        await until("no folder is left", lambda: not os.listdir(tmp_path / "data/pods"))
+        await until("no process is left", lambda: not any(workload_of(uid) or supervisor_of(uid) for uid in uids))
+        await asyncio.sleep(0.3)
+        assert os.listdir(tmp_path / "data/pods") == []
+        assert not any(groups_of(uid) for uid in uids)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.agent_api import AgentApi, agent_api
-from tests.support.agents import AgentProcess, nothing_left, running_agent, supervisor_of, until, workload_of
+from tests.support.agents import AgentProcess, groups_of, nothing_left, running_agent, supervisor_of, until, workload_of
 
 FOREVER = b"module.exports.default = async (c) => { console.log('up'); await new Promise((r) => c.onShutdown(r)); };"
 EXITS_ON_USR2 = b"""module.exports.default = () => {
@@ -79,6 +79,7 @@ async def test_sigterm_keeps_the_pods_unless_told_otherwise(api: AgentApi, tmp_p
         async with running_agent(api.config, data):
             await asyncio.sleep(0.2)
             assert api.state("a")["restartCount"] == 0
+        assert not groups_of(uid), "a pod that was stopped with its agent leaves no control group"
 
 
 async def test_a_killed_supervisor_takes_its_processes_along_and_the_pod_is_restarted(
