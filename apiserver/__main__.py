@@ -1,4 +1,4 @@
-"""stark-apiserver: serve the API, or issue a kubeconfig (`stark-apiserver kubeconfig`).
+"""stark-apiserver: serve the API, issue a kubeconfig (`stark-apiserver kubeconfig`), or change the store (`... migrate`).
 
 Prints one line `ready <url>` on standard output once /readyz says so; logs are JSON lines on standard error. A start that
 fails says why, and what to do, in one sentence. SIGTERM and SIGINT stop it cleanly, a second one at once.
@@ -24,12 +24,14 @@ import uvloop
 from stark.crds.version import VERSION
 
 from .app import serving
+from .auth.identities import node_identity
 from .auth.kubeconfig import add_kubeconfig_command
 from .auth.pki import PkiError
+from .migration import add_migrate_command
 from .settings import Settings
 from .store.protocol import StoreError
 from .store.sqlite import DataDirLocked
-from .stores import UnknownStore, open_store
+from .stores import UnknownStore, add_etcd_flags, etcd_access, open_store
 
 EXIT_OK: Final = 0
 EXIT_ERROR: Final = 1
@@ -72,7 +74,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--access-log", default="changes", choices=("all", "changes", "none"), help="default %(default)s"
     )
-    add_kubeconfig_command(parser.add_subparsers(title="commands", metavar="COMMAND"))
+    parser.add_argument(
+        "--node-kubeconfig",
+        action="append",
+        default=[],
+        metavar="NODE=FILE",
+        help="give an agent of this machine an identity",
+    )
+    add_etcd_flags(parser)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    add_kubeconfig_command(commands)
+    add_migrate_command(commands)
     return parser
 
 
@@ -87,8 +99,18 @@ def _settings(parsed: argparse.Namespace) -> Settings:
         int(port),
         tuple(parsed.name),
         parsed.store,
+        node_kubeconfigs=tuple(_node_and_file(text) for text in parsed.node_kubeconfig),
         access_log=parsed.access_log,
+        etcd=etcd_access(parsed),
     )
+
+
+def _node_and_file(text: str) -> tuple[str, Path]:
+    """Raises ValueError."""
+    node, equals, path = text.partition("=")
+    if not equals or not path:
+        raise ValueError(f"--node-kubeconfig must be NODE=FILE, not {text!r}")
+    return node_identity(node).node_name, Path(path)
 
 
 def _log_as_json() -> None:

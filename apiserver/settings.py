@@ -45,6 +45,20 @@ class LimitSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class EtcdAccess:
+    """How to reach an etcd that asks who we are. The password comes from the environment or the URL."""
+
+    cafile: Path | None = None
+    """PEM certificates that sign etcd's; without it the system's are trusted."""
+    certfile: Path | None = None
+    """Our client certificate in PEM."""
+    keyfile: Path | None = None
+    """Its private key in PEM."""
+    username: str = ""
+    """Whom to authenticate as, if etcd has authentication enabled."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All of them."""
 
@@ -58,11 +72,17 @@ class Settings:
     """Further names and addresses by which clients reach us: they go into the certificate."""
     store: str = "sqlite"
     """`sqlite`, `memory` (nothing survives; for tests), or `etcd=URL[,URL...]`."""
+    node_kubeconfigs: tuple[tuple[str, Path], ...] = ()
+    """Names of nodes and the files in which they get a new identity at every start: the agents of this machine, which
+    `starkctl up` starts. Other machines' are issued once, by the command `kubeconfig`."""
     history_s: float = 300.0
     """How long the store keeps past revisions, for lists that are read page by page. Kubernetes' default."""
     access_log: str = "changes"
     """`all` requests, `changes` (writes, failures and slow requests), or `none`."""
     shutdown_timeout_s: float = 4.0
     """How long requests that are under way get when we are told to stop. A service manager waits longer."""
+    etcd: EtcdAccess = field(default_factory=EtcdAccess)
     http: HttpSettings = field(default_factory=HttpSettings)
+    """What one connection may cost us."""
     limits: LimitSettings = field(default_factory=LimitSettings)
+    """What all clients together may have going on."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import os
+from pathlib import Path
 from typing import Final
 
 import structlog
 
-from .settings import Settings
+from .settings import EtcdAccess, Settings
 from .store.memory import MemoryStore
 from .store.protocol import Store, StoreError
 from .store.sqlite import open_sqlite
@@ -15,6 +18,10 @@ from .store.sqlite import open_sqlite
 log = structlog.get_logger(__name__)
 
 ETCD: Final = "etcd="
+SQLITE_DIRECTORY: Final = "store"
+"""Where in the data directory SQLite's files are."""
+PASSWORD_VARIABLE: Final = "STARK_ETCD_PASSWORD"
+"""The environment variable with the password for etcd: a flag would show it to every user of the machine."""
 
 
 class UnknownStore(ValueError):
@@ -26,12 +33,47 @@ async def open_store(settings: Settings) -> Store:
     if settings.store == "memory":
         return MemoryStore()
     if settings.store == "sqlite":
-        return await open_sqlite(settings.data_dir / "store")
+        return await open_sqlite(settings.data_dir / SQLITE_DIRECTORY)
+    if settings.store.startswith(ETCD):
+        return await open_etcd_store(settings.store, settings.etcd)
     raise UnknownStore(f"--store {settings.store}: use sqlite, memory, or etcd=URL[,URL...]")
 
 
+async def open_etcd_store(store: str, access: EtcdAccess, *, keeps_history: bool = False) -> Store:
+    """The store of `etcd=URL[,URL...]`; with `keeps_history` it compacts nothing. Raises UnknownStore, StoreError."""
+    try:
+        # Only here: gRPC is an extra that other stores do not need, and slow to import.
+        from .store.etcd import EtcdSettings, open_etcd
+    except ImportError as error:
+        raise UnknownStore(f"--store etcd needs {error.name}: install stark[etcd]") from error
+    settings = EtcdSettings(
+        tuple(url.strip() for url in store.removeprefix(ETCD).split(",") if url.strip()),
+        cafile=access.cafile,
+        certfile=access.certfile,
+        keyfile=access.keyfile,
+        username=access.username,
+        password=os.environ.get(PASSWORD_VARIABLE, ""),
+        compact_every_s=0 if keeps_history else EtcdSettings.compact_every_s,
+    )
+    return await open_etcd(settings)
+
+
+def add_etcd_flags(parser: argparse.ArgumentParser) -> None:
+    """kube-apiserver's flags for etcd, and a user."""
+    group = parser.add_argument_group("etcd", f"a password is taken from ${PASSWORD_VARIABLE} or the URL")
+    group.add_argument("--etcd-cafile", type=Path, metavar="FILE", help="PEM certificates that sign etcd's")
+    group.add_argument("--etcd-certfile", type=Path, metavar="FILE", help="our client certificate, PEM")
+    group.add_argument("--etcd-keyfile", type=Path, metavar="FILE", help="its private key")
+    group.add_argument("--etcd-username", default="", metavar="NAME", help="whom to authenticate as")
+
+
+def etcd_access(parsed: argparse.Namespace) -> EtcdAccess:
+    """What the flags said."""
+    return EtcdAccess(parsed.etcd_cafile, parsed.etcd_certfile, parsed.etcd_keyfile, parsed.etcd_username)
+
+
 async def compact_forever(store: Store, history_s: float) -> None:
-    """Let history go that is older than `history_s`. SQLite does it by itself as well; asking twice does no harm."""
+    """Let history go that is older than `history_s`. The stores do it by themselves as well; asking twice does no harm."""
     while True:
         try:
             revision = await store.revision()
