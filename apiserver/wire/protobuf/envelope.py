@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ...errors import BadRequest, UnsupportedMediaType
-from .fields import BYTES, Malformed, Span, scan
+from .fields import BYTES, Malformed, Source, Span
 from .messages import Decoder
 from .tables import Table, table
 from .values import text
@@ -22,24 +22,26 @@ def decode_protobuf(data: bytes) -> dict[str, Any]:
     if not data.startswith(MAGIC):
         expected = " ".join(str(byte) for byte in MAGIC)
         raise BadRequest(f"provided data does not appear to be a protobuf message, expected prefix [{expected}]")
+    source = Source(data)
     try:
-        api_version, kind, inside = _opened(data)
+        api_version, kind, inside = _opened(source)
     except Malformed as error:
         raise BadRequest(f"couldn't get version/kind; {error}") from error
     known = table()
     message = _message_of(known, api_version, kind)
     try:
-        obj = Decoder(data, known).message(message, inside.start, inside.end)
+        obj = Decoder(source, known).message(message, inside.start, inside.end)
     except Malformed as error:
         raise BadRequest(f'{kind} in version "{api_version}" cannot be handled as a {kind}: {error}') from error
     return {"apiVersion": api_version, "kind": kind, **obj}
 
 
-def _opened(data: bytes) -> tuple[str, str, Span]:
+def _opened(source: Source) -> tuple[str, str, Span]:
     """apiVersion, kind, and where the message is."""
-    inside = Span(_RAW, BYTES, 0, len(data), len(data))
+    end = len(source.data)
+    inside = Span(_RAW, BYTES, 0, end, end)
     named: dict[int, str] = {}
-    for span in scan(data, len(MAGIC), len(data)):
+    for span in source.scan(len(MAGIC), end):
         if span.number > _CONTENT_TYPE:
             continue
         if span.wire_type != BYTES:
@@ -47,19 +49,19 @@ def _opened(data: bytes) -> tuple[str, str, Span]:
         if span.number == _RAW:
             inside = span
         elif span.number == _TYPE_META:
-            named |= _named(data, span)
+            named |= _named(source, span)
         else:
-            _check_plain(span.number, text(data, span))
+            _check_plain(span.number, text(source, span))
     for number, name in ((_KIND, "Kind"), (_API_VERSION, "apiVersion")):
         if not named.get(number):
             raise Malformed(f"Object '{name}' is missing in the envelope")
     return named[_API_VERSION], named[_KIND], inside
 
 
-def _named(data: bytes, type_meta: Span) -> dict[int, str]:
+def _named(source: Source, type_meta: Span) -> dict[int, str]:
     return {
-        span.number: text(data, span)
-        for span in scan(data, type_meta.start, type_meta.end)
+        span.number: text(source, span)
+        for span in source.scan(type_meta.start, type_meta.end)
         if span.number in (_API_VERSION, _KIND) and span.wire_type == BYTES
     }
 

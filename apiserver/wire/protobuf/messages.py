@@ -9,15 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from .fields import BYTES, FIXED64, VARINT, Malformed, Span, double, is_zero, scan, signed, varint
+from .fields import BYTES, FIXED64, VARINT, Malformed, Source, Span, signed
 from .tables import Field, Shape, Table
 from .values import READERS
 
 DEPTH_MAX: Final = 64
 """Messages inside each other. The deepest kinds need about a dozen; only schemas can nest without end."""
-FIELDS_MAX: Final = 100_000
-"""Fields in one body, all messages together. Two bytes of input can become an object of its own, which costs 30 times
-as much memory; a body of the largest size that is made of such bytes is refused here instead."""
 
 
 def _schema_or_list(obj: Mapping[str, Any]) -> Any:
@@ -39,11 +36,10 @@ _NUMBERS: Final = ("bool", "int32", "int64")
 
 
 class Decoder:
-    """Reads one body; what may still be read is counted over all its messages."""
+    """Reads one body."""
 
-    def __init__(self, data: bytes, table: Table) -> None:
-        self._data, self._table = data, table
-        self._left = FIELDS_MAX
+    def __init__(self, source: Source, table: Table) -> None:
+        self._source, self._table = source, table
 
     def message(self, name: str, start: int, end: int) -> dict[str, Any]:
         """The message between two places. Raises Malformed."""
@@ -55,11 +51,10 @@ class Decoder:
         if not depth:
             raise Malformed(f"nested deeper than {DEPTH_MAX}")
         fields = self._table.messages[name]
-        for span in scan(self._data, start, end):
-            self._count()
+        for span in self._source.scan(start, end):
             field = fields.get(span.number)
             if field is None:
-                if not is_zero(self._data, span):
+                if not self._source.is_zero(span):
                     into[f"protobuf field {span.number}"] = True
                 continue
             if field.shape is Shape.MAP:
@@ -68,11 +63,6 @@ class Decoder:
                 self._item(field, span, into.setdefault(field.name, []), depth)
             else:
                 self._one(field, span, into, depth)
-
-    def _count(self) -> None:
-        self._left -= 1
-        if self._left < 0:
-            raise Malformed(f"more than {FIELDS_MAX} fields")
 
     def _one(self, field: Field, span: Span, into: dict[str, Any], depth: int) -> None:
         if field.type in self._table.messages:
@@ -99,19 +89,18 @@ class Decoder:
     def _packed(self, field: Field, span: Span, items: list[Any]) -> None:
         start = span.start
         while start < span.end:
-            self._count()
-            value, start = varint(self._data, start, span.end)
+            self._source.count()
+            value, start = self._source.varint(start, span.end)
             items.append(_number(field.type, value))
 
     def _entry(self, field: Field, span: Span, entries: dict[str, Any], depth: int) -> None:
         """An entry of a map is a message: key 1, value 2. What is missing is empty, as Go has it."""
         self._expect(field, span, BYTES)
         key, value = "", Span(2, _wire_type(field.type), 0, 0, 0)
-        for part in scan(self._data, span.start, span.end):
-            self._count()
+        for part in self._source.scan(span.start, span.end):
             if part.number == 1:
                 self._expect(field, part, BYTES)
-                key = READERS["string"](self._data, part)
+                key = READERS["string"](self._source, part)
             elif part.number == 2:
                 value = part
         entries[key] = self._value(field, value, depth)
@@ -130,8 +119,8 @@ class Decoder:
         if field.type in _NUMBERS:
             return _number(field.type, span.value)
         if field.type == "double":
-            return double(self._data, span)
-        return READERS[field.type](self._data, span)
+            return self._source.double(span)
+        return READERS[field.type](self._source, span)
 
     def _expect(self, field: Field, span: Span, wire_type: int) -> None:
         if span.wire_type != wire_type:

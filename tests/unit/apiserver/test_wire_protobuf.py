@@ -19,8 +19,8 @@ from stark.apiserver.errors import BadRequest, UnsupportedMediaType
 from stark.apiserver.registry.bodies import decode
 from stark.apiserver.wire.protobuf import decode_protobuf
 from stark.apiserver.wire.protobuf.envelope import MAGIC
-from stark.apiserver.wire.protobuf.fields import scan
-from stark.apiserver.wire.protobuf.messages import DEPTH_MAX, FIELDS_MAX
+from stark.apiserver.wire.protobuf.fields import FIELDS_MAX, Source
+from stark.apiserver.wire.protobuf.messages import DEPTH_MAX
 from stark.apiserver.wire.protobuf.tables import Shape, table
 from stark.apiserver.wire.protobuf.values import READERS
 
@@ -132,8 +132,8 @@ def test_bytes_become_base64() -> None:
     ],
 )
 def test_types_of_their_own_have_the_form_that_json_gives_them(type_: str, raw: bytes, value: Any) -> None:
-    data = f(1, raw)
-    assert READERS[type_](data, next(scan(data, 0, len(data)))) == value
+    source = Source(f(1, raw))
+    assert READERS[type_](source, next(source.scan(0, len(source.data)))) == value
 
 
 def test_lists_of_numbers_may_be_packed() -> None:
@@ -226,7 +226,9 @@ def test_what_cannot_be_read_is_a_bad_request_that_says_why(data: bytes, why: st
 
 
 def test_kinds_that_exist_only_as_schemas_have_no_protobuf() -> None:
-    with pytest.raises(UnsupportedMediaType, match=r"accepted media types include: application/json, application/yaml$"):
+    with pytest.raises(
+        UnsupportedMediaType, match=r"accepted media types include: application/json, application/yaml$"
+    ):
         decode_protobuf(body("stark.dev/v1", "Pack", b""))
 
 
@@ -235,10 +237,18 @@ def test_a_refused_media_type_is_told_that_protobuf_is_read() -> None:
         decode(b"", "text/plain", decode_protobuf)
 
 
-def test_a_small_body_cannot_become_a_huge_object() -> None:
-    empty = f(2, b"") * (FIELDS_MAX + 1)
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param(f(2, f(2, b"") * FIELDS_MAX), id="of empty messages"),
+        pytest.param(f(1, f(8, f(1, 0) * FIELDS_MAX)), id="of parts of a time"),
+        pytest.param(f(2, f(14, f(4, b"\0" * FIELDS_MAX))), id="of packed numbers"),
+        pytest.param(f(1, f(11, f(1, "") * FIELDS_MAX)), id="of parts of an entry"),
+    ],
+)
+def test_a_small_body_cannot_become_a_huge_object(raw: bytes) -> None:
     with pytest.raises(BadRequest, match=f"more than {FIELDS_MAX} fields"):
-        decode_protobuf(body("v1", "Pod", f(2, empty)))
+        decode_protobuf(body("v1", "Pod", raw))
 
 
 def test_schemas_do_not_nest_without_end() -> None:
