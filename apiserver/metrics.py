@@ -20,6 +20,8 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 DURATIONS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0)
 LABELS: Final = ("verb", "group", "version", "resource", "subresource", "scope")
 
+Labels = tuple[str, str, str, str, str, str]
+
 
 class Metrics:
     """One registry per server, so that several can live in one process (tests do that)."""
@@ -36,6 +38,7 @@ class Metrics:
             buckets=DURATIONS_S,
             registry=self.registry,
         )
+        self._counted: dict[tuple[Labels, int], tuple[Counter, Histogram]] = {}
         self._long = Gauge(
             "apiserver_longrunning_requests", "Watches, logs and transfers under way.", LABELS, registry=self.registry
         )
@@ -43,9 +46,13 @@ class Metrics:
     def observe(self, asked: Asked, code: int, duration_s: float) -> None:
         """One request was answered."""
         labels = _labels(asked)
-        self._requests.labels(*labels, str(code)).inc()
+        counted = self._counted.get((labels, code))
+        if counted is None:
+            children = (self._requests.labels(*labels, str(code)), self._durations.labels(*labels))
+            counted = self._counted[(labels, code)] = children
+        counted[0].inc()
         if not asked.is_long:
-            self._durations.labels(*labels).observe(duration_s)
+            counted[1].observe(duration_s)
 
     def long_begins(self, asked: Asked) -> None:
         """A watch, log or transfer begins."""
@@ -64,7 +71,7 @@ class Metrics:
         return Response(body=generate_latest(self.registry), content_type=CONTENT_TYPE)
 
 
-def _labels(asked: Asked) -> tuple[str, str, str, str, str, str]:
+def _labels(asked: Asked) -> Labels:
     scope = "" if not asked.plural else "resource" if asked.name else "namespace" if asked.namespace else "cluster"
     return asked.verb, asked.group, asked.version, asked.plural, asked.subresource, scope
 

@@ -101,7 +101,8 @@ class Pipeline:
         known = self._known(asked)
         served.metrics.observe(known, answer.status, duration_s)
         if isinstance(answer, Stream):
-            answer.chunks = _Counted(answer.chunks, served.metrics, known)
+            served.metrics.long_begins(known)
+            answer.chunks = _Closing(answer.chunks, lambda: served.metrics.long_ends(known))
         mode = served.settings.access_log
         is_quiet = asked.is_read and answer.status < 400 and duration_s < SLOW_S
         if mode == "none" or (mode == "changes" and is_quiet):
@@ -121,10 +122,13 @@ class Pipeline:
     def _known(self, asked: Asked) -> Asked:
         """The same, without whatever a client could make up: labels of metrics must not grow without bound."""
         verb = asked.verb if asked.verb in KNOWN_VERBS else "other"
-        at = (asked.group, asked.version, asked.plural)
-        if self._served.resources.find(*at) is None and at not in self._served.virtual:
+        resource = self._served.resources.find(asked.group, asked.version, asked.plural)
+        if resource is None:
             return Asked(verb, "")
-        return replace(asked, verb=verb)
+        is_known = asked.subresource in ("", *resource.subresources)
+        if is_known and verb == asked.verb:
+            return asked
+        return replace(asked, verb=verb, subresource=asked.subresource if is_known else "")
 
     async def _answer(self, request: Request, asked: Asked) -> Answer:
         served = self._served
@@ -172,10 +176,24 @@ class Pipeline:
             request.warnings.append(resource.deprecation_warning)
         handler = served.subresources.get((asked.group, asked.plural, asked.subresource))
         if handler is not None:
-            return await handler(request, target, asked.rest)
+            return await self._transfer(handler, request, target, asked)
         if asked.rest:
             raise no_such_path()
         return await served.verbs.handle(asked.verb, request, target, self._open_watch)
+
+    async def _transfer(self, handler: SubresourceHandler, request: Request, target: Target, asked: Asked) -> Answer:
+        """A log or a bundle: it holds a place among the long requests until its last byte."""
+        leave = self._open_watch()
+        try:
+            answer = await handler(request, target, asked.rest)
+        except BaseException:
+            leave()
+            raise
+        if isinstance(answer, Stream):
+            answer.chunks = _Closing(answer.chunks, leave)
+        else:
+            leave()
+        return answer
 
     def _target(self, resource: Resource, asked: Asked) -> Target:
         """Raises NotFound for a path that cannot be: a cluster-scoped kind in a namespace, an object without one."""
@@ -275,14 +293,12 @@ def _add_warning(answer: Answer, text: str) -> None:
     answer.headers["Warning"] = f"{known}, {line}" if known else line
 
 
-class _Counted:
-    """A stream whose begin and end are counted."""
+class _Closing:
+    """A stream with something to do, once, when it is over."""
 
-    def __init__(self, chunks: AsyncIterator[bytes], metrics: Metrics, asked: Asked) -> None:
+    def __init__(self, chunks: AsyncIterator[bytes], on_close: Callable[[], None]) -> None:
         self.inner = chunks
-        self._metrics, self._asked = metrics, asked
-        self._is_open = True
-        metrics.long_begins(asked)
+        self._on_close: Callable[[], None] | None = on_close
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -292,9 +308,9 @@ class _Counted:
 
     async def aclose(self) -> None:
         """The answer is complete, or the client gone."""
-        if self._is_open:
-            self._is_open = False
-            self._metrics.long_ends(self._asked)
+        on_close, self._on_close = self._on_close, None
+        if on_close is not None:
+            on_close()
         close: Any = getattr(self.inner, "aclose", None)
         if close is not None:
             await close()
