@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import struct
 from base64 import b64decode
 from pathlib import Path
 from typing import Any
@@ -23,32 +22,9 @@ from stark.apiserver.wire.protobuf.fields import FIELDS_MAX, Source
 from stark.apiserver.wire.protobuf.messages import DEPTH_MAX
 from stark.apiserver.wire.protobuf.tables import Shape, table
 from stark.apiserver.wire.protobuf.values import READERS
+from tests.support.protobuf_writer import body, f, varint
 
 BODIES: list[dict[str, Any]] = json.loads(Path(__file__).with_name("kubectl_bodies.json").read_text())
-Value = int | str | bytes | float
-
-
-def varint(value: int) -> bytes:
-    value &= (1 << 64) - 1
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*out, value])
-
-
-def f(number: int, value: Value) -> bytes:
-    """One field."""
-    if isinstance(value, float):
-        return varint(number << 3 | 1) + struct.pack("<d", value)
-    if isinstance(value, int):
-        return varint(number << 3) + varint(value)
-    data = value.encode() if isinstance(value, str) else value
-    return varint(number << 3 | 2) + varint(len(data)) + data
-
-
-def body(api_version: str, kind: str, raw: bytes, *, encoding: str = "", content_type: str = "") -> bytes:
-    return MAGIC + f(1, f(1, api_version) + f(2, kind)) + f(2, raw) + f(3, encoding) + f(4, content_type)
 
 
 def without_nulls(value: Any) -> Any:
