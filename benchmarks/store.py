@@ -86,6 +86,21 @@ class Numbers:
         return self.next
 
 
+Create = tuple[tuple[Expect], tuple[Put]]
+
+
+def prepared(numbers: Numbers, seconds: float) -> list[Create]:
+    """Requests, made before the clock runs: making them is the caller's work. Take them from the end: the keys ascend."""
+    names = [key(numbers.take()) for _ in range(int(CREATES_PER_S_MAX * seconds))]
+    return [((Expect(name, MISSING),), (Put(name, VALUE),)) for name in reversed(names)]
+
+
+def freeze() -> None:
+    """Let the garbage collector forget what was prepared, as a server does after its start."""
+    gc.collect()
+    gc.freeze()
+
+
 class Engine:
     """The store's own tables and statements, and nothing around them."""
 
@@ -96,20 +111,21 @@ class Engine:
         self._numbers = Numbers()
         self._revision = 1
 
-    def names(self, seconds: float) -> list[bytes]:
-        """More keys than there will be time for."""
-        return [key(self._numbers.take()) for _ in range(int(CREATES_PER_S_MAX * seconds))]
+    def prepared(self, seconds: float) -> list[Create]:
+        """The same requests as the store gets, more than there will be time for."""
+        return prepared(self._numbers, seconds)
 
-    def commit(self, keys: list[bytes]) -> None:
+    def commit(self, puts: list[Put]) -> None:
         """Create the keys in one durable transaction."""
+        keys = [put.key for put in puts]
         log: list[int | bytes] = []
         cur: list[int | bytes] = []
         found = self._connection.execute(select_heads(len(keys)), keys).fetchall()
         assert not found
-        for name in keys:
+        for name, value, lease in puts:
             self._revision += 1
             row = self._revision << PLACE_BITS
-            log += (row, name, PUT, self._revision, 0, 1, 0, VALUE)
+            log += (row, name, PUT, self._revision, 0, 1, lease, value)
             cur += (name, row, 1, self._revision, 0)
         self._connection.execute("BEGIN IMMEDIATE")
         self._connection.execute(insert_log(len(keys)), log)
@@ -128,17 +144,18 @@ class Batches:
         self._engine = engine
 
     async def __call__(self, writers: int, seconds: float) -> float:
-        names = self._engine.names(seconds)
+        creates = self._engine.prepared(seconds)
+        freeze()
         done = 0
         begin = now = time.perf_counter()
         while now - begin < seconds:
-            self._engine.commit(names[done : done + writers])
+            self._engine.commit([creates.pop()[1][0] for _ in range(writers)])
             done += writers
             now = time.perf_counter()
         return done / (now - begin)
 
 
-Waiting = tuple[bytes, "asyncio.Future[None]"]
+Waiting = tuple[Put, "asyncio.Future[None]"]
 
 
 class BareSqlite:
@@ -151,7 +168,8 @@ class BareSqlite:
         self._queue: SimpleQueue[list[Waiting] | None] = SimpleQueue()
 
     async def __call__(self, writers: int, seconds: float) -> float:
-        names = self._engine.names(seconds)[::-1]
+        creates = self._engine.prepared(seconds)
+        freeze()
         done = 0
         thread = Thread(target=self._commit_groups)
         thread.start()
@@ -161,7 +179,8 @@ class BareSqlite:
         async def write() -> None:
             nonlocal done
             while time.perf_counter() < end:
-                await self._create(names.pop())
+                _, (put,) = creates.pop()
+                await self._create(put)
                 done += 1
 
         await asyncio.gather(*(write() for _ in range(writers)))
@@ -170,11 +189,11 @@ class BareSqlite:
         thread.join()
         return done / elapsed
 
-    async def _create(self, name: bytes) -> None:
+    async def _create(self, put: Put) -> None:
         answer: asyncio.Future[None] = self._loop.create_future()
         if not self._asked:
             self._loop.call_soon(self._send)
-        self._asked.append((name, answer))
+        self._asked.append((put, answer))
         await answer
 
     def _send(self) -> None:
@@ -183,7 +202,7 @@ class BareSqlite:
 
     def _commit_groups(self) -> None:
         while (group := self._queue.get()) is not None:
-            self._engine.commit([name for name, _ in group])
+            self._engine.commit([put for put, _ in group])
             self._loop.call_soon_threadsafe(self._answer, group)
 
     def _answer(self, group: list[Waiting]) -> None:
@@ -191,23 +210,10 @@ class BareSqlite:
             answer.set_result(None)
 
 
-Create = tuple[tuple[Expect], tuple[Put]]
-
-
-def prepared(numbers: Numbers, creates: int) -> list[Create]:
-    """Transactions made before the clock runs: making them is the caller's work and not the store's.
-
-    To be taken from the end: the keys then ascend as the floor's do, which is the cheapest order for any B-tree.
-    """
-    names = [key(numbers.take()) for _ in range(creates)]
-    return [((Expect(name, MISSING),), (Put(name, VALUE),)) for name in reversed(names)]
-
-
 async def creates_per_s(store: Store, numbers: Numbers, writers: int, seconds: float) -> float:
     """`writers` tasks, each creating keys one after the other, each create durable before the next."""
-    creates = prepared(numbers, int(CREATES_PER_S_MAX * seconds))
-    gc.collect()
-    gc.freeze()
+    creates = prepared(numbers, seconds)
+    freeze()
     done = 0
     begin = time.perf_counter()
     end = begin + seconds
@@ -221,9 +227,7 @@ async def creates_per_s(store: Store, numbers: Numbers, writers: int, seconds: f
             done += 1
 
     await asyncio.gather(*(write() for _ in range(writers)))
-    elapsed = time.perf_counter() - begin
-    gc.unfreeze()
-    return done / elapsed
+    return done / (time.perf_counter() - begin)
 
 
 async def measure_creates(bench: Bench, plan: Plan) -> None:

@@ -61,8 +61,9 @@ class Outcome(NamedTuple):
 
     revision: int
     events: list[Event]
-    answers: list[tuple[asyncio.Future[Any], Any]]
-    """Each future with its result, or with the exception that is its answer."""
+    requests: Sequence[Request]
+    results: Sequence[Any]
+    """Of each request its result, or the exception that is its answer."""
     granted: dict[LeaseId, int]
     ended: list[LeaseId]
     compacted: int

@@ -260,9 +260,10 @@ class SqliteStore:
             self._leases.drop(lease)
         for lease in outcome.unexpired:
             self._leases.retry(lease)
-        for answer, result in outcome.answers:
-            if answer.done():
-                continue  # whoever asked was cancelled
+        for request, result in zip(outcome.requests, outcome.results, strict=True):
+            answer = request.answer
+            if answer is None or answer.done():
+                continue  # nobody asked, or whoever did was cancelled
             if isinstance(result, Exception):
                 answer.set_exception(result)
             else:

@@ -11,12 +11,11 @@ the loop is busy, so a group is a handful of statements of many rows and not man
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from queue import Empty, SimpleQueue
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import apsw
 
@@ -176,21 +175,20 @@ class Writer:
     def _commit(self, group: Parcel) -> Outcome:
         """Everything the group changes, on disk. Raises apsw.FullError when nothing was written."""
         draft = Draft(self.revision, self._sweep.compacted, self._find_heads(group.requests), self.leases)
-        answers: list[tuple[asyncio.Future[Any], Any]] = []
+        results: list[object] = []
         for request in group.requests:
-            result: object
             try:
                 if type(request) is Txn:
-                    result = draft.txn(request.expect, request.ops)
+                    results.append(draft.txn(request[0], request[1]))
                 else:
-                    result = self._decide_other(draft, request)
+                    results.append(self._decide_other(draft, request))
             except StoreError as error:
-                result = error
-            if request.answer is not None:
-                answers.append((request.answer, result))
+                results.append(error)
         self._write(draft)
         self._adopt(draft, group.size_bytes)
-        return Outcome(draft.revision, draft.events, answers, draft.granted, draft.ended, draft.compacted, [])
+        return Outcome(
+            draft.revision, draft.events, group.requests, results, draft.granted, draft.ended, draft.compacted, []
+        )
 
     def _decide_other(self, draft: Draft, request: Request) -> LeaseId | None:
         if type(request) is Grant:
@@ -239,9 +237,8 @@ class Writer:
                 self._attached[current.lease].add(key)
 
     def _refusal(self, group: Sequence[Request], error: StoreError) -> Outcome:
-        answers = [(request.answer, error) for request in group if request.answer is not None]
         unexpired = [request.lease for request in group if type(request) is Revoke and request.answer is None]
-        return Outcome(self.revision, [], answers, {}, [], self._sweep.compacted, unexpired)
+        return Outcome(self.revision, [], group, [error] * len(group), {}, [], self._sweep.compacted, unexpired)
 
     def _undo(self) -> None:
         if self._connection.in_transaction:
