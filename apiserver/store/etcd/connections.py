@@ -196,18 +196,26 @@ class Connections:
         async with self._authenticating:
             if self._metadata is not refused:
                 return
-            request = AUTHENTICATE.request(name=self._access.username, password=self._access.password)
+            token = await self._new_token()
+            if token is not None:
+                self._metadata = (*self._metadata[:1], ("token", token))
+
+    async def _new_token(self) -> str | None:
+        """From the first member that answers; None if etcd asks nobody who they are. Raises Refusal, Unavailable."""
+        request = AUTHENTICATE.request(name=self._access.username, password=self._access.password)
+        failure = ""
+        for _ in self._members:
+            number = self._current
             try:
-                member = self._members[self._current]
-                response = await member.call(AUTHENTICATE, request, self._attempt_s, self._metadata[:1])
+                return str((await self._call(number, AUTHENTICATE, request, self._attempt_s, self._metadata[:1])).token)
             except grpc.aio.AioRpcError as error:
-                meaning = meaning_of(error)
-                if meaning in (Meaning.UNSENT, Meaning.UNKNOWN):
-                    raise Unavailable(f"etcd does not authenticate us ({said(error)})") from error
-                if "authentication is not enabled" in (error.details() or ""):
-                    return
-                raise Refusal(Meaning.REFUSED, f"{said(error)}, for user {self._access.username}", False) from error
-            self._metadata = (*self._metadata[:1], ("token", response.token))
+                failure = said(error)
+                if "authentication is not enabled" in failure:
+                    return None
+                if meaning_of(error) not in (Meaning.UNSENT, Meaning.UNKNOWN):
+                    raise Refusal(Meaning.REFUSED, f"{failure}, for user {self._access.username}", False) from error
+                self.give_up(number, failure)
+        raise Unavailable(f"etcd does not answer at {self.names} ({failure})")
 
     async def greet(self) -> None:
         """Wait for a member that answers, and see whether we can work with it. Raises EtcdUnusable."""
