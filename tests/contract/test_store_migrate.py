@@ -1,0 +1,104 @@
+"""Moving a registry: everything arrives as it was at one moment, and nothing is mixed or half copied unnoticed."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stark.apiserver.store.migrate import ROOT, MigrationRefused, migrate
+from stark.apiserver.store.protocol import Put, prefix_end
+from stark.apiserver.store.sqlite import open_sqlite
+from tests.support.etcd import shared_etcd
+from tests.support.stores import create, delete, open_store, put
+
+PROGRAM = (sys.executable, "-m", "stark.apiserver", "migrate")
+
+
+@pytest.mark.parametrize(
+    ("origin", "destination"), [("sqlite", "etcd"), ("etcd", "sqlite"), ("memory", "sqlite"), ("memory", "etcd")]
+)
+async def test_everything_is_copied_as_it_was(origin: str, destination: str, tmp_path: Path) -> None:
+    async with (
+        open_store(origin, tmp_path / "from") as source,
+        open_store(destination, tmp_path / "to") as target,
+    ):
+        values = {b"/registry/%04d" % n: bytes([n % 256]) * (n % 1000) for n in range(1_200)}
+        values |= {b"/registry/large-%d" % n: b"x" * 1_400_000 for n in range(3)}
+        await asyncio.gather(*(put(source.store, key, value) for key, value in values.items()))
+        await put(source.store, b"/elsewhere")
+        await put(source.store, b"/registry/gone")
+        await delete(source.store, b"/registry/gone")
+        copied = await migrate(source.store, target.store)
+        assert (copied.keys, copied.value_bytes) == (len(values), sum(map(len, values.values())))
+        found = (await target.store.range(b"", b"")).items
+        assert {kv.key: kv.value for kv in found} == values
+
+
+async def test_a_lease_is_copied_with_its_time(tmp_path: Path) -> None:
+    async with open_store("sqlite", tmp_path / "from") as source, open_store("memory", tmp_path / "to") as target:
+        leases = [await source.store.grant(1), await source.store.grant(60)]
+        for key, lease in ((b"/registry/a", leases[0]), (b"/registry/b", leases[1]), (b"/registry/c", leases[1])):
+            await source.store.txn((), (Put(key, b"v", lease),))
+        copied = await migrate(source.store, target.store)
+        assert (copied.keys, copied.expired) == (3, 0)
+        held = {kv.key: kv.lease for kv in (await target.store.range(b"", b"")).items}
+        assert held[b"/registry/b"] == held[b"/registry/c"] != held[b"/registry/a"]
+        await asyncio.sleep(1.5)
+        assert [kv.key for kv in (await target.store.range(b"", b"")).items] == [b"/registry/b", b"/registry/c"]
+
+
+async def test_a_target_that_holds_something_is_refused_and_left_alone(tmp_path: Path) -> None:
+    async with open_store("memory", tmp_path / "from") as source, open_store("memory", tmp_path / "to") as target:
+        await put(source.store, b"/registry/a", b"new")
+        await put(target.store, b"/registry/b", b"old")
+        with pytest.raises(MigrationRefused, match="already holds 1 keys"):
+            await migrate(source.store, target.store)
+        assert [kv.key for kv in (await target.store.range(b"", b"")).items] == [b"/registry/b"]
+
+
+async def test_the_program_copies_there_and_back(tmp_path: Path) -> None:
+    async with open_store("etcd", tmp_path) as etcd:
+        assert not (await etcd.store.range(ROOT, prefix_end(ROOT))).items
+        source = await open_sqlite(tmp_path / "one" / "store")
+        for n in range(10):
+            await create(source, b"/registry/%d" % n, b"value")
+        await source.close()
+        place = f"etcd={shared_etcd().url}"
+        there = await asyncio.to_thread(run, f"sqlite={tmp_path / 'one'}", place)
+        assert there == (0, "copied 10 objects, 50 bytes, of revision 11\n")
+        again = await asyncio.to_thread(run, f"sqlite={tmp_path / 'one'}", place)
+        assert again[0] == 1
+        assert "already holds 10 keys" in again[1]
+        back = await asyncio.to_thread(run, place, f"sqlite={tmp_path / 'two'}")
+        assert back[0] == 0
+        copy = await open_sqlite(tmp_path / "two" / "store")
+        assert len((await copy.range(ROOT, prefix_end(ROOT))).items) == 10
+        await copy.close()
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "code", "why"),
+    [
+        pytest.param("sqlite=/none", "sqlite=/tmp/never", 1, "/none/store does not exist", id="a missing source"),
+        pytest.param("memory", "sqlite=/tmp/never", 2, "'memory' is no store", id="no place"),
+        pytest.param("sqlite=/a", "sqlite=/a", 2, "are the same", id="the same place"),
+        pytest.param("etcd=ftp://a", "sqlite=/tmp/never", 1, "cannot be understood", id="no URL"),
+    ],
+)
+def test_the_program_says_what_is_wrong(source: str, target: str, code: int, why: str) -> None:
+    found, said = run(source, target)
+    assert found == code
+    assert why in said
+    assert "Traceback" not in said
+    assert not Path("/tmp/never").exists()
+
+
+def run(source: str, target: str) -> tuple[int, str]:
+    """The program's exit code and what it said."""
+    command = [*PROGRAM, "--from", source, "--to", target]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout + done.stderr
