@@ -23,6 +23,8 @@ from .child import Child, ChildFailed
 SERVER_READY_S = 60.0
 AGENTS_READY_S = 60.0
 POLL_S = 0.1
+NODE_NAME_CHARS_MAX = 48
+"""A node's name goes into the common name of its certificate, which has room for 52, and may get a number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,8 @@ class Plane:
 
     def node_names(self) -> list[str]:
         """The machine's name for the first agent, numbered after that."""
-        base = re.sub(r"[^a-z0-9.-]", "-", socket.gethostname().lower()).strip("-.") or "node"
+        base = re.sub(r"[^a-z0-9.-]", "-", socket.gethostname().lower())[:NODE_NAME_CHARS_MAX].strip("-.")
+        base = "node" if base in ("", "localhost") else base
         return [base if number == 1 else f"{base}-{number}" for number in range(1, self.settings.agents + 1)]
 
     async def start(self) -> None:
@@ -100,7 +103,6 @@ class Plane:
 
     async def _start_others(self) -> None:
         settings = self.settings
-        await asyncio.gather(*(self._issue_kubeconfig(name) for name in self.node_names()))
         self._controllers = self._child(
             "controllers", "stark.controllers", "--kubeconfig", str(settings.data_dir / "controllers.kubeconfig")
         )
@@ -114,18 +116,6 @@ class Plane:
             self._agents.append(agent)
             await agent.start()
         await self._nodes_ready()
-
-    async def _issue_kubeconfig(self, node: str) -> None:
-        directory = self.settings.data_dir / "agents" / node
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "stark.apiserver", "kubeconfig", "--data-dir", str(self.settings.data_dir),
-            "--identity", f"node:{node}", "--server", self.url, "--out", str(directory / "kubeconfig"),
-            stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        _, said = await process.communicate()
-        if process.returncode != 0:
-            raise ChildFailed(f"no kubeconfig for {node}: {said.decode('utf-8', 'replace').strip()}")
 
     async def _nodes_ready(self) -> None:
         """Wait until every agent's node is Ready, or an agent has failed."""
