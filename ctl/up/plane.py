@@ -89,14 +89,18 @@ class Plane:
     async def _start_server(self) -> None:
         settings = self.settings
         host = f"[{settings.address}]" if ":" in settings.address else settings.address
-        options = (
+        options = [
             "--data-dir",
             str(settings.data_dir),
             "--listen",
             f"{host}:{settings.port}",
             "--store",
             settings.store,
-        )
+        ]
+        for name in self.node_names():
+            directory = settings.data_dir / "agents" / name
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            options += ["--node-kubeconfig", f"{name}={directory / 'kubeconfig'}"]
         self._server = self._child("apiserver", "stark.apiserver", *options)
         await self._server.start()
         await self._server.ready(SERVER_READY_S)
