@@ -23,6 +23,9 @@ from .settings import AgentSettings
 
 log = logging.getLogger(__name__)
 
+SECOND_SIGNAL_AFTER_S = 1.0
+"""Signals closer together are one: the kernel repeats a parent-death signal for each thread that the parent had."""
+
 
 def _label(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
@@ -96,13 +99,17 @@ def settings_from(args: argparse.Namespace) -> AgentSettings:
 async def serve(settings: AgentSettings, config: ClientConfig) -> None:
     """Run until SIGTERM or SIGINT; a second one ends at once."""
     stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    first_at = 0.0
 
     def asked() -> None:
-        if stop.is_set():
+        nonlocal first_at
+        if not stop.is_set():
+            first_at = loop.time()
+            stop.set()
+        elif loop.time() > first_at + SECOND_SIGNAL_AFTER_S:
             os._exit(1)
-        stop.set()
 
-    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked)
     agent = Agent(settings, config)

@@ -7,7 +7,10 @@ supervisor left behind is killed at once, whoever wanted it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
+import signal
 import time
 from collections.abc import Awaitable, Callable
 
@@ -206,7 +209,8 @@ class PodHands:
             pass
         except TimeoutError:
             log.warning("supervisor did not end and is killed", extra={"podId": self.uid, "pid": self._link.pid})
-            await asyncio.to_thread(kill_strays, self.uid)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._link.pid, signal.SIGKILL)
         if self._link is not None:
             await self._link.close()
             self._link = None
@@ -273,17 +277,17 @@ class PodHands:
         self._post(SupervisorLost(self.uid, runs))
 
     def _exit(self, view: View) -> Exit:
-        code, signal = view["code"], view["signal"]
+        code, number = view["code"], view["signal"]
         reason = view["reason"]
         if not reason and code != 0 and self.pod is not None:
             runtime = self._workshop.runtime(view["tag"].get("runtime", ""))
             meta = self.pod.metadata
             folder = self._workshop.shelf.folder(meta.namespace or "", meta.name, self.uid, view["name"])
             if runtime is not None:
-                reason = runtime.explain(code, signal, tail_text(folder, view["attempt"]))
+                reason = runtime.explain(code, number, tail_text(folder, view["attempt"]))
         message = view["message"]
         return Exit(
-            code, signal, reason, message, view["started"] / NANO, view["exited"] / NANO, execution=view["execution"]
+            code, number, reason, message, view["started"] / NANO, view["exited"] / NANO, execution=view["execution"]
         )
 
     def _remember(self, view: View, previous: View | None) -> Remembered:

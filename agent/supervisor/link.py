@@ -15,10 +15,13 @@ from typing import Any
 STATE_FILE = "state.jsonl"
 SOCKET = "shim.sock"
 START_TIMEOUT_S = 20.0  # a supervisor is up in 50 ms; a machine that needs longer than this is thrashing
+IDLE_END_S = 60.0  # an agent that was killed in the middle of stopping its pods may be back by then
 EVENT_MAX = 4 << 20  # bytes of one event line; a snapshot of 64 containers is far below
 REPLY_SLACK_S = 5.0  # on top of a command's own timeout
 _AGENT_DIR = Path(__file__).resolve().parent.parent
-_BOOT = "import sys;sys.path.insert(0,sys.argv[2]);from supervisor.shim import main;main(sys.argv[1])"
+_BOOT = (
+    "import sys;sys.path.insert(0,sys.argv[2]);from supervisor.shim import main;main(sys.argv[1],float(sys.argv[3]))"
+)
 
 View = dict[str, Any]
 """What the supervisor says of one run: name, attempt, execution, tag, state, pid, started, called (ns), and when it has
@@ -38,12 +41,15 @@ class ExecResult:
     timed_out: bool
 
 
-async def start_supervisor(pod_dir: Path) -> None:
-    """Start the supervisor of a pod, detached from us; returns when its socket listens. Raises SupervisorError."""
+async def start_supervisor(pod_dir: Path, idle_end_s: float = IDLE_END_S) -> None:
+    """Start the supervisor of a pod, detached from us; returns when its socket listens. Raises SupervisorError.
+
+    It ends by itself after `idle_end_s` without a process to run and without an agent.
+    """
     # Not our venv's python: the supervisor must not change when the agent's environment is rebuilt under it.
     python = getattr(sys, "_base_executable", None) or sys.executable
     process = await asyncio.create_subprocess_exec(
-        python, "-I", "-S", "-c", _BOOT, str(pod_dir), str(_AGENT_DIR),
+        python, "-I", "-S", "-c", _BOOT, str(pod_dir), str(_AGENT_DIR), str(idle_end_s),
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
         env={"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"}, cwd="/", start_new_session=True,
     )  # fmt: skip

@@ -2,8 +2,8 @@
 
 Invariants: at most one process per container; every start and exit is on disk (fsync) before anyone hears of it; the
 shim's death kills its processes (parent-death signal), so an orphan never keeps running. It decides nothing: when to
-start, stop or restart is the agent's business. Started as `python -I -S -c BOOT <pod dir>`; it listens on
-`shim.sock` in that directory before its launcher exits, and writes `state.jsonl` there.
+start, stop or restart is the agent's business. `link.start_supervisor` starts it; it listens on `shim.sock` in the
+pod's directory before its launcher exits, and writes `state.jsonl` there.
 
 Commands, one JSON object a line: `start`, `stop`, `exec`, `status`, `shutdown`. Events to every connected client:
 `snapshot` (first, and on status), `started`, `called`, `exited`, `executed`, `refused`.
@@ -15,7 +15,6 @@ import _signal  # type: ignore[import-not-found]  # see process.py
 import _socket
 import os
 import select
-import sys
 import time
 
 from .logfile import LogFile
@@ -105,8 +104,10 @@ def oom_count(spec: dict[str, Any]) -> int:
 class Shim:
     """The event loop: sockets, pipes, child exits and three kinds of deadline over one poll."""
 
-    def __init__(self, listener: _socket.socket) -> None:
+    def __init__(self, listener: _socket.socket, idle_end_s: float) -> None:
         self._listener = listener
+        self._idle_end_s = idle_end_s
+        self._idle_since: float | None = time.monotonic()
         self._poll = select.poll()
         self._runs: dict[str, Run] = {}
         self._views: dict[str, dict[str, Any]] = {}
@@ -136,6 +137,7 @@ class Shim:
                 self._ready(fd, event)
             self._reap()
             self._expire()
+            self._end_if_forgotten()
         self._record({"ev": "end"})
         os.unlink("shim.sock")
 
@@ -335,6 +337,8 @@ class Shim:
     def _wait_ms(self) -> int | None:
         times = [at for run in self._runs.values() for at in (run.kill_at, run.deadline_at) if at is not None]
         times += [started.deadline for started in self._execs.values() if not started.timed_out]
+        if self._idle_since is not None:
+            times.append(self._idle_since + self._idle_end_s)
         if not times:
             return None
         return max(0, int((min(times) - time.monotonic()) * 1000) + 1)
@@ -354,6 +358,15 @@ class Shim:
             if now >= started.deadline and not started.timed_out:
                 started.timed_out = True
                 signal_group(started.pid, _signal.SIGKILL)
+
+    def _end_if_forgotten(self) -> None:
+        """With nothing to run and nobody connected, what is on record is all there is: the file outlives us."""
+        if self._runs or self._clients:
+            self._idle_since = None
+        elif self._idle_since is None:
+            self._idle_since = time.monotonic()
+        elif time.monotonic() >= self._idle_since + self._idle_end_s:
+            self._ending = True
 
     def _reap(self) -> None:
         while True:
@@ -472,7 +485,7 @@ class Shim:
             client.sock.close()
 
 
-def main(pod_dir: str) -> None:
+def main(pod_dir: str, idle_end_s: float) -> None:
     """Listen in `pod_dir`, detach from whoever started us, and serve."""
     os.chdir(pod_dir)
     os.umask(0o077)
@@ -494,8 +507,4 @@ def main(pod_dir: str) -> None:
         os.dup2(source, target)
     # The launcher's descriptors must not live as long as we do: a pipe held here would hang whoever reads it.
     os.closerange(max(errors, null, listener.fileno()) + 1, 1024)
-    Shim(listener).run()
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])
+    Shim(listener, idle_end_s).run()

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from stark.agent.supervisor.link import ShimLink, SupervisorError, read_state
-from tests.support.agents import until
+from stark.agent.supervisor.link import ShimLink, SupervisorError, read_state, start_supervisor
+from tests.support.agents import nothing_left, until
 from tests.support.runs import Bench, bench
 
 RSS_MAX_BYTES = 12 << 20
@@ -133,3 +133,19 @@ async def test_the_state_file_is_compacted_and_still_complete(run: Bench, tmp_pa
     await run.event("exited")
     ((view, _),) = read_state(tmp_path / "pod")
     assert (view["attempt"], view["code"]) == (1, 0)
+
+
+async def test_a_forgotten_supervisor_ends_by_itself_and_leaves_its_record(tmp_path: Path) -> None:
+    folder = tmp_path / "pod"
+    folder.mkdir()
+    async with nothing_left(folder):
+        await start_supervisor(folder, idle_end_s=0.5)
+        made = Bench(folder)
+        await made.link.connect(folder)
+        made.start_argv(["/bin/sh", "-c", "sleep 0.8; exit 6"])
+        await made.event("started")
+        await made.link.close()
+        await asyncio.sleep(0.7)
+        assert (folder / "shim.sock").exists(), "not while it has something to run"
+        await until("it has ended", lambda: not (folder / "shim.sock").exists())
+        assert read_state(folder)[0][0]["code"] == 6

@@ -150,3 +150,19 @@ async def test_a_folder_that_names_no_pod_is_cleared_with_what_runs_there(api: A
         async with running_agent(api.config, data):
             await until("stopped", lambda: not workload_of(uid) and supervisor_of(uid) is None)
             await until("cleared", lambda: not (data / "pods" / uid).exists())
+
+
+async def test_a_signal_that_comes_twice_at_once_is_one_signal(api: AgentApi, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    async with nothing_left(data):
+        agent = AgentProcess(api.config, data, "--on-stop", "stop")
+        await agent.start()
+        await agent.registered()
+        uid = await api.add_pod("a", api.add_pack("forever", "1.0.0", FOREVER))
+        await until("ready", lambda: api.ready("a"))
+        assert agent.process is not None
+        agent.process.send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.01)
+        assert await agent.end(signal.SIGTERM) == 0
+        assert not workload_of(uid)
+        assert supervisor_of(uid) is None
