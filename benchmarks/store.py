@@ -7,6 +7,9 @@ with the same tables and the same statements. `bare` is the bare engine with the
 one thread that drains what they ask, commits once and wakes them, and nothing else: no conditions, no leases, no events, no
 limits, no memory of what was written. `batch` is one plain loop that inserts as many rows at a time and serves nobody: the
 engine's own speed. `--directory` should be on the disk that will hold the store.
+
+For etcd, which must be empty and is emptied again, `bare` is a plain gRPC client that sends the same transactions over one
+channel and looks at nothing but whether they succeeded: no watch, no failover, no deadlines, no limits.
 """
 
 from __future__ import annotations
@@ -25,8 +28,11 @@ from queue import SimpleQueue
 from threading import Thread
 
 import apsw
+import grpc.aio
 import uvloop
 
+from stark.apiserver.store.etcd import EtcdSettings, open_etcd
+from stark.apiserver.store.etcd.messages import COMPARE_MOD, TXN, TxnRequest
 from stark.apiserver.store.protocol import Expect, Put, Revision, Store
 from stark.apiserver.store.sqlite import SqliteSettings, open_sqlite
 from stark.apiserver.store.sqlite.schema import (
@@ -84,6 +90,40 @@ class Numbers:
     def take(self) -> int:
         self.next += 1
         return self.next
+
+
+class BareEtcd:
+    """The floor `bare` of etcd: one channel, one method."""
+
+    def __init__(self, url: str) -> None:
+        self._channel = grpc.aio.insecure_channel(url.removeprefix("http://"))
+        self._txn = self._channel.unary_unary(TXN.path, TXN.request.SerializeToString, TXN.response.FromString)
+        self._numbers = Numbers()
+
+    async def __call__(self, writers: int, seconds: float) -> float:
+        done = 0
+        begin = time.perf_counter()
+        end = begin + seconds
+
+        async def write() -> None:
+            nonlocal done
+            while time.perf_counter() < end:
+                name = b"/registry/bare/%010d" % self._numbers.take()
+                request = TxnRequest(
+                    compare=[{"target": COMPARE_MOD, "key": name, "mod_revision": 0}],
+                    success=[{"request_put": {"key": name, "value": VALUE}}],
+                    failure=[{"request_range": {"key": name}}],
+                )
+                assert (await self._txn(request)).succeeded
+                done += 1
+
+        await asyncio.gather(*(write() for _ in range(writers)))
+        return done / (time.perf_counter() - begin)
+
+    async def close(self) -> None:
+        """Delete everything, and disconnect."""
+        await self._txn(TxnRequest(success=[{"request_delete_range": {"key": b"\0", "range_end": b"\0"}}]))
+        await self._channel.close()
 
 
 Create = tuple[tuple[Expect], tuple[Put]]
@@ -271,27 +311,34 @@ async def measure_watch(bench: Bench, plan: Plan) -> None:
     prefix = b"/registry/events/"
     for _ in range(plan.watch_rounds):
         before = await bench.store.revision()
-        stop = asyncio.Event()
+        last: list[int] = []
+        opened = asyncio.Semaphore(0)
         counts = [0] * 10
 
-        async def follow(index: int, counts: list[int] = counts, stop: asyncio.Event = stop) -> None:
+        async def follow(
+            index: int, counts: list[int] = counts, last: list[int] = last, opened: asyncio.Semaphore = opened
+        ) -> None:
             async with bench.store.watch(prefix, b"/registry/events0") as watch:
+                opened.release()
                 async for batch in watch:
                     counts[index] += len(batch.events)
-                    if stop.is_set() and not batch.events:
+                    if last and batch.revision >= last[0]:
                         return
 
         async def write(end: float) -> None:
             while time.perf_counter() < end:
                 await bench.store.txn((), (Put(prefix + b"%d" % (numbers.take() % 1000), VALUE),))
 
-        begin = time.perf_counter()
         watching = [asyncio.create_task(follow(index)) for index in range(len(counts))]
-        await asyncio.sleep(0)
+        for _ in watching:
+            await opened.acquire()
+        begin = time.perf_counter()
         await asyncio.gather(*(write(begin + plan.watch_s) for _ in range(64)))
-        stop.set()
         after = await bench.store.revision()
         elapsed = time.perf_counter() - begin
+        # One more change, elsewhere: its bookmark ends the watches.
+        await bench.store.txn((), (Put(b"/registry/done", VALUE),))
+        last.append(await bench.store.revision())
         await asyncio.gather(*watching)
         assert counts == [after - before] * len(counts), (counts, after - before)
         rates.append(sum(counts) / elapsed)
@@ -313,7 +360,7 @@ async def measure_watch(bench: Bench, plan: Plan) -> None:
 async def open_bench(choice: str, directory: Path) -> AsyncIterator[Bench]:
     """The store and floor of a choice of `--store`."""
     if choice == "sqlite":
-        store = await open_sqlite(directory / "store")
+        store: Store = await open_sqlite(directory / "store")
         engines = [Engine(directory / name) for name in ("bare.db", "batch.db")]
         try:
             yield Bench(store, {"bare": BareSqlite(engines[0]), "batch": Batches(engines[1])})
@@ -321,13 +368,26 @@ async def open_bench(choice: str, directory: Path) -> AsyncIterator[Bench]:
             await store.close()
             for engine in engines:
                 engine.close()
+    elif choice.startswith("etcd=http://"):
+        url = choice.removeprefix("etcd=")
+        store = await open_etcd(EtcdSettings((url,)))
+        if (await store.range(b"", b"", limit=1)).items:
+            await store.close()
+            raise SystemExit(f"etcd at {url} is not empty: use one that may be emptied")
+        bare_etcd = BareEtcd(url)
+        try:
+            yield Bench(store, {"bare": bare_etcd})
+        finally:
+            await bare_etcd.close()
+            await store.close()
     else:
-        raise SystemExit(f"unknown store {choice!r}: it must be sqlite")
+        raise SystemExit(f"unknown store {choice!r}: it must be sqlite or etcd=http://HOST:PORT")
 
 
 async def run(choice: str, directory: Path, plan: Plan) -> None:
     async with open_bench(choice, directory) as bench:
-        print(f"sqlite {apsw.sqlite_lib_version()}, values of {len(VALUE)} bytes, {plan.rounds} rounds")
+        engine = f"sqlite {apsw.sqlite_lib_version()}" if choice == "sqlite" else "etcd"
+        print(f"{engine}, values of {len(VALUE)} bytes, {plan.rounds} rounds")
         await measure_creates(bench, plan)
         await measure_list(bench, plan)
         await measure_watch(bench, plan)
@@ -336,7 +396,7 @@ async def run(choice: str, directory: Path, plan: Plan) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="finish in less than a minute")
-    parser.add_argument("--store", default="sqlite", help="sqlite")
+    parser.add_argument("--store", default="sqlite", help="sqlite (default) or etcd=http://HOST:PORT")
     parser.add_argument("--directory", type=Path, help="where to put the files; default: the temporary directory")
     parser.add_argument(
         "--asyncio", action="store_true", help="use asyncio's own loop, not uvloop as the API server does"
