@@ -32,7 +32,7 @@ test-all: test
 check: $(STAMP)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
-	$(BIN)/mypy typings/stark tests benchmarks docs/generate.py
+	$(BIN)/mypy $(addprefix typings/stark/,crds client apiserver controllers agent ctl) tests benchmarks docs/generate.py
 	$(BIN)/lint-imports
 	$(BIN)/python -m stark.crds.generate --check
 	$(BIN)/python docs/generate.py --check
