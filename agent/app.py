@@ -59,7 +59,7 @@ from .machine import (
 )
 from .noderecord import Facts, NodeRecord
 from .probes import Prober
-from .records import PodRecords
+from .records import InUse, PodRecords
 from .reports import EventRecorder, StatusWriter
 from .runtimes import Runtime, detect, reachable_for_others
 from .server import AgentServer, tls_context
@@ -69,6 +69,7 @@ log = logging.getLogger(__name__)
 
 STIMULI_MAX = 100_000  # waiting for the machine, which takes thousands a second; more means it has died
 FLUSH_S = 3.0  # the last statuses get this long at the end; the next agent reports them otherwise
+LOCK_PAUSE_S = 0.1
 BUNDLE_IDLE_S = 60.0  # a download that stalls for this long has failed
 
 PODS = Gauge("stark_agent_pods", "Pods on this node that are not yet released")
@@ -120,7 +121,7 @@ class Agent:
         """Work until `stop`. Raises InUse when another agent has the data directory."""
         self.settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o711)
         async with AsyncExitStack() as stack:
-            records = PodRecords(self.settings.data_dir)
+            records = await self._open_records()
             stack.callback(records.close)
             self._client = await stack.enter_async_context(Client(self._config, user_agent="stark-agent"))
             self._prober = await stack.enter_async_context(Prober(self._node_ip))
@@ -153,6 +154,16 @@ class Agent:
             )
             log.info("agent starts", extra={"address": self._node_ip, "port": self.port, **facts.isolation})
             await self._work(NodeRecord(self.settings, facts, self._client, self.registered.set), stop)
+
+    async def _open_records(self) -> PodRecords:
+        deadline = time.monotonic() + self.settings.lock_wait_s
+        while True:
+            try:
+                return PodRecords(self.settings.data_dir)
+            except InUse:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(LOCK_PAUSE_S)
 
     async def _listen(self, server: AgentServer) -> None:
         context = tls_context(self._config, self.settings.data_dir / "pki")

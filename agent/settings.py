@@ -57,5 +57,7 @@ class AgentSettings:
     """Wait before the second restart of a crashing container; doubles. Kubernetes' figure."""
     backoff_max_s: float = 300.0
     """Longest wait before a restart. Kubernetes' figure."""
+    lock_wait_s: float = 10.0
+    """How long to wait for the data directory while another agent has it: one that is just ending needs a few seconds."""
     housekeeping_period_s: float = 60.0
     """How often old logs and bundles are looked for."""

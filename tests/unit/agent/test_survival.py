@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from stark.agent.app import Agent
+from stark.agent.records import InUse
+from stark.agent.settings import AgentSettings
 from tests.support.agent_api import AgentApi, agent_api
 from tests.support.agents import AgentProcess, groups_of, nothing_left, running_agent, supervisor_of, until, workload_of
 
@@ -131,9 +134,9 @@ async def test_pods_run_on_and_restart_while_the_api_server_is_away(api: AgentAp
 
 async def test_two_agents_never_share_a_data_directory(api: AgentApi, tmp_path: Path) -> None:
     async with running_agent(api.config, tmp_path / "data"):
-        other = AgentProcess(api.config, tmp_path / "data")
-        await other.start()
-        assert await other.end(signal.SIGCONT) == 1
+        other = Agent(AgentSettings(data_dir=tmp_path / "data", lock_wait_s=0.2), api.config)
+        with pytest.raises(InUse, match="another agent"):
+            await other.run(asyncio.Event())
 
 
 async def test_a_folder_that_names_no_pod_is_cleared_with_what_runs_there(api: AgentApi, tmp_path: Path) -> None:
