@@ -312,6 +312,8 @@ class _Watch:
         """Until something happens, or a bookmark is due because nothing did."""
         self.wake.clear()
         try:
-            await asyncio.wait_for(self.wake.wait(), self._store.progress_interval_s)
+            # Not wait_for: before Python 3.12 it forgets a cancellation that arrives together with the event.
+            async with asyncio.timeout(self._store.progress_interval_s):
+                await self.wake.wait()
         except TimeoutError:
             return
