@@ -82,6 +82,7 @@ class Settings:
     shutdown_timeout_s: float = 4.0
     """How long requests that are under way get when we are told to stop. A service manager waits longer."""
     etcd: EtcdAccess = field(default_factory=EtcdAccess)
+    """How an etcd that `store` names is reached."""
     http: HttpSettings = field(default_factory=HttpSettings)
     """What one connection may cost us."""
     limits: LimitSettings = field(default_factory=LimitSettings)
