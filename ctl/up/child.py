@@ -25,6 +25,8 @@ RESTART_DELAY_FIRST_S, RESTART_DELAY_MAX_S = 1.0, 30.0
 STABLE_AFTER_S = 60.0
 """A child that ran this long starts over with the shortest restart delay."""
 PR_SET_PDEATHSIG = 1
+READY_LINES = ("ready", '{"ready": true')
+"""How our programs say on stdout that they do their work."""
 
 
 class ChildFailed(Exception):
@@ -101,7 +103,7 @@ class Child:
         ]
 
     async def ready(self, timeout_s: float) -> None:
-        """Return when the child has printed a line that begins with `ready`. Raises ChildFailed."""
+        """Return when the child has said on stdout that it is ready. Raises ChildFailed."""
         assert self._process is not None
         said = asyncio.create_task(self._ready.wait())
         ended = asyncio.create_task(self._process.wait())
@@ -176,7 +178,7 @@ class Child:
             self._log.write(line)
             text = line.decode("utf-8", "replace").strip()
             self._tail.append(text)
-            if says_ready and text.startswith("ready"):
+            if says_ready and text.startswith(READY_LINES):
                 self._ready.set()
             if self._on_line is not None:
                 self._on_line(line)

@@ -21,7 +21,7 @@ from ..errors import CommandError, ServerError, Unreachable
 from .child import Child, ChildFailed
 
 SERVER_READY_S = 60.0
-AGENTS_READY_S = 60.0
+OTHERS_READY_S = 60.0
 POLL_S = 0.1
 NODE_NAME_CHARS_MAX = 48
 """A node's name goes into the common name of its certificate, which has room for 52, and may get a number."""
@@ -119,20 +119,22 @@ class Plane:
             )  # fmt: skip
             self._agents.append(agent)
             await agent.start()
+        # Each says so itself first: after a crash the stored nodes may still look ready while nobody is there.
+        await asyncio.gather(*(child.ready(OTHERS_READY_S) for child in (self._controllers, *self._agents)))
         await self._nodes_ready()
 
     async def _nodes_ready(self) -> None:
         """Wait until every agent's node is Ready, or an agent has failed."""
         wanted = set(self.node_names())
         try:
-            async with asyncio.timeout(AGENTS_READY_S):
+            async with asyncio.timeout(OTHERS_READY_S):
                 while not wanted <= await asyncio.to_thread(self._ready_nodes):
                     for child in self._children():
                         child.raise_if_ended()
                     await asyncio.sleep(POLL_S)
         except TimeoutError as error:
             logs = self.settings.data_dir / "logs"
-            raise ChildFailed(f"the agents were not ready within {AGENTS_READY_S:g} s: see {logs}") from error
+            raise ChildFailed(f"the agents were not ready within {OTHERS_READY_S:g} s: see {logs}") from error
 
     def _ready_nodes(self) -> set[str]:
         from stark.client.config import load_kubeconfig
