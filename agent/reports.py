@@ -54,7 +54,9 @@ def status_patch(uid: str, status: PodStatus, ports: dict[str, int] | None) -> d
     """A strategic merge patch of the status subresource: the agent's own conditions, and nobody else's."""
     body = status.model_dump(mode="json", by_alias=True, exclude_none=True)
     foreign = {c.type for c in status.conditions} - {*OWN_CONDITIONS, "PodScheduled"}
-    body["conditions"] = [c for c in body["conditions"] if c["type"] not in foreign]
+    # A merge leaves standing what it does not name: a condition that came true would keep the reason it was false for.
+    unsaid = {"reason": None, "message": None}
+    body["conditions"] = [{**unsaid, **c} for c in body["conditions"] if c["type"] not in foreign]
     for absent in ("reason", "message"):
         body.setdefault(absent, None)
     metadata: dict[str, Any] = {"uid": uid}
