@@ -252,17 +252,20 @@ class Watch:
 
     def _splice(self, *, first: bool = False) -> None:
         """Go live if what is missing is in memory."""
-        if self.position < self._feed.compacted:
-            self._feed.drop(self)
-            self.finish(Compacted(self.position, self._feed.compacted))
-            return
-        events = self._feed.recent(self)
+        # What others forgot since the watch began does not matter to it while it is in memory.
+        events = self._feed.recent(self) if not first or self.position >= self._feed.compacted else None
         if events is None:
+            if self.position < self._feed.compacted:
+                self._feed.drop(self)
+                self.finish(Compacted(self.position, self._feed.compacted))
             return
-        self._is_live = True
-        self._feed.go_live(self)
+        self._go_live()
         if events or first or self.position < self._feed.revision:
             self._add_past(self._feed.revision, events)
+
+    def _go_live(self) -> None:
+        self._is_live = True
+        self._feed.go_live(self)
 
     def _add_past(self, revision: int, events: Sequence[Event]) -> None:
         self.position = max(self.position, revision)
@@ -279,5 +282,11 @@ class Watch:
             if self._finish is None:
                 raise
             return
-        if self._finish is None:
-            self._add_past(chapter.revision, chapter.events)
+        if self._finish is not None:
+            return
+        self._add_past(chapter.revision, chapter.events)
+        rest = self._feed.recent(self)
+        if rest is not None:
+            # At once and not when the reader comes back: compaction could be first, although nobody was slow.
+            self._go_live()
+            self._add_past(self._feed.revision, [*chapter.events, *rest])

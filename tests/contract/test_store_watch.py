@@ -134,6 +134,16 @@ async def test_a_live_watch_outlives_the_compaction_of_what_it_has_told(store: S
     assert [event.current.value for event in events if event.current] == [b"0", b"1", b"2", b"3", b"4", b"v"]
 
 
+async def test_a_watch_that_has_caught_up_is_not_ended_by_compaction_before_it_reads_on(durable: Opened) -> None:
+    revisions = [await put(durable.store, b"a", str(n).encode()) for n in range(6)]
+    store = await durable.reopen()  # so that the history is not in memory
+    async with store.watch(b"", b"", after=revisions[0]) as watch:
+        assert [event.revision for event in await events_up_to(watch, revisions[-1])] == revisions[1:]
+        more = [await put(store, b"a", str(n).encode()) for n in range(3)]
+        await store.compact(more[-1])
+        assert [event.revision for event in await events_up_to(watch, more[-1])] == more
+
+
 async def test_an_idle_watch_gets_bookmarks(store: Store) -> None:
     async with store.watch(b"a", b"b") as watch:
         await next_batch(watch)
