@@ -402,7 +402,7 @@ def main() -> None:
         "--asyncio", action="store_true", help="use asyncio's own loop, not uvloop as the API server does"
     )
     arguments = parser.parse_args()
-    plan = Plan(rounds=12, slice_s=0.2) if arguments.quick else Plan(rounds=60, slice_s=0.3, watch_rounds=9, watch_s=2)
+    plan = Plan(rounds=9, slice_s=0.2) if arguments.quick else Plan(rounds=60, slice_s=0.3, watch_rounds=9, watch_s=2)
     with tempfile.TemporaryDirectory(dir=arguments.directory) as directory:
         work = run(arguments.store, Path(directory), plan)
         asyncio.run(work) if arguments.asyncio else uvloop.run(work)

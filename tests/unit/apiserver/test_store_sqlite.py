@@ -337,6 +337,19 @@ async def test_a_watch_that_was_slow_over_a_compaction_is_told(tmp_path: Path) -
     await store.close()
 
 
+async def test_a_watch_that_has_read_its_history_is_not_passed_by_a_compaction(tmp_path: Path) -> None:
+    store = await open_sqlite(tmp_path, SETTINGS)
+    for n in range(3):
+        await put(store, b"k%d" % n)
+    await store.close()
+    store = await open_sqlite(tmp_path, SETTINGS)  # nothing recent is in memory
+    async with store.watch(b"", b"", after=Revision(2)) as watch:
+        assert [event.key for event in (await next_batch(watch)).events] == [b"k1", b"k2"]
+        await store.compact(await put(store, b"k3"))
+        assert [event.key for event in (await next_batch(watch)).events] == [b"k3"]
+    await store.close()
+
+
 async def test_unread_values_are_bounded_in_bytes(tmp_path: Path) -> None:
     store = await open_sqlite(tmp_path, replace(SETTINGS, watch_backlog_bytes=5 * MIB))
     async with store.watch(b"", b"") as watch:
