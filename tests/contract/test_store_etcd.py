@@ -455,6 +455,7 @@ async def test_certificates_are_checked_on_both_sides(tmp_path: Path) -> None:
                 await open_etcd(worse)
 
 
+@pytest.mark.slow
 async def test_a_user_authenticates_and_goes_on_when_the_token_is_no_longer_known(tmp_path: Path) -> None:
     with etcd(tmp_path / "etcd", "--auth-token-ttl", "2", "--bcrypt-cost", "4") as server:
         server.ctl("user", "add", "root:secret")

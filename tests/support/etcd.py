@@ -19,6 +19,8 @@ from functools import cache
 from pathlib import Path
 
 START_TIMEOUT_S = 20.0
+STARTS_MAX = 3
+"""A free port may be someone else's by the time etcd binds it."""
 CHUNK_BYTES = 1 << 16
 
 
@@ -118,12 +120,25 @@ class Etcd:
 @contextlib.contextmanager
 def etcd(directory: Path, *options: str, scheme: str = "http") -> Iterator[Etcd]:
     """A running etcd with an empty data directory."""
-    server = Etcd(directory, *options, scheme=scheme)
+    server = _started(directory, *options, scheme=scheme)
     try:
-        server.start()
         yield server
     finally:
         server.stop(kill=True)
+
+
+def _started(directory: Path, *options: str, scheme: str = "http") -> Etcd:
+    for attempt in range(STARTS_MAX):
+        server = Etcd(directory / str(attempt), *options, scheme=scheme)
+        try:
+            server.start()
+        except AssertionError as error:
+            server.stop(kill=True)
+            if "address already in use" not in str(error):
+                raise
+        else:
+            return server
+    raise AssertionError("etcd found no free ports")
 
 
 @contextlib.contextmanager
@@ -146,10 +161,9 @@ def etcd_cluster(directory: Path, members: int = 3) -> Iterator[Sequence[Etcd]]:
 def shared_etcd() -> Etcd:
     """One for all tests of this process, which empty it before they use it; it ends with the process."""
     directory = tempfile.TemporaryDirectory(prefix="stark-etcd-")
-    server = Etcd(Path(directory.name))
     atexit.register(directory.cleanup)
+    server = _started(Path(directory.name))
     atexit.register(server.stop, kill=True)
-    server.start()
     return server
 
 
