@@ -275,7 +275,7 @@ def test_a_full_disk_loses_nothing_and_deletes_still_work(tmp_path: Path) -> Non
                 for index in range(200):
                     big = {**config_map(f"big-{index}"), "data": {"x": "x" * 500_000}}
                     done = subprocess.run(
-                        ["starkctl", "apply", "-f", "-"],
+                        ["kubectl", "create", "-f", "-"],
                         env=up.environment,
                         input=json.dumps(big),
                         capture_output=True,
