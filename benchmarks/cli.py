@@ -22,6 +22,8 @@ from pathlib import Path
 
 REPO = Path(__file__).resolve().parent.parent
 RUNS, QUICK_RUNS = 31, 11
+SCRIPT = "import sys\nfrom stark.ctl.__main__ import main\nif __name__ == '__main__':\n    sys.exit(main())\n"
+"""What installers write as the `starkctl` script."""
 
 
 def installed(directory: Path) -> Path:
@@ -65,10 +67,12 @@ def main() -> None:
     runs = QUICK_RUNS if parser.parse_args().quick else RUNS
     with tempfile.TemporaryDirectory() as name, server(Path(name) / "data") as environment:
         python = str(installed(Path(name) / "python"))
+        script = str(Path(name) / "starkctl")
+        Path(script).write_text(SCRIPT)
         commands = {
             "pass": [python, "-c", "pass"],
-            "get": [python, "-m", "stark.ctl", "get", "pods"],
-            "help": [python, "-m", "stark.ctl", "--help"],
+            "get": [python, script, "get", "pods"],
+            "help": [python, script, "--help"],
         }
         if shutil.which("kubectl"):
             commands["kubectl"] = ["kubectl", "get", "pods"]

@@ -39,7 +39,9 @@ class Settings:
     names: Sequence[str] = ()
     """The controllers to run; all of the catalog when empty."""
     kubeconfig: Path | None = None
+    """Where the API server is and who we are; None looks where kubectl looks."""
     context: str | None = None
+    """The context of the kubeconfig; None takes the current one."""
     listen: str = "127.0.0.1:0"
     """HOST:PORT of /metrics and /healthz; port 0 takes a free one, which the `ready` line tells."""
     elect: bool = True
@@ -47,6 +49,7 @@ class Settings:
     workers: int | None = None
     """Keys of one controller reconciled at once; None leaves it to the controller."""
     election: ElectionSettings = field(default_factory=ElectionSettings)
+    """How leadership is kept and lost."""
 
 
 class App:

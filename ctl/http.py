@@ -1,4 +1,4 @@
-"""The connection to the API server: `http.client` over TLS, and nothing that takes long to import.
+"""Requests to the API server over TLS, and nothing that takes long to import.
 
 One kept-alive connection for plain requests, and one connection of its own for each stream. A request that reached a
 kept connection the server had just closed is sent once more on a fresh one, but only if it is a GET.
@@ -6,7 +6,6 @@ kept connection the server had just closed is sent once more on a fresh one, but
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import socket
@@ -18,6 +17,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from stark.crds.version import VERSION
 
 from .errors import CommandError, ServerError, Unreachable
+from .http1 import Connection, ConnectionClosed, ProtocolError, Response
 
 if TYPE_CHECKING:
     from stark.client.config import ClientConfig
@@ -46,7 +46,7 @@ class Api:
         self.host, self.secure = url.hostname, url.scheme == "https"
         self.port = url.port or (443 if self.secure else 80)
         self.base = url.path.rstrip("/")
-        self._kept: http.client.HTTPConnection | None = None
+        self._kept: Connection | None = None
         self._context: ssl.SSLContext | None = None
 
     def get(self, path: str, *, accept: str = "application/json", **query: str) -> dict[str, Any]:
@@ -66,8 +66,7 @@ class Api:
         """One request and its JSON answer. Warnings of the server go to stderr. Raises ServerError, Unreachable."""
         data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
         headers = self._headers(accept, content_type if data is not None else None)
-        response = self._exchange(method, self._target(path, query), data, headers)
-        payload = response.read()
+        response, payload = self._exchange(method, self._target(path, query), data, headers)
         self._warn(response)
         if response.status >= 400:
             raise self._failure(response.status, payload)
@@ -78,32 +77,33 @@ class Api:
         self, path: str, *, query: Mapping[str, str] | None = None, accept: str = "application/json"
     ) -> Iterator[bytes]:
         """The answer line by line as it arrives: a watch or a log. Ends when the server ends it."""
-        connection = self._connect(None)
+        connection = self._connect()
         try:
-            connection.request("GET", self._target(path, query), headers=self._headers(accept, None))
-            response = connection.getresponse()
+            connection.request("GET", self._target(path, query), self._headers(accept, None), None)
+            response = connection.response()
             self._warn(response)
             if response.status >= 400:
-                raise self._failure(response.status, response.read())
-            while line := response.readline(LINE_BYTES_MAX):
+                raise self._failure(response.status, response.body.read())
+            connection.patience(None)
+            while line := response.body.readline(LINE_BYTES_MAX):
                 yield line
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, ProtocolError) as error:
             raise self._unreachable(error) from error
         finally:
             connection.close()
 
     def upload(self, path: str, source: IO[bytes], size: int, progress: Callable[[int], None]) -> dict[str, Any]:
         """PUT a file of `size` bytes, telling `progress` how many have gone. Raises ServerError, Unreachable."""
-        connection = self._connect(None)
-        headers = {**self._headers("application/json", "application/octet-stream"), "Content-Length": str(size)}
+        connection = self._connect()
+        fields = {**self._headers("application/json", "application/octet-stream"), "Content-Length": str(size)}
         try:
-            connection.request("PUT", self._target(path, None), body=_counted(source, progress), headers=headers)
-            response = connection.getresponse()
-            payload = response.read()
-        except BrokenPipeError:
-            response = connection.getresponse()  # the server refused before it had read everything: its reason is there
-            payload = response.read()
-        except (OSError, http.client.HTTPException) as error:
+            try:
+                connection.request("PUT", self._target(path, None), fields, _counted(source, progress))
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # the server refused before it had read everything: its reason is waiting to be read
+            response = connection.response()
+            payload = response.body.read()
+        except (OSError, ProtocolError) as error:
             raise self._unreachable(error) from error
         finally:
             connection.close()
@@ -119,33 +119,31 @@ class Api:
 
     def _exchange(
         self, method: str, target: str, data: bytes | None, headers: dict[str, str]
-    ) -> http.client.HTTPResponse:
+    ) -> tuple[Response, bytes]:
         reused = self._kept is not None
-        connection = self._kept or self._connect(self.timeout_s)
+        connection = self._kept or self._connect()
         self._kept = connection
         try:
-            connection.request(method, target, body=data, headers=headers)
-            return connection.getresponse()
-        except (OSError, http.client.HTTPException) as error:
+            connection.request(method, target, headers, data)
+            response = connection.response()
+            payload = response.body.read()
+        except (OSError, ProtocolError) as error:
             self.close()
-            if reused and method == "GET" and not isinstance(error, TimeoutError):
+            if reused and method == "GET" and isinstance(error, (ConnectionClosed, ConnectionError)):
                 return self._exchange(method, target, data, headers)
             raise self._unreachable(error) from error
+        if "close" in response.all("connection"):
+            self.close()
+        return response, payload
 
-    def _connect(self, timeout_s: float | None) -> http.client.HTTPConnection:
-        """A connection that is already open. `timeout_s` None: established within the limit, then silent for ever."""
-        connection: http.client.HTTPConnection
-        if self.secure:
-            name = self.config.tls_server_name or self.host
-            connection = _Secure(self.host, self.port, name, self._tls_context(), self.timeout_s)
-        else:
-            connection = http.client.HTTPConnection(self.host, self.port, timeout=self.timeout_s)
+    def _connect(self) -> Connection:
+        """An open connection on which the other side may be silent for `timeout_s`."""
+        context = self._tls_context() if self.secure else None
+        name = self.config.tls_server_name or self.host
         try:
-            connection.connect()
+            return Connection(self.host, self.port, context=context, server_name=name, timeout_s=self.timeout_s)
         except OSError as error:
             raise self._unreachable(error) from error
-        connection.sock.settimeout(timeout_s)
-        return connection
 
     def _tls_context(self) -> ssl.SSLContext:
         if self._context is None:
@@ -166,8 +164,8 @@ class Api:
         return headers
 
     @staticmethod
-    def _warn(response: http.client.HTTPResponse) -> None:
-        for value in response.headers.get_all("Warning") or ():
+    def _warn(response: Response) -> None:
+        for value in response.all("warning"):
             text = value.partition('"')[2].rpartition('"')[0].replace('\\"', '"').replace("\\\\", "\\")
             os.write(2, f"Warning: {text or value}\n".encode())
 
@@ -200,19 +198,6 @@ class Api:
                 f"{where} did not answer within {self.timeout_s:g} s: try again, or raise --request-timeout"
             )
         return Unreachable(f"the connection to {where} broke ({error or type(error).__name__}): try again")
-
-
-class _Secure(http.client.HTTPSConnection):
-    """HTTPS to a server whose certificate may carry another name than the one we connect to."""
-
-    def __init__(self, host: str, port: int, name: str, context: ssl.SSLContext, timeout_s: float) -> None:
-        super().__init__(host, port, timeout=timeout_s, context=context)
-        self._name, self._trust = name, context
-
-    def connect(self) -> None:
-        """Open the connection and check who answers."""
-        http.client.HTTPConnection.connect(self)
-        self.sock = self._trust.wrap_socket(self.sock, server_hostname=self._name)
 
 
 def tls_context(config: ClientConfig) -> ssl.SSLContext:
