@@ -11,6 +11,7 @@ import asyncio
 import errno
 import gc
 import logging
+import math
 import os
 import signal
 import sys
@@ -36,9 +37,11 @@ from .stores import UnknownStore, add_etcd_flags, etcd_access, open_store
 EXIT_OK: Final = 0
 EXIT_ERROR: Final = 1
 EXIT_USAGE: Final = 2
+ONE_SIGNAL_S: Final = 1.0
+"""Signals that come closer together count as one."""
 
 
-class CannotStart(Exception):
+class CannotServe(Exception):
     """Why, and the next step, in one sentence."""
 
 
@@ -58,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings))
-    except CannotStart as error:
+    except CannotServe as error:
         sys.stderr.write(f"stark-apiserver: {error}\n")
         return EXIT_ERROR
     return EXIT_OK
@@ -135,26 +138,32 @@ def _with_service(_: object, __: str, event: structlog.typing.EventDict) -> stru
 
 
 async def _serve(settings: Settings) -> None:
-    """Serve until a signal. Raises CannotStart."""
+    """Serve until a signal. Raises CannotServe."""
     stop = _signals()
+    broken: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
     _own(settings.data_dir)
     try:
-        store = await open_store(settings)
+        store = await open_store(settings, fatal=broken.set_result)
     except DataDirLocked as error:
-        raise CannotStart(f"{error}: stop that process or choose another --data-dir") from error
+        raise CannotServe(f"{error}: stop that process or choose another --data-dir") from error
     except (UnknownStore, StoreError) as error:
-        raise CannotStart(str(error)) from error
+        raise CannotServe(str(error)) from error
     try:
         async with serving(settings, store) as running:
             await _announce(running.ready(), running.url, stop)
             stopping = asyncio.ensure_future(stop.wait())
-            await asyncio.wait((stopping, running.background), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((stopping, running.background, broken), return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            if broken.done():
+                raise CannotServe(
+                    f"the disk of {settings.data_dir} failed: {broken.result()}; check it, then start again"
+                )
             if running.background.done():
                 running.background.result()
     except OSError as error:
-        raise CannotStart(_listen_trouble(settings, error)) from error
+        raise CannotServe(_listen_trouble(settings, error)) from error
     except PkiError as error:
-        raise CannotStart(str(error)) from error
+        raise CannotServe(str(error)) from error
     finally:
         await store.close()
 
@@ -178,9 +187,15 @@ def _signals() -> asyncio.Event:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
+    told_at = -math.inf
+
     def on_signal() -> None:
-        if stop.is_set():
+        nonlocal told_at
+        # A parent that dies with several threads lets the kernel send its last signal more than once.
+        if stop.is_set() and loop.time() - told_at > ONE_SIGNAL_S:
             os._exit(EXIT_ERROR)
+        if not stop.is_set():
+            told_at = loop.time()
         stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -189,15 +204,15 @@ def _signals() -> asyncio.Event:
 
 
 def _own(data_dir: Path) -> None:
-    """The data directory must be there and writable before anything else is tried. Raises CannotStart."""
+    """The data directory must be there and writable before anything else is tried. Raises CannotServe."""
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise CannotStart(
+        raise CannotServe(
             f"{data_dir} cannot be used as a data directory ({error.strerror}): choose another --data-dir"
         ) from error
     if not os.access(data_dir, os.W_OK | os.X_OK):
-        raise CannotStart(f"{data_dir} is not writable: make it so, or choose another --data-dir")
+        raise CannotServe(f"{data_dir} is not writable: make it so, or choose another --data-dir")
 
 
 def _listen_trouble(settings: Settings, error: OSError) -> str:

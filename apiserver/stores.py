@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -28,12 +29,15 @@ class UnknownStore(ValueError):
     """The setting names no store; the message says what would."""
 
 
-async def open_store(settings: Settings) -> Store:
-    """The store the settings name. Raises UnknownStore, StoreError with what to do."""
+async def open_store(settings: Settings, *, fatal: Callable[[BaseException], object] | None = None) -> Store:
+    """The store the settings name; `fatal` hears of a disk that failed, after which it answers nothing any more.
+
+    Raises UnknownStore, StoreError with what to do.
+    """
     if settings.store == "memory":
         return MemoryStore()
     if settings.store == "sqlite":
-        return await open_sqlite(settings.data_dir / SQLITE_DIRECTORY)
+        return await open_sqlite(settings.data_dir / SQLITE_DIRECTORY, fatal=fatal)
     if settings.store.startswith(ETCD):
         return await open_etcd_store(settings.store, settings.etcd)
     raise UnknownStore(f"--store {settings.store}: use sqlite, memory, or etcd=URL[,URL...]")

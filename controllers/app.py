@@ -30,6 +30,8 @@ from .kit import InformerFactory, Runner, run_controllers
 
 SHUTDOWN_TIMEOUT_S = 3.0  # for requests to our own endpoint; a scraper that takes longer is cut off
 EXIT_INTERRUPTED = 130  # what a shell reports of a program that SIGINT ended
+ONE_SIGNAL_S = 1.0
+"""Signals that come closer together count as one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +137,15 @@ async def _until_signalled(work: Coroutine[None, None, None]) -> None:
     """Run `work` to its end, or until a signal; then cancel it and wait. The second signal ends the process at once."""
     loop = asyncio.get_running_loop()
     asked = asyncio.Event()
+    asked_at = 0.0
 
     def stop() -> None:
-        if asked.is_set():
+        nonlocal asked_at
+        # A parent that dies with several threads lets the kernel send its last signal more than once.
+        if asked.is_set() and loop.time() - asked_at > ONE_SIGNAL_S:
             os._exit(EXIT_INTERRUPTED)
+        if not asked.is_set():
+            asked_at = loop.time()
         asked.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -41,6 +41,11 @@ class CachedLookup:
         cache = self._cache(group, plural)
         if cache is None:
             return []
+        try:
+            # A pack registered a moment ago must be among those an untagged image is pinned to.
+            await self._feed.current(LAG_TIMEOUT_S)
+        except (StoreLost, TooFarAhead):
+            pass  # what the cache has is the best there is; the write itself will fail at the store
         return [entry.decode() for entry in cache.select(Filter(namespace=namespace))]
 
     def _cache(self, group: str, plural: str) -> ResourceCache | None:

@@ -54,7 +54,7 @@ Result = TypeVar("Result")
 
 
 async def open_sqlite(
-    path: Path, settings: SqliteSettings = DEFAULTS, *, fatal: Callable[[BaseException], None] | None = None
+    path: Path, settings: SqliteSettings = DEFAULTS, *, fatal: Callable[[BaseException], object] | None = None
 ) -> SqliteStore:
     """Open the data directory `path`, made when missing, for this process and this event loop alone.
 
@@ -88,7 +88,7 @@ class SqliteStore:
         reserve: Reserve,
         readers: list[Reader],
         settings: SqliteSettings,
-        fatal: Callable[[BaseException], None] | None,
+        fatal: Callable[[BaseException], object] | None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._directory, self._connection, self._settings, self._fatal = directory, connection, settings, fatal
