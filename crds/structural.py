@@ -52,10 +52,15 @@ def structural_schema(kind: type[KubeObject]) -> Schema:
     return schema
 
 
+VOCABULARY = __package__ + "."
+
+
 def models() -> dict[str, type[Model]]:
-    """Every model by its class name, which is unique."""
+    """Every model of the vocabulary by its class name, which is unique. Other roots may have views of their own."""
     found: dict[str, type[Model]] = {}
     for model in _subclasses(Model):
+        if not model.__module__.startswith(VOCABULARY):
+            continue
         assert found.setdefault(model.__name__, model) is model, model
     return found
 

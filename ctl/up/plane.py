@@ -32,12 +32,19 @@ class PlaneSettings:
     """What `starkctl up` was told."""
 
     data_dir: Path
+    """Where everything is kept."""
     address: str
+    """Address the API server listens on."""
     port: int
+    """Port it listens on."""
     store: str
+    """`sqlite` or `etcd=URL[,URL...]`."""
     agents: int
+    """How many agents run on this machine, each with a node of its own."""
     agent_options: tuple[str, ...] = ()
+    """Further options of every agent."""
     echo_logs: bool = False
+    """Copy the programs' logs to our stderr."""
 
 
 class Plane:

@@ -182,7 +182,7 @@ def settle(world: World) -> None:
             elif not pod.status.conditions:
                 world.happen(name, "ready")
         floor = world.web.spec.replicas - bounds(world.web)[1] if is_rolling(world.web) else 0
-        enough = world.ready() >= floor and _all_told(world)
+        enough = world.ready() >= floor and _all_told(world) and not _still_to_go(world)
         rolled = check(world)
         worked = replicate_all(world)
         if enough and is_rolling(world.web):
@@ -191,6 +191,11 @@ def settle(world: World) -> None:
         if not rolled and not worked:
             return
     raise AssertionError("the rollout never ends")
+
+
+def _still_to_go(world: World) -> bool:
+    """Whether pods are doomed by an earlier decision: a scale to zero that its ReplicaSet has not carried out yet."""
+    return any(len(world._pods_of(rs)) > rs.spec.replicas for rs in world.sets.values())
 
 
 def _all_told(world: World) -> bool:
