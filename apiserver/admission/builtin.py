@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..resources import Resources
 from .chain import Chain
-from .defaults import pod_defaults, pod_spec_defaults, secret_defaults
+from .defaults import deployment_defaults, pod_defaults, pod_spec_defaults, secret_defaults
 from .images import pin_images
 from .namespaces import namespace_defaults, namespace_lifecycle
 from .node_restriction import node_restriction
@@ -25,6 +25,7 @@ def builtin_chain(resources: Resources) -> Chain:
             namespace_defaults,
             Ownership(resources),
             pin_images,
+            deployment_defaults,
             pod_spec_defaults,
             pod_defaults,
             secret_defaults,

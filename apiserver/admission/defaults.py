@@ -19,6 +19,7 @@ TOLERATION_SECONDS = 120
 DEFAULT_PRIORITY = 0
 DEFAULT_SERVICE_ACCOUNT = "default"
 LATEST = "latest"
+ROLLING_UPDATE_BOUND = "25%"
 
 
 async def pod_spec_defaults(attributes: Attributes, lookup: Lookup) -> None:
@@ -31,6 +32,18 @@ async def pod_spec_defaults(attributes: Attributes, lookup: Lookup) -> None:
     for _, container in containers(found):
         if container.get("image"):
             container.setdefault("imagePullPolicy", pull_policy(container["image"]))
+
+
+async def deployment_defaults(attributes: Attributes, lookup: Lookup) -> None:
+    """A rolling update that says nothing of its bounds may have a quarter too many and a quarter too few (apps/v1)."""
+    resource = attributes.resource
+    if attributes.object is None or (resource.group, resource.kind) != ("apps", "Deployment") or attributes.subresource:
+        return
+    strategy = attributes.object.get("spec", {}).setdefault("strategy", {})
+    if strategy.setdefault("type", "RollingUpdate") == "RollingUpdate":
+        rolling = strategy.setdefault("rollingUpdate", {})
+        for bound in ("maxUnavailable", "maxSurge"):
+            rolling.setdefault(bound, ROLLING_UPDATE_BOUND)
 
 
 def pull_policy(image: str) -> str:

@@ -180,6 +180,22 @@ async def test_what_a_pod_says_is_kept(objects: Objects) -> None:
     assert spec["tolerations"] == everything
 
 
+@pytest.mark.parametrize(
+    ("given", "stored"),
+    [
+        pytest.param({}, {"maxUnavailable": "25%", "maxSurge": "25%"}, id="a quarter each, unless said"),
+        pytest.param(
+            {"rollingUpdate": {"maxSurge": 1}}, {"maxUnavailable": "25%", "maxSurge": 1}, id="only what is not said"
+        ),
+        pytest.param({"type": "Recreate"}, None, id="nothing when everything is stopped first"),
+    ],
+)
+async def test_a_rolling_update_has_bounds(objects: Objects, given: Object, stored: Object | None) -> None:
+    rolling = deployment()
+    rolling["spec"]["strategy"] = given
+    assert (await admitted(objects, DEPLOYMENTS, rolling))["spec"]["strategy"].get("rollingUpdate") == stored
+
+
 async def test_a_template_gets_no_tolerations_and_no_priority(objects: Objects) -> None:
     spec = (await admitted(objects, DEPLOYMENTS, deployment()))["spec"]["template"]["spec"]
     assert "tolerations" not in spec
