@@ -1,4 +1,4 @@
-"""Every back end of the store, open and empty; `durable` only those that survive being reopened."""
+"""Every back end of the store, open and empty; `durable` only those that survive being reopened; the API over each."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from stark.apiserver.store.protocol import (
     Store,
 )
+from tests.support.apiserver import Api, api_server
 from tests.support.stores import (
     DURABLE,
     STORES,
@@ -33,3 +34,10 @@ def store(opened: Opened) -> Store:
 async def durable(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Opened]:
     async with open_store(request.param, tmp_path) as opened:
         yield opened
+
+
+@pytest.fixture(params=["memory", "sqlite", pytest.param("etcd", marks=pytest.mark.slow)])
+async def api(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Api]:
+    """The API over each store. A suite that needs something of its own around the server overrides this."""
+    async with open_store(request.param, tmp_path) as opened, api_server(tmp_path, opened=opened.store) as server:
+        yield server

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.apiserver import JSON_PATCH, STRATEGIC_PATCH, Api, api_server, config_map, pod
+from tests.support.apiserver import JSON_PATCH, STRATEGIC_PATCH, Api, config_map, pod
 
 PODS = "/api/v1/namespaces/default/pods"
 MAPS = "/api/v1/namespaces/default/configmaps"
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-async def api(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Api]:
-    async with api_server(tmp_path, store=request.param) as server:
-        yield server
 
 
 async def test_a_new_object_gets_what_only_the_server_gives(api: Api) -> None:
