@@ -12,6 +12,7 @@ from .namespaces import Namespace
 from .nodes import Node
 from .packs import Pack
 from .pods import Binding, Pod
+from .scheduling import PriorityClass
 from .servers import Server
 
 KINDS: tuple[type[KubeObject], ...] = (
@@ -28,6 +29,7 @@ KINDS: tuple[type[KubeObject], ...] = (
     CustomResourceDefinition,
     Pack,
     Server,
+    PriorityClass,
 )
 """Every kind whose objects are stored."""
 

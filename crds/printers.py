@@ -364,6 +364,18 @@ def crd_cells(crd: Object, now: datetime) -> Cells:
     return [_name(crd), _meta(crd).get("creationTimestamp") or UNKNOWN]
 
 
+def priorityclass_cells(priority: Object, now: datetime) -> Cells:
+    """Name, value, whether it is the default, age, preemption policy."""
+    policy = priority.get("preemptionPolicy") or "PreemptLowerPriority"
+    return [
+        _name(priority),
+        priority.get("value") or 0,
+        bool(priority.get("globalDefault")),
+        _age(priority, now),
+        policy,
+    ]
+
+
 def _text(name: str, description: str, priority: int = 0) -> Column:
     return Column(name, "string", "", description, priority=priority)
 
@@ -458,6 +470,16 @@ PRINTERS: Mapping[tuple[str, str], Printer] = {
         (NAME_COLUMN, _number("Secrets", "Number of secrets."), AGE_COLUMN), serviceaccount_cells
     ),
     ("coordination.k8s.io", "Lease"): Printer((NAME_COLUMN, _text("Holder", "Who holds it."), AGE_COLUMN), lease_cells),
+    ("scheduling.k8s.io", "PriorityClass"): Printer(
+        (
+            NAME_COLUMN,
+            _number("Value", "The priority: higher is scheduled first."),
+            Column("Global-Default", "boolean", "", "Whether pods without a class get this one."),
+            AGE_COLUMN,
+            _text("PreemptionPolicy", "Whether its pods may take the place of lower ones."),
+        ),
+        priorityclass_cells,
+    ),
     ("apiextensions.k8s.io", "CustomResourceDefinition"): Printer(
         (NAME_COLUMN, Column("Created At", "date", ".metadata.creationTimestamp", "When it was created.")), crd_cells
     ),

@@ -13,6 +13,7 @@ from .images import pin_images
 from .namespaces import namespace_defaults, namespace_lifecycle
 from .node_restriction import node_restriction
 from .ownership import Ownership
+from .priority import pod_priority, priority_classes
 from .validate_packs import pack_name_belongs_to_its_owner
 from .validation import validate_object
 
@@ -26,8 +27,9 @@ def builtin_chain(resources: Resources) -> Chain:
             Ownership(resources),
             pin_images,
             pod_spec_defaults,
+            pod_priority,
             pod_defaults,
             secret_defaults,
         ],
-        validating=[node_restriction, pack_name_belongs_to_its_owner, validate_object],
+        validating=[node_restriction, pack_name_belongs_to_its_owner, priority_classes, validate_object],
     )

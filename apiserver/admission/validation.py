@@ -9,6 +9,7 @@ from ..errors import Cause, invalid
 from .attributes import Attributes, Lookup
 from .complaints import named
 from .podspecs import FoundSpec, find_spec
+from .priority import priority_class_causes
 from .validate_apps import deployment_causes, workload_causes
 from .validate_config import config_map_causes, node_causes, secret_causes
 from .validate_packs import pack_causes
@@ -33,6 +34,7 @@ JUDGES: Mapping[tuple[str, str], Judge] = {
     ("apps", "deployments"): deployment_causes,
     ("apps", "replicasets"): workload_causes,
     ("apps", "daemonsets"): workload_causes,
+    ("scheduling.k8s.io", "priorityclasses"): lambda obj, old, found: priority_class_causes(obj, old),
     ("stark.dev", "packs"): lambda obj, old, found: pack_causes(obj, old),
 }
 

@@ -107,6 +107,8 @@ POD_SPEC: dict[str, Any] = {
     "terminationGracePeriodSeconds": 10,
     "activeDeadlineSeconds": 600,
     "priority": 100,
+    "priorityClassName": "important",
+    "preemptionPolicy": "Never",
     "schedulerName": "default-scheduler",
     "serviceAccountName": "default",
     "hostname": "web-0",
@@ -339,6 +341,13 @@ _BODIES: dict[tuple[str, str], dict[str, Any]] = {
             "storedVersions": ["v1"],
             "observedGeneration": 1,
         },
+    },
+    ("scheduling.k8s.io/v1", "PriorityClass"): {
+        "metadata": {"name": "important"},
+        "value": 100,
+        "globalDefault": False,
+        "description": "for what matters",
+        "preemptionPolicy": "Never",
     },
     ("stark.dev/v1", "Pack"): {
         "metadata": {"name": "hello.1.2.0"},
