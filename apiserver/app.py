@@ -30,6 +30,7 @@ from .packs.blobs import BlobStore
 from .packs.bundles import Bundles
 from .pipeline import Pipeline, Served, SubresourceHandler, no_such_path
 from .proxy.logs import PodLogs
+from .registry.eviction import Evictions
 from .registry.keys import prefix_of
 from .registry.lists import Lists
 from .registry.lookup import CachedLookup
@@ -153,6 +154,7 @@ class _Parts:
                 self.writes,
                 Lists(self.store, self.feed, self.records),
                 Watches(self.feed, self.records),
+                Evictions(self.resources, self.records, self.writes),
                 self.settings.http.body_bytes_max,
                 decode_protobuf,
             )

@@ -15,6 +15,7 @@ from .kit import Builder
 CATALOG: Mapping[str, str] = MappingProxyType(
     {
         "deployment": "stark.controllers.deployment.controller:build",
+        "disruption": "stark.controllers.disruption.controller:build",
         "garbage": "stark.controllers.garbage.controller:build",
         "namespace": "stark.controllers.namespace:build",
         "node-lifecycle": "stark.controllers.node_lifecycle.controller:build",

@@ -12,6 +12,7 @@ from .namespaces import Namespace
 from .nodes import Node
 from .packs import Pack
 from .pods import Binding, Pod
+from .policy import PodDisruptionBudget
 from .scheduling import PriorityClass
 from .servers import Server
 
@@ -30,6 +31,7 @@ KINDS: tuple[type[KubeObject], ...] = (
     Pack,
     Server,
     PriorityClass,
+    PodDisruptionBudget,
 )
 """Every kind whose objects are stored."""
 

@@ -376,6 +376,18 @@ def priorityclass_cells(priority: Object, now: datetime) -> Cells:
     ]
 
 
+def budget_cells(budget: Object, now: datetime) -> Cells:
+    """Name, least available, most unavailable, disruptions allowed, age."""
+    least, most = _spec(budget).get("minAvailable"), _spec(budget).get("maxUnavailable")
+    return [
+        _name(budget),
+        "N/A" if least is None else str(least),
+        "N/A" if most is None else str(most),
+        _status(budget).get("disruptionsAllowed") or 0,
+        _age(budget, now),
+    ]
+
+
 def _text(name: str, description: str, priority: int = 0) -> Column:
     return Column(name, "string", "", description, priority=priority)
 
@@ -479,6 +491,16 @@ PRINTERS: Mapping[tuple[str, str], Printer] = {
             _text("PreemptionPolicy", "Whether its pods may take the place of lower ones."),
         ),
         priorityclass_cells,
+    ),
+    ("policy", "PodDisruptionBudget"): Printer(
+        (
+            NAME_COLUMN,
+            _text("Min Available", "Pods that must stay."),
+            _text("Max Unavailable", "Pods that may be missing."),
+            _number("Allowed Disruptions", "Pods that may be evicted now."),
+            AGE_COLUMN,
+        ),
+        budget_cells,
     ),
     ("apiextensions.k8s.io", "CustomResourceDefinition"): Printer(
         (NAME_COLUMN, Column("Created At", "date", ".metadata.creationTimestamp", "When it was created.")), crd_cells

@@ -14,6 +14,7 @@ from .validate_apps import deployment_causes, workload_causes
 from .validate_config import config_map_causes, node_causes, secret_causes
 from .validate_packs import pack_causes
 from .validate_pods import pod_causes
+from .validate_policy import disruption_budget_causes
 
 Mapped = Mapping[str, Any]
 Judge = Callable[[Mapped, Mapped | None, FoundSpec | None], Iterable[Cause]]
@@ -34,6 +35,7 @@ JUDGES: Mapping[tuple[str, str], Judge] = {
     ("apps", "deployments"): deployment_causes,
     ("apps", "replicasets"): workload_causes,
     ("apps", "daemonsets"): workload_causes,
+    ("policy", "poddisruptionbudgets"): lambda obj, old, found: disruption_budget_causes(obj),
     ("scheduling.k8s.io", "priorityclasses"): lambda obj, old, found: priority_class_causes(obj, old),
     ("stark.dev", "packs"): lambda obj, old, found: pack_causes(obj, old),
 }

@@ -145,6 +145,12 @@ CONTROLLER_RULES: Mapping[str, tuple[Rule, ...]] = {
         Rule((*READ, "delete"), ("",), ("pods",)),
         Rule(READ, ("coordination.k8s.io",), ("leases",)),
     ),
+    "disruption": (
+        Rule(READ, ("policy",), ("poddisruptionbudgets",)),
+        Rule(("update", "patch"), ("policy",), ("poddisruptionbudgets/status",)),
+        Rule(READ, ("",), ("pods",)),
+        Rule(READ, ("apps",), ("replicasets", "deployments")),
+    ),
     # These two act on objects of any kind, kinds that do not exist yet included, so their resources cannot be listed.
     "namespace": (
         Rule(READ, ("",), ("namespaces",)),

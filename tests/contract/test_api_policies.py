@@ -1,9 +1,11 @@
-"""Priorities over HTTP."""
+"""Priorities and disruption budgets over HTTP."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,3 +38,86 @@ async def test_every_cluster_has_its_classes_and_pods_get_their_numbers(api: Api
     assert "cannot be deleted" in (await api.delete(f"{CLASSES}/system-node-critical")).refused(403, "Forbidden")
     changed = await api.patch(f"{CLASSES}/high-priority", {"value": 5})
     assert "may not be changed in an update" in changed.refused(422, "Invalid")
+
+
+BUDGETS = "/apis/policy/v1/namespaces/default/poddisruptionbudgets"
+EVICTION = {"apiVersion": "policy/v1", "kind": "Eviction"}
+READY = {"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}
+
+
+async def running(api: Api, name: str) -> dict[str, Any]:
+    body = pod(name, nodeName="n1")
+    body["metadata"]["labels"] = {"app": "web"}
+    (await api.post(PODS, body)).ok(201)
+    done: dict[str, Any] = (await api.patch(f"{PODS}/{name}/status", READY)).ok()
+    return done
+
+
+async def budget(api: Api, allowed: int, name: str = "web") -> None:
+    spec = {"minAvailable": 1, "selector": {"matchLabels": {"app": "web"}}}
+    body = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": name}, "spec": spec}
+    (await api.post(BUDGETS, body)).ok(201)
+    status = {"observedGeneration": 1, "disruptionsAllowed": allowed, "desiredHealthy": 1, "currentHealthy": 1}
+    (await api.patch(f"{BUDGETS}/{name}/status", {"status": status})).ok()
+
+
+def eviction(name: str, **options: Any) -> dict[str, Any]:
+    return {**EVICTION, "metadata": {"name": name}, **({"deleteOptions": options} if options else {})}
+
+
+async def test_evictions_that_race_share_no_allowance(api: Api) -> None:
+    names = [f"p{n}" for n in range(8)]
+    for name in names:
+        await running(api, name)
+    await budget(api, 3)
+    answers = await asyncio.gather(*(api.post(f"{PODS}/{name}/eviction", eviction(name)) for name in names))
+    assert sorted(answer.status for answer in answers) == [201] * 3 + [429] * 5
+    refused = next(answer for answer in answers if answer.status == 429)
+    assert "Retry-After" not in refused.headers
+    assert refused.refused(429, "TooManyRequests") == (
+        "Cannot evict pod as it would violate the pod's disruption budget."
+    )
+    message = "The disruption budget web needs 1 healthy pods and has 1 currently"
+    assert refused.body["details"]["causes"] == [{"reason": "DisruptionBudget", "message": message}]
+    status = (await api.get(f"{BUDGETS}/web")).ok()["status"]
+    assert (status["disruptionsAllowed"], len(status["disruptedPods"])) == (0, 3)
+    assert status["conditions"][0]["reason"] == "InsufficientPods"
+
+
+async def test_an_eviction_hears_grace_preconditions_and_dry_run(api: Api) -> None:
+    made = await running(api, "a")
+    await budget(api, 1)
+    path = f"{PODS}/a/eviction"
+    wrong = eviction("a", preconditions={"uid": "another"})
+    (await api.post(path, wrong)).refused(409, "Conflict")
+    (await api.post(path, eviction("a", dryRun=["All"]))).ok(201)
+    assert (await api.get(f"{BUDGETS}/web")).ok()["status"]["disruptionsAllowed"] == 1
+    assert "deletionTimestamp" not in (await api.get(f"{PODS}/a")).ok()["metadata"]
+    right = eviction("a", gracePeriodSeconds=7, preconditions={"uid": made["metadata"]["uid"]})
+    (await api.post(path, right)).ok(201)
+    assert (await api.get(f"{PODS}/a")).ok()["metadata"]["deletionGracePeriodSeconds"] == 7
+    # A pod that is on its way costs nothing more.
+    (await api.post(path, eviction("a"))).ok(201)
+    (await api.post(f"{PODS}/none/eviction", eviction("none"))).refused(404, "NotFound")
+
+
+async def test_a_budget_nobody_has_counted_asks_for_patience(api: Api) -> None:
+    await running(api, "a")
+    await budget(api, 1)
+    (await api.patch(f"{BUDGETS}/web", {"spec": {"minAvailable": 2}})).ok()
+    answer = await api.post(f"{PODS}/a/eviction", eviction("a"))
+    answer.refused(429, "TooManyRequests")
+    assert "still being processed" in answer.body["details"]["causes"][0]["message"]
+    assert answer.headers["Retry-After"] == "10"
+
+
+async def test_two_budgets_for_one_pod_are_an_error_and_bad_ones_are_refused(api: Api) -> None:
+    await running(api, "a")
+    await budget(api, 1)
+    await budget(api, 1, "second")
+    answer = await api.post(f"{PODS}/a/eviction", eviction("a"))
+    assert "more than one PodDisruptionBudget" in answer.refused(500, "InternalError")
+    both = {"spec": {"minAvailable": 1, "maxUnavailable": "101%"}}
+    message = (await api.patch(f"{BUDGETS}/web", both)).refused(422, "Invalid")
+    assert "cannot be both set" in message
+    assert "must not be greater than 100%" in message

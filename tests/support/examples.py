@@ -349,6 +349,24 @@ _BODIES: dict[tuple[str, str], dict[str, Any]] = {
         "description": "for what matters",
         "preemptionPolicy": "Never",
     },
+    ("policy/v1", "PodDisruptionBudget"): {
+        "metadata": METADATA,
+        "spec": {
+            "minAvailable": 1,
+            "maxUnavailable": "50%",
+            "selector": SELECTOR,
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        },
+        "status": {
+            "observedGeneration": 1,
+            "disruptedPods": {"web-0": TIME},
+            "disruptionsAllowed": 1,
+            "currentHealthy": 2,
+            "desiredHealthy": 1,
+            "expectedPods": 2,
+            "conditions": [CONDITION],
+        },
+    },
     ("stark.dev/v1", "Pack"): {
         "metadata": {"name": "hello.1.2.0"},
         "spec": {
