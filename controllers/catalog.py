@@ -16,6 +16,7 @@ CATALOG: Mapping[str, str] = MappingProxyType(
     {
         "deployment": "stark.controllers.deployment.controller:build",
         "disruption": "stark.controllers.disruption.controller:build",
+        "endpoints": "stark.controllers.endpoints.controller:build",
         "garbage": "stark.controllers.garbage.controller:build",
         "namespace": "stark.controllers.namespace:build",
         "node-lifecycle": "stark.controllers.node_lifecycle.controller:build",

@@ -15,6 +15,7 @@ from .pods import Binding, Pod
 from .policy import PodDisruptionBudget
 from .scheduling import PriorityClass
 from .servers import Server
+from .services import EndpointSlice, Service
 
 KINDS: tuple[type[KubeObject], ...] = (
     Namespace,
@@ -32,6 +33,8 @@ KINDS: tuple[type[KubeObject], ...] = (
     Server,
     PriorityClass,
     PodDisruptionBudget,
+    Service,
+    EndpointSlice,
 )
 """Every kind whose objects are stored."""
 

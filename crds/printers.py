@@ -388,6 +388,45 @@ def budget_cells(budget: Object, now: datetime) -> Cells:
     ]
 
 
+PRINTED_MAX = 3
+"""Ports and endpoints of a slice that are named; the others are counted."""
+
+
+def service_cells(service: Object, now: datetime) -> Cells:
+    """Name, type, address, outside address, ports, age, selector."""
+    spec = _spec(service)
+    ports: Iterable[Object] = spec.get("ports") or ()
+    selector: Mapping[str, str] = spec.get("selector") or {}
+    return [
+        _name(service),
+        spec.get("type") or "ClusterIP",
+        spec.get("clusterIP") or NONE,
+        NONE,
+        ",".join(f"{port.get('port')}/{port.get('protocol') or 'TCP'}" for port in ports) or NONE,
+        _age(service, now),
+        ",".join(f"{key}={value}" for key, value in sorted(selector.items())) or NONE,
+    ]
+
+
+def endpointslice_cells(item: Object, now: datetime) -> Cells:
+    """Name, address type, ports, endpoints, age."""
+    ports: Iterable[Object] = item.get("ports") or ()
+    endpoints: Iterable[Object] = item.get("endpoints") or ()
+    return [
+        _name(item),
+        item.get("addressType", ""),
+        _first_of([str(port.get("port") or port.get("name") or "*") for port in ports]),
+        _first_of([address for endpoint in endpoints for address in endpoint.get("addresses") or ()]),
+        _age(item, now),
+    ]
+
+
+def _first_of(items: list[str]) -> str:
+    more = len(items) - PRINTED_MAX
+    shown = ",".join(items[:PRINTED_MAX]) or "<unset>"
+    return f"{shown} + {more} more..." if more > 0 else shown
+
+
 def _text(name: str, description: str, priority: int = 0) -> Column:
     return Column(name, "string", "", description, priority=priority)
 
@@ -501,6 +540,28 @@ PRINTERS: Mapping[tuple[str, str], Printer] = {
             AGE_COLUMN,
         ),
         budget_cells,
+    ),
+    ("", "Service"): Printer(
+        (
+            NAME_COLUMN,
+            _text("Type", "Always ClusterIP."),
+            _text("Cluster-IP", "Always None: it has no address of its own."),
+            _text("External-IP", "Always none."),
+            _text("Port(s)", "Its ports, which stand for those in its EndpointSlices."),
+            AGE_COLUMN,
+            _text("Selector", "Labels of its pods.", 1),
+        ),
+        service_cells,
+    ),
+    ("discovery.k8s.io", "EndpointSlice"): Printer(
+        (
+            NAME_COLUMN,
+            _text("AddressType", "What the addresses are."),
+            _text("Ports", "The real ports of the endpoints."),
+            _text("Endpoints", "Addresses."),
+            AGE_COLUMN,
+        ),
+        endpointslice_cells,
     ),
     ("apiextensions.k8s.io", "CustomResourceDefinition"): Printer(
         (NAME_COLUMN, Column("Created At", "date", ".metadata.creationTimestamp", "When it was created.")), crd_cells

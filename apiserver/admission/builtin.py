@@ -14,6 +14,7 @@ from .namespaces import namespace_defaults, namespace_lifecycle
 from .node_restriction import node_restriction
 from .ownership import Ownership
 from .priority import pod_priority, priority_classes
+from .services import service_defaults
 from .validate_packs import pack_name_belongs_to_its_owner
 from .validation import validate_object
 
@@ -30,6 +31,7 @@ def builtin_chain(resources: Resources) -> Chain:
             pod_priority,
             pod_defaults,
             secret_defaults,
+            service_defaults,
         ],
         validating=[node_restriction, pack_name_belongs_to_its_owner, priority_classes, validate_object],
     )

@@ -10,6 +10,7 @@ from .attributes import Attributes, Lookup
 from .complaints import named
 from .podspecs import FoundSpec, find_spec
 from .priority import priority_class_causes
+from .services import endpoint_slice_causes, service_causes
 from .validate_apps import deployment_causes, workload_causes
 from .validate_config import config_map_causes, node_causes, secret_causes
 from .validate_packs import pack_causes
@@ -35,6 +36,8 @@ JUDGES: Mapping[tuple[str, str], Judge] = {
     ("apps", "deployments"): deployment_causes,
     ("apps", "replicasets"): workload_causes,
     ("apps", "daemonsets"): workload_causes,
+    ("", "services"): lambda obj, old, found: service_causes(obj),
+    ("discovery.k8s.io", "endpointslices"): lambda obj, old, found: endpoint_slice_causes(obj, old),
     ("policy", "poddisruptionbudgets"): lambda obj, old, found: disruption_budget_causes(obj),
     ("scheduling.k8s.io", "priorityclasses"): lambda obj, old, found: priority_class_causes(obj, old),
     ("stark.dev", "packs"): lambda obj, old, found: pack_causes(obj, old),

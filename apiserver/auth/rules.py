@@ -151,6 +151,10 @@ CONTROLLER_RULES: Mapping[str, tuple[Rule, ...]] = {
         Rule(READ, ("",), ("pods",)),
         Rule(READ, ("apps",), ("replicasets", "deployments")),
     ),
+    "endpoints": (
+        Rule(READ, ("",), ("services", "pods")),
+        Rule((*READ, *WRITE), ("discovery.k8s.io",), ("endpointslices",)),
+    ),
     # These two act on objects of any kind, kinds that do not exist yet included, so their resources cannot be listed.
     "namespace": (
         Rule(READ, ("",), ("namespaces",)),

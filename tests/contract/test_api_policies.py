@@ -121,3 +121,34 @@ async def test_two_budgets_for_one_pod_are_an_error_and_bad_ones_are_refused(api
     message = (await api.patch(f"{BUDGETS}/web", both)).refused(422, "Invalid")
     assert "cannot be both set" in message
     assert "must not be greater than 100%" in message
+
+
+SERVICES = "/api/v1/namespaces/default/services"
+
+
+def service(name: str, **spec: Any) -> dict[str, Any]:
+    ports = [{"port": 80, "targetPort": "http"}]
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": {"ports": ports, **spec}}
+
+
+async def test_a_service_is_headless_and_says_so(api: Api) -> None:
+    made = (await api.post(SERVICES, service("web", selector={"app": "web"}))).ok(201)["spec"]
+    assert (made["type"], made["clusterIP"], made["clusterIPs"]) == ("ClusterIP", "None", ["None"])
+    assert made["ports"] == [{"port": 80, "targetPort": "http", "protocol": "TCP"}]
+    again = await api.put(f"{SERVICES}/web", {**service("web", clusterIP="None", type="ClusterIP")})
+    assert again.ok()["spec"]["clusterIP"] == "None"
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"type": "NodePort"}, 'spec.type: Unsupported value: "NodePort": supported values: "ClusterIP"'),
+        ({"type": "LoadBalancer"}, "spec.type: Unsupported value"),
+        ({"type": "ExternalName"}, "spec.type: Unsupported value"),
+        ({"clusterIP": "10.0.0.1"}, "services have no virtual address here"),
+        ({"sessionAffinity": "ClientIP"}, "spec.sessionAffinity: Unsupported value"),
+        ({"ports": [{"port": 1}, {"port": 2, "name": "b"}]}, "spec.ports[0].name: Required value"),
+    ],
+)
+async def test_what_would_need_a_proxy_is_refused(api: Api, spec: dict[str, Any], message: str) -> None:
+    assert message in (await api.post(SERVICES, service("web", **spec))).refused(422, "Invalid")

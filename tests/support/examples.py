@@ -367,6 +367,44 @@ _BODIES: dict[tuple[str, str], dict[str, Any]] = {
             "conditions": [CONDITION],
         },
     },
+    ("v1", "Service"): {
+        "metadata": METADATA,
+        "spec": {
+            "type": "ClusterIP",
+            "clusterIP": "None",
+            "clusterIPs": ["None"],
+            "sessionAffinity": "None",
+            "selector": {"app": "web"},
+            "ports": [
+                {"name": "http", "protocol": "TCP", "appProtocol": "http", "port": 80, "targetPort": "http"},
+            ],
+            "publishNotReadyAddresses": True,
+        },
+        "status": {"conditions": [CONDITION]},
+    },
+    ("discovery.k8s.io/v1", "EndpointSlice"): {
+        "metadata": METADATA,
+        "addressType": "IPv4",
+        "endpoints": [
+            {
+                "addresses": ["10.0.0.1"],
+                "conditions": {"ready": True, "serving": True, "terminating": False},
+                "hostname": "web-0",
+                "nodeName": "node-1",
+                "targetRef": {
+                    "apiVersion": "v1",
+                    "kind": "Pod",
+                    "namespace": "default",
+                    "name": "web-0",
+                    "uid": "u",
+                    "resourceVersion": "1",
+                    "fieldPath": "spec",
+                },
+                "zone": "z1",
+            }
+        ],
+        "ports": [{"name": "http", "protocol": "TCP", "port": 20000, "appProtocol": "http"}],
+    },
     ("stark.dev/v1", "Pack"): {
         "metadata": {"name": "hello.1.2.0"},
         "spec": {
