@@ -35,6 +35,7 @@ from .registry.keys import prefix_of
 from .registry.lists import Lists
 from .registry.lookup import CachedLookup
 from .registry.options import Target, Writing
+from .registry.quotas import Quotas
 from .registry.records import Records
 from .registry.schemas import Schemas
 from .registry.verbs import Parts, Verbs
@@ -136,7 +137,13 @@ class _Parts:
             self.feed.add(prefix, paths)
         self.lookup = CachedLookup(self.feed)
         self.records = Records(store, self.feed)
-        self.writes = Writes(self.records, Schemas(), self._admit, Versions(self.resources))
+        self.writes = Writes(
+            self.records,
+            Schemas(),
+            self._admit,
+            Versions(self.resources),
+            Quotas(self.resources, self.records),
+        )
         self._chain = builtin_chain(self.resources)
         self.blobs = BlobStore.local(settings.data_dir / "blobs")
         self.logs = PodLogs(self.lookup, self._agents(authority))

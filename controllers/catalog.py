@@ -21,6 +21,7 @@ CATALOG: Mapping[str, str] = MappingProxyType(
         "namespace": "stark.controllers.namespace:build",
         "node-lifecycle": "stark.controllers.node_lifecycle.controller:build",
         "pod-gc": "stark.controllers.pod_gc:build",
+        "quota": "stark.controllers.quota:build",
         "replicaset": "stark.controllers.replicaset.controller:build",
         "scheduler": "stark.controllers.scheduler.controller:build",
     }

@@ -7,6 +7,7 @@ from .config import ConfigMap, Secret, ServiceAccount
 from .coordination import Lease
 from .events import Event
 from .extensions import CustomResourceDefinition
+from .limits import LimitRange, ResourceQuota
 from .meta import KubeObject
 from .namespaces import Namespace
 from .nodes import Node
@@ -35,6 +36,8 @@ KINDS: tuple[type[KubeObject], ...] = (
     PodDisruptionBudget,
     Service,
     EndpointSlice,
+    LimitRange,
+    ResourceQuota,
 )
 """Every kind whose objects are stored."""
 

@@ -427,6 +427,16 @@ def _first_of(items: list[str]) -> str:
     return f"{shown} + {more} more..." if more > 0 else shown
 
 
+def quota_cells(quota: Object, now: datetime) -> Cells:
+    """Name, used of what is requested, used of what limits allow, age."""
+    status = _status(quota)
+    hard, used = status.get("hard") or {}, status.get("used") or {}
+    rows = [(name, f"{name}: {used.get(name, '0')}/{hard[name]}") for name in sorted(hard)]
+    requests = ", ".join(text for name, text in rows if not name.startswith("limits."))
+    limits = ", ".join(text for name, text in rows if name.startswith("limits."))
+    return [_name(quota), requests, limits, _age(quota, now)]
+
+
 def _text(name: str, description: str, priority: int = 0) -> Column:
     return Column(name, "string", "", description, priority=priority)
 
@@ -562,6 +572,18 @@ PRINTERS: Mapping[tuple[str, str], Printer] = {
             AGE_COLUMN,
         ),
         endpointslice_cells,
+    ),
+    ("", "LimitRange"): Printer(
+        (NAME_COLUMN, Column("Created At", "date", ".metadata.creationTimestamp", "When it was created.")), crd_cells
+    ),
+    ("", "ResourceQuota"): Printer(
+        (
+            NAME_COLUMN,
+            _text("Request", "What is used of each limit on requests and counts."),
+            _text("Limit", "What is used of each limit on limits."),
+            AGE_COLUMN,
+        ),
+        quota_cells,
     ),
     ("apiextensions.k8s.io", "CustomResourceDefinition"): Printer(
         (NAME_COLUMN, Column("Created At", "date", ".metadata.creationTimestamp", "When it was created.")), crd_cells

@@ -8,6 +8,7 @@ from typing import Any
 from ..errors import Cause, invalid
 from .attributes import Attributes, Lookup
 from .complaints import named
+from .limit_ranges import limit_range_causes, resource_quota_causes
 from .podspecs import FoundSpec, find_spec
 from .priority import priority_class_causes
 from .services import endpoint_slice_causes, service_causes
@@ -36,6 +37,8 @@ JUDGES: Mapping[tuple[str, str], Judge] = {
     ("apps", "deployments"): deployment_causes,
     ("apps", "replicasets"): workload_causes,
     ("apps", "daemonsets"): workload_causes,
+    ("", "limitranges"): lambda obj, old, found: limit_range_causes(obj),
+    ("", "resourcequotas"): lambda obj, old, found: resource_quota_causes(obj),
     ("", "services"): lambda obj, old, found: service_causes(obj),
     ("discovery.k8s.io", "endpointslices"): lambda obj, old, found: endpoint_slice_causes(obj, old),
     ("policy", "poddisruptionbudgets"): lambda obj, old, found: disruption_budget_causes(obj),

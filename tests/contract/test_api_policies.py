@@ -152,3 +152,37 @@ async def test_a_service_is_headless_and_says_so(api: Api) -> None:
 )
 async def test_what_would_need_a_proxy_is_refused(api: Api, spec: dict[str, Any], message: str) -> None:
     assert message in (await api.post(SERVICES, service("web", **spec))).refused(422, "Invalid")
+
+
+QUOTAS = "/api/v1/namespaces/default/resourcequotas"
+
+
+async def test_creates_that_race_do_not_exceed_a_quota(api: Api) -> None:
+    hard = {"pods": "3", "count/configmaps": "0"}
+    body = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q"}, "spec": {"hard": hard}}
+    (await api.post(QUOTAS, body)).ok(201)
+    refused = (await api.post(PODS, pod("early"))).refused(403, "Forbidden")
+    assert "status unknown for quota: q, resources: pods" in refused
+    status = {"hard": hard, "used": {"pods": "0", "count/configmaps": "0"}}
+    (await api.patch(f"{QUOTAS}/q/status", {"status": status})).ok()
+    (await api.post(f"{PODS}?dryRun=All", pod("dry"))).ok(201)
+    answers = await asyncio.gather(*(api.post(PODS, pod(f"p{n}")) for n in range(9)))
+    assert sorted(answer.status for answer in answers) == [201] * 3 + [403] * 6
+    assert (await api.get(f"{QUOTAS}/q")).ok()["status"]["used"]["pods"] == "3"
+    one_more = (await api.post(PODS, pod("more"))).refused(403, "Forbidden")
+    assert one_more == ('pods "more" is forbidden: exceeded quota: q, requested: pods=1, used: pods=3, limited: pods=3')
+    settings = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}}
+    message = (await api.post("/api/v1/namespaces/default/configmaps", settings)).refused(403, "Forbidden")
+    assert "requested: count/configmaps=1, used: count/configmaps=0, limited: count/configmaps=0" in message
+
+
+async def test_a_limit_range_fills_in_and_refuses(api: Api) -> None:
+    limits = [{"type": "Container", "default": {"cpu": "500m"}, "max": {"cpu": "1"}}]
+    body = {"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "l"}, "spec": {"limits": limits}}
+    (await api.post("/api/v1/namespaces/default/limitranges", body)).ok(201)
+    made = (await api.post(PODS, pod("a"))).ok(201)["spec"]["containers"][0]["resources"]
+    assert made == {"limits": {"cpu": "500m"}, "requests": {"cpu": "500m"}}
+    greedy = pod("b")
+    greedy["spec"]["containers"][0]["resources"] = {"limits": {"cpu": "2"}}
+    message = (await api.post(PODS, greedy)).refused(403, "Forbidden")
+    assert message == 'pods "b" is forbidden: maximum cpu usage per Container is 1, but limit is 2'

@@ -405,6 +405,26 @@ _BODIES: dict[tuple[str, str], dict[str, Any]] = {
         ],
         "ports": [{"name": "http", "protocol": "TCP", "port": 20000, "appProtocol": "http"}],
     },
+    ("v1", "LimitRange"): {
+        "metadata": METADATA,
+        "spec": {
+            "limits": [
+                {
+                    "type": "Container",
+                    "max": {"cpu": "2"},
+                    "min": {"cpu": "10m"},
+                    "default": {"cpu": "500m"},
+                    "defaultRequest": {"cpu": "100m"},
+                    "maxLimitRequestRatio": {"cpu": "10"},
+                }
+            ]
+        },
+    },
+    ("v1", "ResourceQuota"): {
+        "metadata": METADATA,
+        "spec": {"hard": {"pods": "2"}},
+        "status": {"hard": {"pods": "2"}, "used": {"pods": "1"}},
+    },
     ("stark.dev/v1", "Pack"): {
         "metadata": {"name": "hello.1.2.0"},
         "spec": {
