@@ -66,8 +66,27 @@ class ServiceSpec(Model):
     """Whether pods count as ready that are not: for those who must find each other before they are."""
 
 
+class LoadBalancerIngress(Model):
+    """An address from outside."""
+
+    ip: str | None = None
+    """IP address."""
+    hostname: str | None = None
+    """Host name."""
+
+
+class LoadBalancerStatus(Model):
+    """Where it is reached from outside."""
+
+    ingress: list[LoadBalancerIngress] = Field(default_factory=list, json_schema_extra=LIST_ATOMIC)
+    """Always empty here; clients that speak Go's types send the field."""
+
+
 class ServiceStatus(Model):
     """What became of it."""
+
+    load_balancer: LoadBalancerStatus = Field(default_factory=LoadBalancerStatus)
+    """Where it is reached from outside: nowhere."""
 
     conditions: list[Condition] = Field(default_factory=list, json_schema_extra=list_map("type"))
     """Conclusions, one of each type."""

@@ -13,7 +13,7 @@ from stark.client.errors import Conflict, NotFound
 from stark.crds.pods import Pod
 from stark.crds.services import MANAGED_BY, MANAGER, SERVICE_NAME, EndpointSlice, Service
 
-from ..kit import DONE, Context, Controller, Outcome, Source
+from ..kit import DONE, Context, Controller, Expectations, Outcome, RequeueAfter, Source
 from .planning import plan
 
 BY_SERVICE = "slices-of-service"
@@ -42,6 +42,7 @@ class Endpoints(Controller):
         self._services = context.informers.of(Service)
         self._pods = context.informers.of(Pod)
         self._slices = context.informers.of(EndpointSlice, indexers={BY_SERVICE: service_key})
+        self._expectations = Expectations(self._slices)
 
     def sources(self) -> Sequence[Source[Any]]:
         """Services, the pods that they select, and their slices, which others may have spoiled."""
@@ -53,20 +54,26 @@ class Endpoints(Controller):
     async def reconcile(self, key: str) -> Outcome:
         """Plan and write."""
         service = self._services.get(key)
-        if service is None or service.metadata.deletion_timestamp is not None or not service.spec.selector:
+        if service is None:
+            self._expectations.forget(key)
+            return DONE
+        if not self._expectations.met(key):
+            return RequeueAfter(self._expectations.remaining_s(key))
+        if service.metadata.deletion_timestamp is not None or not service.spec.selector:
             return DONE
         pods = [pod for pod in self._pods.list(service.metadata.namespace) if selects(service, pod)]
         step = plan(service, pods, self._slices.by_index(BY_SERVICE, key))
         for each in step.create:
-            await self._api.create(each)
+            self._expectations.wrote(key, await self._api.create(each))
         for each in step.update:
-            await self._api.update(each)
+            self._expectations.wrote(key, await self._api.update(each))
         # Last: an endpoint that moves to another slice is better known twice than not at all.
         for each in step.delete:
             try:
                 await self._api.delete(EndpointSlice, each.metadata.name, each.metadata.namespace, uid=each.uid)
             except (NotFound, Conflict):
                 continue
+            self._expectations.deleted(key, each)
         return DONE
 
 

@@ -380,7 +380,10 @@ _BODIES: dict[tuple[str, str], dict[str, Any]] = {
             ],
             "publishNotReadyAddresses": True,
         },
-        "status": {"conditions": [CONDITION]},
+        "status": {
+            "loadBalancer": {"ingress": [{"ip": "192.0.2.1", "hostname": "web.example.com"}]},
+            "conditions": [CONDITION],
+        },
     },
     ("discovery.k8s.io/v1", "EndpointSlice"): {
         "metadata": METADATA,
