@@ -30,10 +30,12 @@ from .packs.blobs import BlobStore
 from .packs.bundles import Bundles
 from .pipeline import Pipeline, Served, SubresourceHandler, no_such_path
 from .proxy.logs import PodLogs
+from .registry.eviction import Evictions
 from .registry.keys import prefix_of
 from .registry.lists import Lists
 from .registry.lookup import CachedLookup
 from .registry.options import Target, Writing
+from .registry.quotas import Quotas
 from .registry.records import Records
 from .registry.schemas import Schemas
 from .registry.verbs import Parts, Verbs
@@ -135,7 +137,13 @@ class _Parts:
             self.feed.add(prefix, paths)
         self.lookup = CachedLookup(self.feed)
         self.records = Records(store, self.feed)
-        self.writes = Writes(self.records, Schemas(), self._admit, Versions(self.resources))
+        self.writes = Writes(
+            self.records,
+            Schemas(),
+            self._admit,
+            Versions(self.resources),
+            Quotas(self.resources, self.records),
+        )
         self._chain = builtin_chain(self.resources)
         self.blobs = BlobStore.local(settings.data_dir / "blobs")
         self.logs = PodLogs(self.lookup, self._agents(authority))
@@ -153,6 +161,7 @@ class _Parts:
                 self.writes,
                 Lists(self.store, self.feed, self.records),
                 Watches(self.feed, self.records),
+                Evictions(self.resources, self.records, self.writes),
                 self.settings.http.body_bytes_max,
                 decode_protobuf,
             )

@@ -25,6 +25,11 @@ class Cause:
     message: str
     reason: str = "FieldValueInvalid"
 
+    def to_wire(self) -> dict[str, str]:
+        """As one of details.causes."""
+        told = {"reason": self.reason, "message": self.message, "field": self.field}
+        return {name: value for name, value in told.items() if value}
+
 
 class ApiError(Exception):
     """A request that is answered with a Status instead of an object."""
@@ -54,7 +59,7 @@ class ApiError(Exception):
         named = (("name", self.name), ("group", self.group), ("kind", self.kind), ("uid", self.uid))
         details: dict[str, Any] = {key: value for key, value in named if value}
         if self.causes:
-            details["causes"] = [{"reason": c.reason, "message": c.message, "field": c.field} for c in self.causes]
+            details["causes"] = [c.to_wire() for c in self.causes]
         if self.retry_after_s is not None:
             details["retryAfterSeconds"] = self.retry_after_s
         body: dict[str, Any] = {

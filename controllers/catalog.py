@@ -15,10 +15,13 @@ from .kit import Builder
 CATALOG: Mapping[str, str] = MappingProxyType(
     {
         "deployment": "stark.controllers.deployment.controller:build",
+        "disruption": "stark.controllers.disruption.controller:build",
+        "endpoints": "stark.controllers.endpoints.controller:build",
         "garbage": "stark.controllers.garbage.controller:build",
         "namespace": "stark.controllers.namespace:build",
         "node-lifecycle": "stark.controllers.node_lifecycle.controller:build",
         "pod-gc": "stark.controllers.pod_gc:build",
+        "quota": "stark.controllers.quota:build",
         "replicaset": "stark.controllers.replicaset.controller:build",
         "scheduler": "stark.controllers.scheduler.controller:build",
     }

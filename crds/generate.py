@@ -20,7 +20,7 @@ from .printers import find_printer
 from .structural import structural_schema
 
 HEADING = "# Generated from the models by `python -m stark.crds.generate`; do not edit.\n"
-DOCS_DIR = Path(__file__).parent.parent / "docs" / "kinds"
+DOCS_DIR = Path(__file__).resolve().parent.parent / "docs" / "kinds"
 YAML_WIDTH = 120
 
 

@@ -7,12 +7,16 @@ from .config import ConfigMap, Secret, ServiceAccount
 from .coordination import Lease
 from .events import Event
 from .extensions import CustomResourceDefinition
+from .limits import LimitRange, ResourceQuota
 from .meta import KubeObject
 from .namespaces import Namespace
 from .nodes import Node
 from .packs import Pack
 from .pods import Binding, Pod
+from .policy import PodDisruptionBudget
+from .scheduling import PriorityClass
 from .servers import Server
+from .services import EndpointSlice, Service
 
 KINDS: tuple[type[KubeObject], ...] = (
     Namespace,
@@ -28,6 +32,12 @@ KINDS: tuple[type[KubeObject], ...] = (
     CustomResourceDefinition,
     Pack,
     Server,
+    PriorityClass,
+    PodDisruptionBudget,
+    Service,
+    EndpointSlice,
+    LimitRange,
+    ResourceQuota,
 )
 """Every kind whose objects are stored."""
 

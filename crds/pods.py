@@ -30,6 +30,7 @@ RestartPolicy = Literal["Always", "OnFailure", "Never"]
 PodPhase = Literal["Pending", "Running", "Succeeded", "Failed", "Unknown"]
 ImagePullPolicy = Literal["Always", "IfNotPresent", "Never"]
 TaintEffect = Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
+PreemptionPolicy = Literal["PreemptLowerPriority", "Never"]
 QOSClass = Literal["Guaranteed", "Burstable", "BestEffort"]
 
 PRIORITY_MAX = 1_000_000_000
@@ -257,7 +258,11 @@ class PodSpec(Model):
     active_deadline_seconds: Int64 | None = Field(default=None, ge=1, le=2**31 - 1)
     """Seconds after status.startTime at which the pod is stopped and fails with reason DeadlineExceeded."""
     priority: Int32 | None = Field(default=None, le=SYSTEM_PRIORITY_MAX)
-    """Higher is scheduled first. Default 0."""
+    """Higher is scheduled first. Admission takes it from the class; default 0."""
+    priority_class_name: str | None = None
+    """The PriorityClass that gives the priority; default the global default class, if there is one."""
+    preemption_policy: PreemptionPolicy | None = None
+    """Whether lower pods may have to make way for this one. Admission takes it from the class."""
     scheduler_name: str = "default-scheduler"
     """The scheduler that places the pod; Stark's own answers to the default."""
     service_account_name: str | None = None

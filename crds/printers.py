@@ -364,6 +364,79 @@ def crd_cells(crd: Object, now: datetime) -> Cells:
     return [_name(crd), _meta(crd).get("creationTimestamp") or UNKNOWN]
 
 
+def priorityclass_cells(priority: Object, now: datetime) -> Cells:
+    """Name, value, whether it is the default, age, preemption policy."""
+    policy = priority.get("preemptionPolicy") or "PreemptLowerPriority"
+    return [
+        _name(priority),
+        priority.get("value") or 0,
+        bool(priority.get("globalDefault")),
+        _age(priority, now),
+        policy,
+    ]
+
+
+def budget_cells(budget: Object, now: datetime) -> Cells:
+    """Name, least available, most unavailable, disruptions allowed, age."""
+    least, most = _spec(budget).get("minAvailable"), _spec(budget).get("maxUnavailable")
+    return [
+        _name(budget),
+        "N/A" if least is None else str(least),
+        "N/A" if most is None else str(most),
+        _status(budget).get("disruptionsAllowed") or 0,
+        _age(budget, now),
+    ]
+
+
+PRINTED_MAX = 3
+"""Ports and endpoints of a slice that are named; the others are counted."""
+
+
+def service_cells(service: Object, now: datetime) -> Cells:
+    """Name, type, address, outside address, ports, age, selector."""
+    spec = _spec(service)
+    ports: Iterable[Object] = spec.get("ports") or ()
+    selector: Mapping[str, str] = spec.get("selector") or {}
+    return [
+        _name(service),
+        spec.get("type") or "ClusterIP",
+        spec.get("clusterIP") or NONE,
+        NONE,
+        ",".join(f"{port.get('port')}/{port.get('protocol') or 'TCP'}" for port in ports) or NONE,
+        _age(service, now),
+        ",".join(f"{key}={value}" for key, value in sorted(selector.items())) or NONE,
+    ]
+
+
+def endpointslice_cells(item: Object, now: datetime) -> Cells:
+    """Name, address type, ports, endpoints, age."""
+    ports: Iterable[Object] = item.get("ports") or ()
+    endpoints: Iterable[Object] = item.get("endpoints") or ()
+    return [
+        _name(item),
+        item.get("addressType", ""),
+        _first_of([str(port.get("port") or port.get("name") or "*") for port in ports]),
+        _first_of([address for endpoint in endpoints for address in endpoint.get("addresses") or ()]),
+        _age(item, now),
+    ]
+
+
+def _first_of(items: list[str]) -> str:
+    more = len(items) - PRINTED_MAX
+    shown = ",".join(items[:PRINTED_MAX]) or "<unset>"
+    return f"{shown} + {more} more..." if more > 0 else shown
+
+
+def quota_cells(quota: Object, now: datetime) -> Cells:
+    """Name, used of what is requested, used of what limits allow, age."""
+    status = _status(quota)
+    hard, used = status.get("hard") or {}, status.get("used") or {}
+    rows = [(name, f"{name}: {used.get(name, '0')}/{hard[name]}") for name in sorted(hard)]
+    requests = ", ".join(text for name, text in rows if not name.startswith("limits."))
+    limits = ", ".join(text for name, text in rows if name.startswith("limits."))
+    return [_name(quota), requests, limits, _age(quota, now)]
+
+
 def _text(name: str, description: str, priority: int = 0) -> Column:
     return Column(name, "string", "", description, priority=priority)
 
@@ -458,6 +531,60 @@ PRINTERS: Mapping[tuple[str, str], Printer] = {
         (NAME_COLUMN, _number("Secrets", "Number of secrets."), AGE_COLUMN), serviceaccount_cells
     ),
     ("coordination.k8s.io", "Lease"): Printer((NAME_COLUMN, _text("Holder", "Who holds it."), AGE_COLUMN), lease_cells),
+    ("scheduling.k8s.io", "PriorityClass"): Printer(
+        (
+            NAME_COLUMN,
+            _number("Value", "The priority: higher is scheduled first."),
+            Column("Global-Default", "boolean", "", "Whether pods without a class get this one."),
+            AGE_COLUMN,
+            _text("PreemptionPolicy", "Whether its pods may take the place of lower ones."),
+        ),
+        priorityclass_cells,
+    ),
+    ("policy", "PodDisruptionBudget"): Printer(
+        (
+            NAME_COLUMN,
+            _text("Min Available", "Pods that must stay."),
+            _text("Max Unavailable", "Pods that may be missing."),
+            _number("Allowed Disruptions", "Pods that may be evicted now."),
+            AGE_COLUMN,
+        ),
+        budget_cells,
+    ),
+    ("", "Service"): Printer(
+        (
+            NAME_COLUMN,
+            _text("Type", "Always ClusterIP."),
+            _text("Cluster-IP", "Always None: it has no address of its own."),
+            _text("External-IP", "Always none."),
+            _text("Port(s)", "Its ports, which stand for those in its EndpointSlices."),
+            AGE_COLUMN,
+            _text("Selector", "Labels of its pods.", 1),
+        ),
+        service_cells,
+    ),
+    ("discovery.k8s.io", "EndpointSlice"): Printer(
+        (
+            NAME_COLUMN,
+            _text("AddressType", "What the addresses are."),
+            _text("Ports", "The real ports of the endpoints."),
+            _text("Endpoints", "Addresses."),
+            AGE_COLUMN,
+        ),
+        endpointslice_cells,
+    ),
+    ("", "LimitRange"): Printer(
+        (NAME_COLUMN, Column("Created At", "date", ".metadata.creationTimestamp", "When it was created.")), crd_cells
+    ),
+    ("", "ResourceQuota"): Printer(
+        (
+            NAME_COLUMN,
+            _text("Request", "What is used of each limit on requests and counts."),
+            _text("Limit", "What is used of each limit on limits."),
+            AGE_COLUMN,
+        ),
+        quota_cells,
+    ),
     ("apiextensions.k8s.io", "CustomResourceDefinition"): Printer(
         (NAME_COLUMN, Column("Created At", "date", ".metadata.creationTimestamp", "When it was created.")), crd_cells
     ),

@@ -10,9 +10,12 @@ from ..resources import Resources
 from .chain import Chain
 from .defaults import deployment_defaults, pod_defaults, pod_spec_defaults, secret_defaults
 from .images import pin_images
+from .limit_ranges import limit_range_defaults, limit_ranges
 from .namespaces import namespace_defaults, namespace_lifecycle
 from .node_restriction import node_restriction
 from .ownership import Ownership
+from .priority import pod_priority, priority_classes
+from .services import service_defaults
 from .validate_packs import pack_name_belongs_to_its_owner
 from .validation import validate_object
 
@@ -27,8 +30,11 @@ def builtin_chain(resources: Resources) -> Chain:
             pin_images,
             deployment_defaults,
             pod_spec_defaults,
+            pod_priority,
             pod_defaults,
+            limit_range_defaults,
             secret_defaults,
+            service_defaults,
         ],
-        validating=[node_restriction, pack_name_belongs_to_its_owner, validate_object],
+        validating=[node_restriction, pack_name_belongs_to_its_owner, priority_classes, validate_object, limit_ranges],
     )

@@ -16,7 +16,6 @@ from .podspecs import containers, find_spec, writes_pod, written_spec
 
 TOLERATION_SECONDS = 120
 """How long a pod stays on a node that went silent: long enough for a reboot, short enough to be noticed in time."""
-DEFAULT_PRIORITY = 0
 DEFAULT_SERVICE_ACCOUNT = "default"
 LATEST = "latest"
 ROLLING_UPDATE_BOUND = "25%"
@@ -55,7 +54,7 @@ def pull_policy(image: str) -> str:
 
 
 async def pod_defaults(attributes: Attributes, lookup: Lookup) -> None:
-    """What only a pod gets, not a template: requests from limits, tolerations, priority, service account."""
+    """What only a pod gets, not a template: requests from limits, tolerations, service account."""
     if not writes_pod(attributes):
         return
     found = find_spec(attributes.resource, attributes.object)
@@ -66,9 +65,8 @@ async def pod_defaults(attributes: Attributes, lookup: Lookup) -> None:
     spec = found.spec
     spec["tolerations"] = with_default_tolerations(spec.get("tolerations") or [])
     old = ((attributes.old or {}).get("spec") or {}) if attributes.operation == "UPDATE" else {}
-    for key, default in (("priority", DEFAULT_PRIORITY), ("serviceAccountName", DEFAULT_SERVICE_ACCOUNT)):
-        if spec.get(key) in (None, ""):
-            spec[key] = old.get(key, default)
+    if not spec.get("serviceAccountName"):
+        spec["serviceAccountName"] = old.get("serviceAccountName", DEFAULT_SERVICE_ACCOUNT)
 
 
 def _requests_from_limits(container: dict[str, Any]) -> None:

@@ -79,7 +79,7 @@ def _strategy_causes(strategy: Mapped) -> Iterator[Cause]:
         yield not_allowed(path, "may not be specified when strategy `type` is 'Recreate'")
         return
     for key in ("maxUnavailable", "maxSurge"):
-        yield from _amount_causes(f"{path}.{key}", rolling.get(key))
+        yield from amount_causes(f"{path}.{key}", rolling.get(key))
     unavailable, surge = rolling.get("maxUnavailable"), rolling.get("maxSurge")
     if unavailable in (0, "0%") and surge in (0, "0%"):
         yield bad_value(f"{path}.maxUnavailable", unavailable, "may not be 0 when `maxSurge` is 0")
@@ -87,7 +87,8 @@ def _strategy_causes(strategy: Mapped) -> Iterator[Cause]:
         yield bad_value(f"{path}.maxUnavailable", unavailable, "must not be greater than 100%")
 
 
-def _amount_causes(path: str, value: Any) -> Iterator[Cause]:
+def amount_causes(path: str, value: Any) -> Iterator[Cause]:
+    """Complaints about a number of pods that may be a percentage."""
     if isinstance(value, int) and value < 0:
         yield bad_value(path, value, "must be greater than or equal to 0")
     elif isinstance(value, str) and not PERCENTAGE.fullmatch(value):

@@ -8,11 +8,15 @@ from typing import Any
 from ..errors import Cause, invalid
 from .attributes import Attributes, Lookup
 from .complaints import named
+from .limit_ranges import limit_range_causes, resource_quota_causes
 from .podspecs import FoundSpec, find_spec
+from .priority import priority_class_causes
+from .services import endpoint_slice_causes, service_causes
 from .validate_apps import deployment_causes, workload_causes
 from .validate_config import config_map_causes, node_causes, secret_causes
 from .validate_packs import pack_causes
 from .validate_pods import pod_causes
+from .validate_policy import disruption_budget_causes
 
 Mapped = Mapping[str, Any]
 Judge = Callable[[Mapped, Mapped | None, FoundSpec | None], Iterable[Cause]]
@@ -33,6 +37,12 @@ JUDGES: Mapping[tuple[str, str], Judge] = {
     ("apps", "deployments"): deployment_causes,
     ("apps", "replicasets"): workload_causes,
     ("apps", "daemonsets"): workload_causes,
+    ("", "limitranges"): lambda obj, old, found: limit_range_causes(obj),
+    ("", "resourcequotas"): lambda obj, old, found: resource_quota_causes(obj),
+    ("", "services"): lambda obj, old, found: service_causes(obj),
+    ("discovery.k8s.io", "endpointslices"): lambda obj, old, found: endpoint_slice_causes(obj, old),
+    ("policy", "poddisruptionbudgets"): lambda obj, old, found: disruption_budget_causes(obj),
+    ("scheduling.k8s.io", "priorityclasses"): lambda obj, old, found: priority_class_causes(obj, old),
     ("stark.dev", "packs"): lambda obj, old, found: pack_causes(obj, old),
 }
 

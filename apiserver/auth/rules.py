@@ -145,6 +145,22 @@ CONTROLLER_RULES: Mapping[str, tuple[Rule, ...]] = {
         Rule((*READ, "delete"), ("",), ("pods",)),
         Rule(READ, ("coordination.k8s.io",), ("leases",)),
     ),
+    "disruption": (
+        Rule(READ, ("policy",), ("poddisruptionbudgets",)),
+        Rule(("update", "patch"), ("policy",), ("poddisruptionbudgets/status",)),
+        Rule(READ, ("",), ("pods",)),
+        Rule(READ, ("apps",), ("replicasets", "deployments")),
+    ),
+    "endpoints": (
+        Rule(READ, ("",), ("services", "pods")),
+        Rule((*READ, *WRITE), ("discovery.k8s.io",), ("endpointslices",)),
+    ),
+    # Kinds that may be counted cannot be listed here either.
+    "quota": (
+        Rule(READ, ("",), ("resourcequotas", "pods")),
+        Rule(("update", "patch"), ("",), ("resourcequotas/status",)),
+        Rule(("list",), (ANY,), (ANY,)),
+    ),
     # These two act on objects of any kind, kinds that do not exist yet included, so their resources cannot be listed.
     "namespace": (
         Rule(READ, ("",), ("namespaces",)),

@@ -1,14 +1,13 @@
-"""What is done to a pod through its own subresources: bound to a node, evicted from it; and a namespace's finalize."""
+"""What is done to a pod through its own subresource, bound to a node; and a namespace's finalize."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import BadRequest, Cause
-from ..request import Query
+from ..errors import Cause
 from . import metadata
-from .options import Deletion, Target, Writing, deletion
+from .options import Target, Writing
 from .records import Stored
 from .refusals import conflict, invalid_object
 from .updating import check_version
@@ -60,17 +59,6 @@ def _placed(pod: Object, node: str, annotations: Mapping[str, str]) -> Object:
     scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": moment}
     status["conditions"] = [*others, scheduled]
     return {**pod, "metadata": meta, "spec": {**pod["spec"], "nodeName": node}, "status": status}
-
-
-async def evict(
-    writes: Writes, target: Target, eviction: Mapping[str, Any], writing: Writing, query: Query
-) -> tuple[Stored, bool]:
-    """Delete the pod as its own deletion would. There are no disruption budgets to ask."""
-    name = (eviction.get("metadata") or {}).get("name") or target.name
-    if name != target.name:
-        raise BadRequest(f"the name of the object ({name}) does not match the name on the URL ({target.name})")
-    wanted: Deletion = deletion(query, eviction.get("deleteOptions") or {})
-    return await writes.delete(Target(target.resource, target.namespace, target.name), wanted, writing)
 
 
 async def finalize(writes: Writes, target: Target, namespace: Mapping[str, Any], writing: Writing) -> Stored:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -55,6 +55,15 @@ class Stored:
     def of(cls, obj: Object, revision: int) -> Stored:
         """An object that is not in the store, as if it were, at `revision`."""
         return _stored(encode_object(obj), obj, revision)
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Another object that changes in the same commit, if it is still at `revision`."""
+
+    resource: Resource
+    obj: Object
+    revision: int
 
 
 class Removed:
@@ -156,6 +165,36 @@ class Records:
         if revision is None:
             raise already_exists(resource, metadata["name"])
         return _stored(value, obj, revision)
+
+    async def latest(self, resource: Resource, namespace: str, name: str) -> Entry | None:
+        """The object as the store has it. Raises ServiceUnavailable."""
+        return await self._from_store(await self.cache(resource), store_key(resource, namespace, name))
+
+    async def create_beside(
+        self, resource: Resource, obj: Object, beside: Sequence[Beside], *, ttl_s: int = 0
+    ) -> Stored | None:
+        """`create` in one commit with changes of other objects; None when one of those moved on. Raises as it does."""
+        metadata = obj["metadata"]
+        key, value = store_key(resource, metadata.get("namespace", ""), metadata["name"]), encode_object(obj)
+        expect, ops = [Expect(key, Revision(0))], []
+        for each in beside:
+            meta = each.obj["metadata"]
+            other = store_key(each.resource, meta.get("namespace", ""), meta["name"])
+            expect.append(Expect(other, Revision(each.revision)))
+            ops.append(Put(other, encode_object(each.obj)))
+        try:
+            lease = await self._leases.lease(ttl_s)
+            result = await self._store.txn(expect, [Put(key, value, lease), *ops])
+        except LeaseNotFound:
+            self._leases.forget(ttl_s)
+            return None
+        except StoreError as error:
+            raise of_store(error) from error
+        if result.succeeded:
+            return _stored(value, obj, int(result.revision))
+        if result.current[0] is not None:
+            raise already_exists(resource, metadata["name"])
+        return None
 
     async def change(
         self, place: Place, decide: Decision, *, ttl_s: int = 0, dry_run: bool = False

@@ -18,11 +18,12 @@ from ..request import Request, Response, Stream
 from ..resources import Resource
 from ..wire.negotiate import ALL_FORMS, PLAIN, Accepted, negotiate
 from . import bodies, options
+from .eviction import Evictions
 from .keys import local_key
 from .lists import Lists
 from .options import Target, Writing
 from .patching import patch_of
-from .placement import bind, evict, finalize
+from .placement import bind, finalize
 from .records import Records, Stored
 from .refusals import method_not_allowed
 from .renderings import ListRendering, rendering_of
@@ -46,6 +47,7 @@ class Parts:
     writes: Writes
     lists: Lists
     watches: Watches
+    evictions: Evictions
     body_bytes_max: int
     protobuf: bodies.ProtobufReader | None = None
 
@@ -184,7 +186,7 @@ class Verbs:
 
     async def _evict(self, request: Request, target: Target) -> Response:
         writing, eviction = await self._body_of(request, "policy/v1", "Eviction")
-        await evict(self._writes, target, eviction, writing, request.query)
+        await self._parts.evictions.evict(target, eviction, writing, request.query)
         return answer(request, Accepted(), orjson.dumps(_success()), 201)
 
     async def _finalize(self, request: Request, target: Target) -> Response:

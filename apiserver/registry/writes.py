@@ -16,6 +16,7 @@ from ..errors import AlreadyExists, ApiError, NotFound
 from ..resources import Resource
 from . import bodies, deletion, metadata, updating
 from .options import Deletion, Target, Writing
+from .quotas import Quotas
 from .records import REMOVED, Object, Records, Removed, Stored
 from .refusals import invalid_object
 from .schemas import Schemas
@@ -50,8 +51,11 @@ class StorageVersions(Protocol):
 class Writes:
     """The write side of the registry."""
 
-    def __init__(self, records: Records, schemas: Schemas, admission: Admission, versions: StorageVersions) -> None:
+    def __init__(
+        self, records: Records, schemas: Schemas, admission: Admission, versions: StorageVersions, quotas: Quotas
+    ) -> None:
         self._records, self._schemas, self._admission, self._versions = records, schemas, admission, versions
+        self._quotas = quotas
 
     async def create(self, target: Target, obj: Object, writing: Writing) -> Stored:
         """Store a new object. Raises AlreadyExists, Invalid, BadRequest, Forbidden ..."""
@@ -86,7 +90,7 @@ class Writes:
 
     async def _store_new(self, resource: Resource, new: Object, writing: Writing) -> Stored:
         new["apiVersion"] = self._versions.stored_api_version(resource)
-        return await self._records.create(resource, new, ttl_s=strategy_of(resource).ttl_s, dry_run=writing.dry_run)
+        return await self._quotas.create(resource, new, ttl_s=strategy_of(resource).ttl_s, dry_run=writing.dry_run)
 
     async def update(self, target: Target, obj: Object, writing: Writing) -> tuple[Stored, bool]:
         """Replace an object, or its status. The stored object, and whether it was created. Raises NotFound, Conflict ..."""

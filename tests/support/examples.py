@@ -107,6 +107,8 @@ POD_SPEC: dict[str, Any] = {
     "terminationGracePeriodSeconds": 10,
     "activeDeadlineSeconds": 600,
     "priority": 100,
+    "priorityClassName": "important",
+    "preemptionPolicy": "Never",
     "schedulerName": "default-scheduler",
     "serviceAccountName": "default",
     "hostname": "web-0",
@@ -339,6 +341,92 @@ _BODIES: dict[tuple[str, str], dict[str, Any]] = {
             "storedVersions": ["v1"],
             "observedGeneration": 1,
         },
+    },
+    ("scheduling.k8s.io/v1", "PriorityClass"): {
+        "metadata": {"name": "important"},
+        "value": 100,
+        "globalDefault": False,
+        "description": "for what matters",
+        "preemptionPolicy": "Never",
+    },
+    ("policy/v1", "PodDisruptionBudget"): {
+        "metadata": METADATA,
+        "spec": {
+            "minAvailable": 1,
+            "maxUnavailable": "50%",
+            "selector": SELECTOR,
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        },
+        "status": {
+            "observedGeneration": 1,
+            "disruptedPods": {"web-0": TIME},
+            "disruptionsAllowed": 1,
+            "currentHealthy": 2,
+            "desiredHealthy": 1,
+            "expectedPods": 2,
+            "conditions": [CONDITION],
+        },
+    },
+    ("v1", "Service"): {
+        "metadata": METADATA,
+        "spec": {
+            "type": "ClusterIP",
+            "clusterIP": "None",
+            "clusterIPs": ["None"],
+            "sessionAffinity": "None",
+            "selector": {"app": "web"},
+            "ports": [
+                {"name": "http", "protocol": "TCP", "appProtocol": "http", "port": 80, "targetPort": "http"},
+            ],
+            "publishNotReadyAddresses": True,
+        },
+        "status": {
+            "loadBalancer": {"ingress": [{"ip": "192.0.2.1", "hostname": "web.example.com"}]},
+            "conditions": [CONDITION],
+        },
+    },
+    ("discovery.k8s.io/v1", "EndpointSlice"): {
+        "metadata": METADATA,
+        "addressType": "IPv4",
+        "endpoints": [
+            {
+                "addresses": ["10.0.0.1"],
+                "conditions": {"ready": True, "serving": True, "terminating": False},
+                "hostname": "web-0",
+                "nodeName": "node-1",
+                "targetRef": {
+                    "apiVersion": "v1",
+                    "kind": "Pod",
+                    "namespace": "default",
+                    "name": "web-0",
+                    "uid": "u",
+                    "resourceVersion": "1",
+                    "fieldPath": "spec",
+                },
+                "zone": "z1",
+            }
+        ],
+        "ports": [{"name": "http", "protocol": "TCP", "port": 20000, "appProtocol": "http"}],
+    },
+    ("v1", "LimitRange"): {
+        "metadata": METADATA,
+        "spec": {
+            "limits": [
+                {
+                    "type": "Container",
+                    "max": {"cpu": "2"},
+                    "min": {"cpu": "10m"},
+                    "default": {"cpu": "500m"},
+                    "defaultRequest": {"cpu": "100m"},
+                    "maxLimitRequestRatio": {"cpu": "10"},
+                }
+            ]
+        },
+    },
+    ("v1", "ResourceQuota"): {
+        "metadata": METADATA,
+        "spec": {"hard": {"pods": "2"}},
+        "status": {"hard": {"pods": "2"}, "used": {"pods": "1"}},
     },
     ("stark.dev/v1", "Pack"): {
         "metadata": {"name": "hello.1.2.0"},

@@ -118,7 +118,8 @@ class Hollow:
         good = pod.spec.containers[0].image not in self.broken
         condition: dict[str, Any] = {**self._ready(), "status": "True" if good else "False"}
         del condition["reason"], condition["lastHeartbeatTime"]
-        body = {"metadata": {"uid": pod.uid}, "status": {"phase": "Running", "conditions": [condition]}}
+        status = {"phase": "Running", "podIP": "127.0.0.1", "hostIP": "127.0.0.1", "conditions": [condition]}
+        body = {"metadata": {"uid": pod.uid}, "status": status}
         await self._api.patch(Pod, meta.name, body, meta.namespace, type=PatchType.STRATEGIC, subresource="status")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ...resources import Resource
 from .base import Strategy
-from .core import EventStrategy, LeaseStrategy, NamespaceStrategy, NodeStrategy, PodStrategy
+from .core import EventStrategy, LeaseStrategy, NamespaceStrategy, NodeStrategy, PodStrategy, ServiceStrategy
 from .extensions import DefinitionStrategy
 
 DEFAULT = Strategy()
@@ -14,6 +14,7 @@ STRATEGIES: Mapping[tuple[str, str], Strategy] = {
     ("", "Pod"): PodStrategy(),
     ("", "Node"): NodeStrategy(),
     ("", "Namespace"): NamespaceStrategy(),
+    ("", "Service"): ServiceStrategy(),
     ("", "Event"): EventStrategy(),
     ("coordination.k8s.io", "Lease"): LeaseStrategy(),
     ("apiextensions.k8s.io", "CustomResourceDefinition"): DefinitionStrategy(),

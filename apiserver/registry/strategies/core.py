@@ -1,4 +1,4 @@
-"""Pods, nodes, namespaces, events and leases: what the core kinds do differently.
+"""Pods, nodes, namespaces, services, events and leases: what the core kinds do differently.
 
 Defaults and checks of their fields are admission's; here is only what is about being stored and going away.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from stark.crds.names import dns_label_problems
+from stark.crds.names import dns_label_1035_problems, dns_label_problems
 
 from .base import Known, Object, Strategy
 
@@ -69,6 +69,16 @@ class NamespaceStrategy(Strategy):
     def holds_on(self, obj: Known) -> bool:
         """Somebody still has to clean up."""
         return bool((obj.get("spec") or {}).get("finalizers"))
+
+
+class ServiceStrategy(Strategy):
+    """A service is answered with itself when it is deleted, as kubectl's older versions expect."""
+
+    returns_deleted: ClassVar[bool] = True
+
+    def name_problems(self, name: str) -> list[str]:
+        """A service's name is part of host names, and of names of variables."""
+        return dns_label_1035_problems(name)
 
 
 class EventStrategy(Strategy):

@@ -1,0 +1,93 @@
+"""What an object costs a quota, and whether a quota has that much left. Pure, over objects in wire form.
+
+The API server charges a quota with it when an object is created, the controller counts with it what is there; so both
+must read the same rules. Free of pydantic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .quantity import parse_quantity, total
+
+Object = Mapping[str, Any]
+Amounts = Mapping[str, str]
+
+COUNT = "count/"
+PLAIN_COUNTS = frozenset({"services", "secrets", "configmaps", "resourcequotas"})
+"""Core kinds that are also counted by their bare plural."""
+FINISHED = ("Succeeded", "Failed")
+COMPUTE = ("requests.cpu", "requests.memory", "limits.cpu", "limits.memory")
+ALIASES = {"cpu": "requests.cpu", "memory": "requests.memory"}
+
+
+def count_name(group: str, plural: str) -> str:
+    """`count/deployments.apps`, `count/pods`."""
+    return f"{COUNT}{plural}.{group}" if group else f"{COUNT}{plural}"
+
+
+def usage_of(group: str, plural: str, obj: Object) -> dict[str, str]:
+    """What one object costs, by the names quotas use. A pod that has ended costs nothing but being there."""
+    usage = {count_name(group, plural): "1"}
+    if not group and plural in PLAIN_COUNTS:
+        usage[plural] = "1"
+    if (group, plural) == ("", "pods") and (obj.get("status") or {}).get("phase") not in FINISHED:
+        usage |= {"pods": "1", **_compute(obj)}
+    return usage
+
+
+def _compute(pod: Object) -> dict[str, str]:
+    # Zeros, so that a quota of something a pod does not mention takes notice of the pod all the same.
+    usage = dict.fromkeys(COMPUTE, "0")
+    for container in _containers(pod):
+        resources = container.get("resources") or {}
+        for kind in ("requests", "limits"):
+            for name, amount in (resources.get(kind) or {}).items():
+                key = f"{kind}.{name}"
+                usage[key] = total([usage.get(key, "0"), amount])
+    return usage | {alias: usage[name] for alias, name in ALIASES.items()}
+
+
+def _containers(pod: Object) -> Iterable[Object]:
+    containers: Iterable[Object] = (pod.get("spec") or {}).get("containers") or ()
+    return containers
+
+
+def add(amounts: Iterable[Amounts], names: Iterable[str]) -> dict[str, str]:
+    """The sums of the named amounts; `0` for what nobody has."""
+    rows = list(amounts)
+    return {name: total(row[name] for row in rows if name in row) for name in names}
+
+
+def missing_compute(hard: Iterable[str], pod: Object) -> str:
+    """What a pod's containers must say because a quota limits it: `must specify limits.cpu for: a,b`; empty if nothing."""
+    complaints = []
+    for name in sorted(hard):
+        kind, dot, resource = ALIASES.get(name, name).partition(".")
+        if not dot or kind not in ("requests", "limits"):
+            continue
+        silent = [
+            str(container.get("name", ""))
+            for container in _containers(pod)
+            if resource not in ((container.get("resources") or {}).get(kind) or {})
+        ]
+        if silent:
+            complaints.append(f"{name} for: {','.join(sorted(silent))}")
+    return f"must specify {'; '.join(complaints)}" if complaints else ""
+
+
+def exceeded(hard: Amounts, used: Amounts, requested: Amounts) -> list[str]:
+    """The names, sorted, of which there would be too much."""
+    return [
+        name
+        for name in sorted(requested)
+        if name in hard
+        and parse_quantity(requested[name]) > 0
+        and parse_quantity(used.get(name, "0")) + parse_quantity(requested[name]) > parse_quantity(hard[name])
+    ]
+
+
+def spelled(amounts: Amounts, names: Iterable[str]) -> str:
+    """`cpu=1,pods=2`."""
+    return ",".join(f"{name}={amounts.get(name, '0')}" for name in names)

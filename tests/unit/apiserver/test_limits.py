@@ -1,0 +1,141 @@
+"""LimitRanges fill in and refuse, and quotas are charged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from stark.apiserver.admission.attributes import Attributes
+from stark.apiserver.admission.limit_ranges import (
+    limit_range_causes,
+    limit_range_defaults,
+    limit_ranges,
+    out_of_range,
+)
+from stark.apiserver.errors import Forbidden
+from stark.apiserver.registry.quotas import charged
+from stark.crds.quotas import usage_of
+from tests.support.server_side import ADMIN, Objects, resource
+
+Object = dict[str, Any]
+
+
+def pod(*resources: Object) -> Object:
+    containers = [{"name": f"c{n}", "resources": each} for n, each in enumerate(resources)]
+    return {"metadata": {"name": "web", "namespace": "default"}, "spec": {"containers": containers}}
+
+
+def limited(*items: Object) -> Objects:
+    objects = Objects()
+    objects.add("", "limitranges", {"metadata": {"name": "l", "namespace": "default"}, "spec": {"limits": list(items)}})
+    return objects
+
+
+def creation(obj: Object) -> Attributes:
+    return Attributes("CREATE", resource("", "pods"), "", "default", "web", obj, None, ADMIN)
+
+
+async def test_what_a_container_does_not_say_is_filled_in() -> None:
+    rules = limited({"type": "Container", "default": {"cpu": "500m"}, "defaultRequest": {"cpu": "100m"}})
+    made = pod({}, {"requests": {"cpu": "1"}, "limits": {"cpu": "2"}})
+    await limit_range_defaults(creation(made), rules)
+    assert [each["resources"] for each in made["spec"]["containers"]] == [
+        {"limits": {"cpu": "500m"}, "requests": {"cpu": "100m"}},
+        {"limits": {"cpu": "2"}, "requests": {"cpu": "1"}},
+    ]
+
+
+async def test_a_limit_range_completes_its_own_defaults() -> None:
+    made = {"spec": {"limits": [{"type": "Container", "max": {"cpu": "2"}, "min": {"memory": "1Mi"}}]}}
+    await limit_range_defaults(
+        Attributes("CREATE", resource("", "limitranges"), "", "", "l", made, None, ADMIN), Objects()
+    )
+    item = made["spec"]["limits"][0]
+    assert (item["default"], item["defaultRequest"]) == ({"cpu": "2"}, {"cpu": "2", "memory": "1Mi"})
+
+
+@pytest.mark.parametrize(
+    ("item", "resources", "message"),
+    [
+        ({"min": {"cpu": "100m"}}, {"requests": {"cpu": "50m"}}, "is 100m, but request is 50m"),
+        ({"min": {"cpu": "100m"}}, {}, "minimum cpu usage per Container is 100m.  No request is specified"),
+        ({"max": {"cpu": "1"}}, {"limits": {"cpu": "2"}}, "maximum cpu usage per Container is 1, but limit is 2"),
+        ({"max": {"cpu": "1"}}, {}, "maximum cpu usage per Container is 1.  No limit is specified"),
+        (
+            {"maxLimitRequestRatio": {"cpu": "2"}},
+            {"requests": {"cpu": "1"}, "limits": {"cpu": "4"}},
+            "cpu max limit to request ratio per Container is 2, but provided ratio is 4.000000",
+        ),
+        ({"min": {"cpu": "1"}, "max": {"cpu": "1"}}, {"requests": {"cpu": "1"}, "limits": {"cpu": "1000m"}}, None),
+    ],
+)
+def test_what_is_out_of_range_is_told(item: Object, resources: Object, message: str | None) -> None:
+    found = list(out_of_range({"type": "Container", **item}, resources))
+    assert len(found) == (message is not None)
+    assert (message or "") in "".join(found)
+
+
+async def test_a_pod_is_judged_as_a_whole() -> None:
+    rules = limited({"type": "Pod", "max": {"cpu": "1"}})
+    half = {"limits": {"cpu": "500m"}}
+    await limit_ranges(creation(pod(half, half)), rules)
+    with pytest.raises(Forbidden, match=r'pods "web" is forbidden: maximum cpu usage per Pod is 1, but limit is 1500m'):
+        await limit_ranges(creation(pod(half, half, half)), rules)
+
+
+@pytest.mark.parametrize(
+    ("item", "fields"),
+    [
+        ({"type": "Container", "min": {"cpu": "2"}, "max": {"cpu": "1"}}, ["spec.limits[0].min[cpu]"]),
+        ({"type": "Pod", "default": {"cpu": "2"}}, ["spec.limits[0].default"]),
+        ({"type": "PersistentVolumeClaim"}, ["spec.limits[0].type"]),
+        ({"type": "Container", "maxLimitRequestRatio": {"cpu": "0.5"}}, ["spec.limits[0].maxLimitRequestRatio[cpu]"]),
+        ({"type": "Pod", "max": {"cpu": "2"}}, []),
+    ],
+)
+def test_a_limit_range_is_judged(item: Object, fields: list[str]) -> None:
+    assert [cause.field for cause in limit_range_causes({"spec": {"limits": [item]}})] == fields
+
+
+def quota(hard: Object, used: Object) -> Object:
+    return {"metadata": {"name": "q"}, "spec": {"hard": hard}, "status": {"hard": hard, "used": used}}
+
+
+ONE = {"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"cpu": "1"}}
+
+
+def charge(made: Object, against: Object) -> Object | None:
+    kind = resource("", "pods")
+    return charged(kind, made, usage_of("", "pods", made), against)
+
+
+def test_a_quota_is_charged_with_what_it_limits() -> None:
+    hard = {"pods": "2", "cpu": "2", "limits.cpu": "4", "requests.memory": "4Gi", "count/pods": "9", "secrets": "1"}
+    used = dict.fromkeys(hard, "0")
+    after = charge(pod(ONE, ONE), quota(hard, used))
+    assert after is not None
+    assert after["status"]["used"] == {
+        "pods": "1", "cpu": "1", "limits.cpu": "2", "requests.memory": "2Gi", "count/pods": "1", "secrets": "0",
+    }  # fmt: skip
+    assert charge(pod(ONE), quota({"secrets": "1"}, {})) is None
+
+
+@pytest.mark.parametrize(
+    ("hard", "used", "message"),
+    [
+        ({"pods": "2"}, {"pods": "2"}, "exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2"),
+        ({"cpu": "1"}, {"cpu": "600m"}, "exceeded quota: q, requested: cpu=500m, used: cpu=600m, limited: cpu=1"),
+        ({"pods": "2"}, {}, "status unknown for quota: q, resources: pods"),
+        ({"limits.memory": "1Gi"}, {"limits.memory": "0"}, "failed quota: q: must specify limits.memory for: c0"),
+    ],
+)
+def test_what_a_quota_has_not_is_refused(hard: Object, used: Object, message: str) -> None:
+    with pytest.raises(Forbidden) as refusal:
+        charge(pod(ONE), quota(hard, used))
+    assert refusal.value.message == f'pods "web" is forbidden: {message}'
+
+
+def test_a_pod_that_has_ended_costs_only_its_place() -> None:
+    ended = {**pod(ONE), "status": {"phase": "Succeeded"}}
+    assert usage_of("", "pods", ended) == {"count/pods": "1"}
