@@ -74,6 +74,7 @@ class NamespaceStrategy(Strategy):
 class EventStrategy(Strategy):
     """Events vanish by themselves; whoever counts one up may have to create it again."""
 
+    tracks_fields: ClassVar[bool] = False
     ttl_s: ClassVar[int] = EVENT_TTL_S
     create_on_update: ClassVar[bool] = True
 
@@ -81,4 +82,5 @@ class EventStrategy(Strategy):
 class LeaseStrategy(Strategy):
     """A lease may be created by renewing it."""
 
+    tracks_fields: ClassVar[bool] = False
     create_on_update: ClassVar[bool] = True
