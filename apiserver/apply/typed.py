@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
 
+from orjson import dumps
+
 from ..schema.metadata import OBJECT_META
 from .fieldsets import LEAF, SELF, Tree, is_member, node_of, step_of_key, step_of_value
 
@@ -57,6 +59,8 @@ class Type:
     keys: tuple[str, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
     """What a key is taken to be in an item without it."""
+    lead: str = ""
+    """How the step to an item begins, when there is one key."""
 
     def child(self, name: str) -> tuple[str, Type] | None:
         """The step to a field and its type; None when the schema does not know it."""
@@ -66,6 +70,9 @@ class Type:
         return known
 
 
+# Names of the module's own: looking a member up in its enum costs more than the rest of a step.
+WHOLE_FORM: Final = Form.WHOLE
+FIELDS_FORM: Final = Form.FIELDS
 WHOLE: Final = Type()
 FREE: Final = Type(Form.FIELDS)
 """Below preserve-unknown-fields: whatever it is, maps by field and lists as a whole."""
@@ -112,7 +119,8 @@ def _list_type(schema: Mapping[str, Any]) -> Type:
     keys = tuple(schema.get("x-kubernetes-list-map-keys") or ())
     properties = items.get("properties") or {}
     defaults = {key: properties[key]["default"] for key in keys if "default" in properties.get(key, {})}
-    return Type(Form.ITEMS, other=_type(items), keys=keys, defaults=defaults)
+    lead = "k:{" + dumps(keys[0]).decode() + ":" if len(keys) == 1 else ""
+    return Type(Form.ITEMS, other=_type(items), keys=keys, defaults=defaults, lead=lead)
 
 
 def step_of(item: Any, kind: Type) -> str:
@@ -121,6 +129,10 @@ def step_of(item: Any, kind: Type) -> str:
         return step_of_value(item)
     if not isinstance(item, Mapping):
         raise NoItem("associative list with keys has an element that is not an object")
+    if len(kind.keys) == 1:
+        value = item.get(kind.keys[0])
+        if type(value) is str:  # `name`, nearly always: not worth an object
+            return f"{kind.lead}{dumps(value).decode()}}}"
     named = {key: item.get(key, kind.defaults.get(key)) for key in kind.keys}
     if all(value is None for value in named.values()):
         raise NoItem(f'associative list with keys has an element that omits key field "{kind.keys[0]}"')
@@ -153,10 +165,11 @@ def _children(value: Any, kind: Type) -> dict[str, tuple[Any, Type]] | None:
 
 def everything(value: Any, kind: Type) -> Tree:
     """The node of a value that was not there before: it and all that is in it. This is what a create costs."""
-    if kind.form is Form.WHOLE or not value:
+    form = kind.form
+    if form is WHOLE_FORM or not value:
         return LEAF
     tree: dict[str, Any] = {SELF: LEAF}
-    if type(value) is dict and kind.form is Form.FIELDS:
+    if form is FIELDS_FORM and type(value) is dict:
         fields, other = kind.fields, kind.other
         for name, item in value.items():
             known = fields.get(name)
@@ -166,14 +179,17 @@ def everything(value: Any, kind: Type) -> Tree:
                 step, below = "f:" + name, other
             else:
                 continue
-            tree[step] = LEAF if below.form is Form.WHOLE or not item else everything(item, below)
+            tree[step] = LEAF if not item or below.form is WHOLE_FORM else everything(item, below)
         return tree if len(tree) > 1 else LEAF
-    found = _children(value, kind)
-    if found is None:
+    if form is FIELDS_FORM or type(value) is not list or kind.other is None:
         return LEAF
-    for step, (item, below) in found.items():
-        tree[step] = everything(item, below)
-    return tree
+    below = kind.other
+    try:
+        for item in value:
+            tree[step_of(item, kind)] = everything(item, below)
+    except NoItem:
+        return LEAF
+    return tree if len(tree) == len(value) + 1 else LEAF
 
 
 def field_set(config: Any, kind: Type) -> Tree:
