@@ -84,8 +84,8 @@ class Conflicts(Exception):
         return f"Apply failed with {len(self.found)} conflicts: " + "\n".join(lines)
 
 
-def decode(raw: Any) -> Record:
-    """The record that an object carries. Raises MalformedFields."""
+def decode(raw: Any, *, trusted: bool = False) -> Record:
+    """The record that an object carries. Raises MalformedFields. Trusted: as we wrote it to the store."""
     record: Record = {}
     for item in raw or ():
         if not isinstance(item, Mapping) or item.get("operation") not in (APPLY, UPDATE):
@@ -98,7 +98,7 @@ def decode(raw: Any) -> Record:
             str(item.get("apiVersion") or ""),
             str(item.get("subresource") or ""),
         )
-        fields = sets.decode(item.get("fieldsV1") or {})
+        fields = (item.get("fieldsV1") or {}) if trusted else sets.decode(item.get("fieldsV1") or {})
         known = record.get(manager.key)
         merged = sets.union(known.fields, fields) if known else fields
         record[manager.key] = Owned(manager, merged, str(item.get("time") or ""))
@@ -168,7 +168,7 @@ def _record_of(old: Object, new: Object, subresource: str) -> Record:
 def recorded(obj: Mapping[str, Any]) -> Record:
     """The record of a stored object; empty when it has none that can be read."""
     try:
-        return decode(obj["metadata"].get("managedFields"))
+        return decode(obj["metadata"].get("managedFields"), trusted=True)
     except MalformedFields:
         return {}
 

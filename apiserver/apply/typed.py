@@ -127,7 +127,7 @@ def step_of(item: Any, kind: Type) -> str:
     """The step to an item of a list. Raises NoItem."""
     if kind.form is Form.VALUES:
         return step_of_value(item)
-    if not isinstance(item, Mapping):
+    if not isinstance(item, dict):
         raise NoItem("associative list with keys has an element that is not an object")
     if len(kind.keys) == 1:
         value = item.get(kind.keys[0])

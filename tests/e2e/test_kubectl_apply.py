@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,3 +133,20 @@ async def test_moving_over_from_the_clients_side(kubectl: Kubectl) -> None:
     assert managers(web) - {("kubectl-last-applied", "Apply")} == {("kubectl", "Apply")}
     # And back: the annotation has been kept true.
     assert "web configured" in await kubectl("apply", "-f", "-", stdin=DEPLOYMENT)
+
+
+@pytest.mark.slow
+async def test_starkctl_applies_from_the_servers_side_too(tmp_path: Path) -> None:
+    async with api_server(tmp_path) as api:
+        starkctl = Kubectl(Path(sys.executable), tmp_path, api)
+        (tmp_path / "web.yaml").write_text(DEPLOYMENT)
+        apply = ("-m", "stark.ctl", "apply", "--server-side", "-f", str(tmp_path / "web.yaml"))
+        get = ("-m", "stark.ctl", "get", "deployment", "web", "-o", "json")
+        assert "web serverside-applied" in await starkctl(*apply)
+        assert "managedFields" not in await starkctl(*get)
+        assert managers(json.loads(await starkctl(*get, "--show-managed-fields"))) == {("starkctl", "Apply")}
+        (tmp_path / "web.yaml").write_text(DEPLOYMENT.replace("replicas: 2", "replicas: 3"))
+        refused = await starkctl(*apply, "--field-manager", "other", code=1)
+        assert 'Apply failed with 1 conflict: conflict with "starkctl": .spec.replicas' in refused
+        await starkctl(*apply, "--field-manager", "other", "--force-conflicts")
+        assert json.loads(await starkctl(*get))["spec"]["replicas"] == 3
