@@ -179,7 +179,12 @@ class Pipeline:
             return await self._transfer(handler, request, target, asked)
         if asked.rest:
             raise no_such_path()
-        return await served.verbs.handle(asked.verb, request, target, self._open_watch)
+
+        async def may_create() -> None:
+            assert request.user is not None, asked
+            await self._authorize(request.user, request, replace(asked, verb="create"))
+
+        return await served.verbs.handle(asked.verb, request, target, self._open_watch, may_create)
 
     async def _transfer(self, handler: SubresourceHandler, request: Request, target: Target, asked: Asked) -> Answer:
         """A log or a bundle: it holds a place among the long requests until its last byte."""

@@ -17,6 +17,10 @@ NOT_OLDER_THAN: Final = "NotOlderThan"
 EXACT: Final = "Exact"
 VALIDATIONS: Final = ("Ignore", "Warn", "Strict")
 PROPAGATIONS: Final = ("Orphan", "Background", "Foreground")
+MANAGER_LENGTH_MAX: Final = 128
+"""Of a field manager's name, as in Kubernetes."""
+SERVER_MANAGER: Final = "stark-apiserver"
+"""What the server itself writes as."""
 DECIMAL_DIGITS_MAX: Final = 18
 """Longest number we read: it still fits 64 bits."""
 
@@ -41,14 +45,55 @@ class Writing:
     checks_duplicates: bool = False
     """The client asked about its fields itself: then duplicate keys are worth a slow second parse."""
     warnings: list[str] = field(default_factory=list)
+    manager: str = SERVER_MANAGER
+    """Whose the fields become, in managedFields."""
+    applies: bool = False
+    """A server-side apply: the record of owners has been made already."""
 
 
-def writing(query: Query, user: User, warnings: list[str]) -> Writing:
+def writing(query: Query, user: User, warnings: list[str], user_agent: str = "") -> Writing:
     """The options of a write. Raises Invalid."""
     validation = query.first("fieldValidation")
     if validation and validation not in VALIDATIONS:
         raise _unsupported("fieldValidation", validation, VALIDATIONS)
-    return Writing(user, dry_run(query.all("dryRun")), validation or "Warn", validation in ("Warn", "Strict"), warnings)
+    return Writing(
+        user,
+        dry_run(query.all("dryRun")),
+        validation or "Warn",
+        validation in ("Warn", "Strict"),
+        warnings,
+        _manager(query.first("fieldManager"), user_agent),
+    )
+
+
+def _manager(given: str, user_agent: str) -> str:
+    """The name the client gives itself, else that of its program. Raises Invalid."""
+    if len(given) > MANAGER_LENGTH_MAX:
+        raise _invalid_patch(
+            "fieldManager", f"Too long: may not be more than {MANAGER_LENGTH_MAX} bytes", "FieldValueTooLong"
+        )
+    if not given.isprintable():
+        raise _invalid_patch("fieldManager", f'Invalid value: "{given}": should only contain printable characters')
+    program = "".join(sign for sign in user_agent.partition("/")[0] if sign.isprintable())
+    return given or program[:MANAGER_LENGTH_MAX] or "unknown"
+
+
+def applying(query: Query) -> bool:
+    """Whether an apply is forced. Raises Invalid without a fieldManager: who applies must say who that is."""
+    if not query.first("fieldManager"):
+        raise _invalid_patch("fieldManager", "Required value: is required for apply patch", "FieldValueRequired")
+    return query.flag("force")
+
+
+def not_applying(query: Query) -> None:
+    """Only an apply can be forced. Raises Invalid."""
+    if "force" in query:
+        raise _invalid_patch("force", "Forbidden: may not be specified for non-apply patch", "FieldValueForbidden")
+
+
+def _invalid_patch(name: str, message: str, reason: str = "FieldValueInvalid") -> Invalid:
+    cause = Cause(name, message, reason)
+    return Invalid(f"PatchOptions.meta.k8s.io is invalid: {name}: {message}", group="meta.k8s.io", causes=[cause])
 
 
 def dry_run(values: Any) -> bool:

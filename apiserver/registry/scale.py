@@ -53,6 +53,15 @@ def scaled(resource: Resource, obj: Object, scale: Mapping[str, Any]) -> Object:
     return _put(obj, paths_of(resource).spec_replicas, replicas)
 
 
+def config_of(resource: Resource, obj: Mapping[str, Any], scale: Mapping[str, Any]) -> Object:
+    """What applying a Scale says about the object. Raises BadRequest, Invalid."""
+    meta = {name: obj["metadata"][name] for name in ("name", "namespace") if name in obj["metadata"]}
+    config = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": meta}
+    if (scale.get("spec") or {}).get("replicas") is None:
+        return config
+    return scaled(resource, config, scale)
+
+
 def check_scale_version(resource: Resource, scale: Mapping[str, Any], obj: Mapping[str, Any]) -> None:
     """A Scale's resourceVersion is that of the object. Raises Conflict."""
     given = {"metadata": scale.get("metadata") or {}}

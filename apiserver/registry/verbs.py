@@ -22,19 +22,22 @@ from .eviction import Evictions
 from .keys import local_key
 from .lists import Lists
 from .options import Target, Writing
-from .patching import patch_of
+from .ownership import SCALE
+from .patching import configuration_of, is_apply, patch_of
 from .placement import bind, finalize
 from .records import Records, Stored
 from .refusals import method_not_allowed
 from .renderings import ListRendering, rendering_of
-from .scale import check_scale_version, scale_of, scaled
+from .scale import check_scale_version, config_of, scale_of, scaled
 from .schemas import complain
 from .strategies import strategy_of
 from .watching import Watches
-from .writes import Writes
+from .writes import MayCreate, Writes
 
 Object = dict[str, Any]
 
+APPLICABLE = ("", "status", SCALE)
+"""Subresources that take an apply; empty is the object itself."""
 OpenWatch = Callable[[], Callable[[], None]]
 """Takes a place among the open watches, or raises TooManyRequests; what it returns gives the place back."""
 
@@ -59,7 +62,9 @@ class Verbs:
         self._parts = parts
         self._records, self._writes = parts.records, parts.writes
 
-    async def handle(self, verb: str, request: Request, target: Target, open_watch: OpenWatch) -> Response | Stream:
+    async def handle(
+        self, verb: str, request: Request, target: Target, open_watch: OpenWatch, may_create: MayCreate
+    ) -> Response | Stream:
         """The answer. Raises ApiError."""
         if target.subresource and target.subresource not in target.resource.subresources:
             raise method_not_allowed(target.resource)
@@ -67,6 +72,8 @@ class Verbs:
             raise method_not_allowed(target.resource)
         if verb == "watch":
             return await self._watch(request, target, open_watch)
+        if verb == "patch" and target.subresource in APPLICABLE and is_apply(request.headers.get("content-type", "")):
+            return await self._apply(request, target, may_create)
         handlers: Mapping[str, Callable[[Request, Target], Awaitable[Response]]] = {
             "": {
                 "get": self._get,
@@ -126,8 +133,26 @@ class Verbs:
         stored, is_new = await self._writes.update(target, obj, writing)
         return self._answer_stored(request, accepted, target, stored, 201 if is_new else 200)
 
+    async def _apply(self, request: Request, target: Target, may_create: MayCreate) -> Response:
+        accepted = self._accepted(request)
+        force, writing = options.applying(request.query), self._writing(request)
+        writing.applies = True
+        config = configuration_of(await request.body.read(self._parts.body_bytes_max))
+        if target.subresource == SCALE:
+            return self._answer_scale(request, target, (await self._apply_scale(target, config, writing, force)).obj)
+        stored, is_new = await self._writes.apply(target, config, writing, force=force, may_create=may_create)
+        return self._answer_stored(request, accepted, target, stored, 201 if is_new else 200)
+
+    async def _apply_scale(self, target: Target, scale: Object, writing: Writing, force: bool) -> Stored:
+        def config(obj: Object) -> Object:
+            check_scale_version(target.resource, scale, obj)
+            return config_of(target.resource, obj, scale)
+
+        return await self._writes.apply_part(target, config, writing, force=force)
+
     async def _patch(self, request: Request, target: Target) -> Response:
         accepted = self._accepted(request)
+        options.not_applying(request.query)
         writing = self._writing(request)
         data = await request.body.read(self._parts.body_bytes_max)
         change = patch_of(data, request.headers.get("content-type", ""), target.resource)
@@ -203,7 +228,7 @@ class Verbs:
 
     def _writing(self, request: Request) -> Writing:
         assert request.user is not None, request.path
-        return options.writing(request.query, request.user, request.warnings)
+        return options.writing(request.query, request.user, request.warnings, request.headers.get("user-agent", ""))
 
     async def _written(self, request: Request, target: Target) -> tuple[Writing, Object]:
         """The options and the decoded body of a write, with complaints about keys that are there twice."""

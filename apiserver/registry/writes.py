@@ -9,27 +9,35 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from ..admission.attributes import Attributes
-from ..errors import AlreadyExists, ApiError, NotFound
+from ..errors import AlreadyExists, ApiError, BadRequest, NotFound
 from ..resources import Resource
 from . import bodies, deletion, metadata, updating
 from .options import Deletion, Target, Writing
+from .ownership import SCALE, Ownership
 from .quotas import Quotas
 from .records import REMOVED, Object, Records, Removed, Stored
-from .refusals import invalid_object
+from .refusals import conflict, invalid_object
 from .schemas import Schemas
 from .strategies import strategy_of
 from .strategies.base import Strategy
 
 NAME_ATTEMPTS_MAX: Final = 8
 """How often another random suffix is tried when a generated name is taken, as in Kubernetes."""
+APPLY_ATTEMPTS_MAX: Final = 4
+"""Apply changes what is there and creates what is not; how often that may turn out to be the other case after all."""
 DELETIONS_AT_ONCE: Final = 16
 """Objects of a collection that are deleted at the same time: the store commits them together."""
 
 Change = Callable[[Object], Object]
 """From the current object to what the client wants it to be. Called again after a lost race."""
+
+
+MayCreate = Callable[[], Awaitable[None]]
+"""Raises Forbidden when the client may not create objects of the kind."""
 
 
 class Admission(Protocol):
@@ -56,6 +64,7 @@ class Writes:
     ) -> None:
         self._records, self._schemas, self._admission, self._versions = records, schemas, admission, versions
         self._quotas = quotas
+        self._ownership = Ownership()
 
     async def create(self, target: Target, obj: Object, writing: Writing) -> Stored:
         """Store a new object. Raises AlreadyExists, Invalid, BadRequest, Forbidden ..."""
@@ -80,6 +89,7 @@ class Writes:
         strategy.prepare_create(new)
         given_name = new["metadata"].get("name", "")
         await self._admit("CREATE", target, new, None, writing, name=given_name)
+        self._ownership.created(target, new, writing)
         metadata.begin(
             new, metadata.now(), generation=resource.custom or "spec" in resource.schema.get("properties", {})
         )
@@ -117,6 +127,49 @@ class Writes:
 
         return await self._change(target, patched, writing, needs_version=False)
 
+    async def apply(
+        self, target: Target, config: Object, writing: Writing, *, force: bool, may_create: MayCreate
+    ) -> tuple[Stored, bool]:
+        """Make the object have what a configuration says; create it when it is missing. Whether it was created, too.
+
+        Raises Conflict when others own what would change and `force` is off, and what `update` and `create` raise.
+        """
+        resource, name = target.resource, target.name
+        bodies.expect_kind(config, resource.api_version, resource.kind)
+        bodies.expect_place(config, resource, target.namespace, name)
+        if config["metadata"].pop("managedFields", None):
+            raise BadRequest("metadata.managedFields must be nil")
+
+        def applied(old: Object) -> Object:
+            return self._ownership.applied(target, old, config, writing, force=force)
+
+        for attempt in range(APPLY_ATTEMPTS_MAX):
+            try:
+                return await self._change(target, applied, writing, needs_version=False), False
+            except NotFound:
+                if target.subresource:
+                    raise
+            if config["metadata"].get("uid") or config["metadata"].get("resourceVersion"):
+                raise conflict(resource, name)
+            await may_create()
+            new = self._ownership.applied(target, None, config, writing, force=force)
+            try:
+                return await self.create(replace(target, name=""), new, writing), True
+            except AlreadyExists:
+                if attempt + 1 == APPLY_ATTEMPTS_MAX:
+                    raise
+        raise AssertionError(APPLY_ATTEMPTS_MAX)
+
+    async def apply_part(
+        self, target: Target, config: Callable[[Object], Object], writing: Writing, *, force: bool
+    ) -> Stored:
+        """Apply through a subresource of another kind; `config` says in terms of the object what the client said."""
+
+        async def applied(old: Object) -> Object:
+            return self._ownership.applied(target, old, config(old), writing, force=force)
+
+        return await self.mutate(target, applied, writing)
+
     async def mutate(self, target: Target, change: Callable[[Object], Awaitable[Object]], writing: Writing) -> Stored:
         """Make a change that a subresource of the server's own stands for, without a client's object to check."""
         resource, strategy = target.resource, strategy_of(target.resource)
@@ -126,6 +179,8 @@ class Writes:
             old = self._as_served(resource, current)
             new = await change(self._as_served(resource, current))
             await self._admit("UPDATE", target, new, old, writing)
+            if target.subresource == SCALE:
+                self._ownership.updated(target, new, old, writing)
             updating.count_generation(resource, new, old)
             kept[:] = [new]
             return REMOVED if deletion.is_over(new, strategy) else self._as_stored(resource, new)
@@ -162,6 +217,7 @@ class Writes:
         if target.subresource != updating.STATUS:
             strategy.prepare_update(new, old)
         await self._admit("UPDATE", target, new, old, writing)
+        self._ownership.updated(target, new, old, writing)
         updating.count_generation(target.resource, new, old)
         updating.check(target, new, old, strategy)
         return new

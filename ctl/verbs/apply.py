@@ -2,12 +2,14 @@
 
 What was applied is remembered on each object, so a field that disappears from the manifest disappears from the object,
 and a field that somebody else set (a controller, `kubectl scale`) stays: a three-way merge, the same as kubectl's.
+With --server-side the server keeps that record for every program that applies, and says so when two want different things.
 
 Examples:
   starkctl apply -f hello.yaml
   starkctl apply -f manifests/ -R              a directory and its subdirectories
   generate | starkctl apply -f -               from standard input
   starkctl apply -f hello.yaml --dry-run=server    only ask whether it would be accepted
+  starkctl apply -f hello.yaml --server-side       refused when another program owns what would change
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ from ..targets import read_manifests
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 """kubectl's own annotation, so that both tools can take turns on the same object."""
+FIELD_MANAGER = "starkctl"
+CLIENT_SIDE_MANAGER = "starkctl-client-side-apply"
 CONFLICT_TRIES = 5
 """Times we read again and redo the merge when somebody else changed the object in between."""
 
@@ -56,12 +60,29 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="what happens to fields the server does not know: strict refuses them (default), warn drops them and says so",
     )
     parser.add_argument("-o", "--output", choices=("name", "yaml", "json"), help="print the resulting objects")
+    parser.add_argument("--show-managed-fields", action="store_true", help="with -o: who set which field, too")
+    parser.add_argument(
+        "--server-side", action="store_true", help="let the server merge and keep track of who set what"
+    )
+    parser.add_argument(
+        "--force-conflicts",
+        action="store_true",
+        help="with --server-side: take over the fields that others own and that would change",
+    )
+    parser.add_argument(
+        "--field-manager",
+        default="",
+        metavar="NAME",
+        help=f"the name under which fields are ours (default {FIELD_MANAGER}, client-side {CLIENT_SIDE_MANAGER})",
+    )
 
 
 def run(args: argparse.Namespace, session: Session) -> int:
     """Apply every object; one that is refused does not keep the others from being applied."""
     if not args.filename:
         raise UsageError("say what to apply: -f FILE, -f DIRECTORY, or -f - for standard input")
+    if args.force_conflicts and not args.server_side:
+        raise UsageError("--force-conflicts needs --server-side")
     failed = False
     results: list[dict[str, Any]] = []
     for manifest in read_manifests(args.filename, recursive=args.recursive):
@@ -77,6 +98,8 @@ def run(args: argparse.Namespace, session: Session) -> int:
         elif not args.output:
             suffix = " (server dry run)" if args.dry_run == "server" else ""
             print(f"{object_name(kind, result['metadata']['name'])} {verb}{suffix}", flush=True)
+        if not args.show_managed_fields:
+            result["metadata"].pop("managedFields", None)
     if args.output in ("yaml", "json") and results:
         whole = results[0] if len(results) == 1 else {"apiVersion": "v1", "kind": "List", "items": results}
         print_object(whole, args.output)
@@ -91,9 +114,12 @@ def _apply(args: argparse.Namespace, session: Session, manifest: dict[str, Any])
     namespace = manifest["metadata"].get("namespace") or session.namespace
     if kind.namespaced and session.args.namespace and namespace != session.args.namespace:
         raise CommandError(f"the manifest is for namespace {namespace}, the command line says {session.args.namespace}")
-    query = {"fieldManager": "starkctl-client-side-apply", "fieldValidation": args.validate.capitalize()}
+    manager = args.field_manager or (FIELD_MANAGER if args.server_side else CLIENT_SIDE_MANAGER)
+    query = {"fieldManager": manager, "fieldValidation": args.validate.capitalize()}
     if args.dry_run == "server":
         query["dryRun"] = "All"
+    if args.server_side:
+        return kind, _server_side(args, session, kind, namespace, manifest, query), "serverside-applied"
     wanted = remembering(manifest, namespace if kind.namespaced else None)
     for _ in range(CONFLICT_TRIES):
         try:
@@ -103,6 +129,21 @@ def _apply(args: argparse.Namespace, session: Session, manifest: dict[str, Any])
                 raise
             conflict = error
     raise conflict
+
+
+def _server_side(
+    args: argparse.Namespace,
+    session: Session,
+    kind: Kind,
+    namespace: str,
+    manifest: dict[str, Any],
+    query: dict[str, str],
+) -> dict[str, Any]:
+    """Raises ServerError, Conflict when others own what would change."""
+    if args.force_conflicts:
+        query["force"] = "true"
+    path = kind.path(namespace, manifest["metadata"]["name"])
+    return session.api.request("PATCH", path, query=query, body=manifest, content_type="application/apply-patch+yaml")
 
 
 def _converge(

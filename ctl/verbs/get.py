@@ -48,6 +48,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-headers", action="store_true", help="without the heading line")
     parser.add_argument("--show-labels", action="store_true", help="with a column of labels")
+    parser.add_argument(
+        "--show-managed-fields", action="store_true", help="with yaml and json: who set which field, too"
+    )
     parser.add_argument("--ignore-not-found", action="store_true", help="a name that does not exist is no error")
     parser.add_argument(
         "--chunk-size", type=int, default=CHUNK, metavar="N", help=f"objects a request (default {CHUNK}; 0: all)"
@@ -173,7 +176,7 @@ def _print_whole(args: argparse.Namespace, session: Session, targets: list[Targe
         for answer in _fetch(args, session, target, "application/json"):
             listed = answer.get("items") if not target.names else [answer]
             for item in listed or ():
-                items.append({"apiVersion": target.kind.api_version, "kind": target.kind.kind, **item})
+                items.append(_shown(args, target.kind, item))
                 if form == "name":
                     print(object_name(target.kind, item["metadata"]["name"]))
     if form != "name":
@@ -185,6 +188,13 @@ def _print_whole(args: argparse.Namespace, session: Session, targets: list[Targe
                 {"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": items}, form
             )
     return EXIT_ERROR if args.missing else EXIT_OK
+
+
+def _shown(args: argparse.Namespace, kind: Kind, item: dict[str, Any]) -> dict[str, Any]:
+    """An object as it is printed: with its kind, which lists leave out, and without the long record of who set what."""
+    if not args.show_managed_fields:
+        item["metadata"].pop("managedFields", None)
+    return {"apiVersion": kind.api_version, "kind": kind.kind, **item}
 
 
 class Watcher:
@@ -222,7 +232,7 @@ class Watcher:
             self.printer.print(shown)
             return
         for item in shown:
-            item = {"apiVersion": self.target.kind.api_version, "kind": self.target.kind.kind, **item}
+            item = _shown(self.args, self.target.kind, item)
             if self.form == "name":
                 print(object_name(self.target.kind, item["metadata"]["name"]), flush=True)
             else:

@@ -24,6 +24,8 @@ class Strategy:
     """The status subresource also takes labels and annotations: for kinds whose node writes both."""
     keeps_status_on_create: ClassVar[bool] = False
     """A new object may come with its status: for what registers itself."""
+    tracks_fields: ClassVar[bool] = True
+    """managedFields tell who set what."""
     create_on_update: ClassVar[bool] = False
     """A PUT to a name that does not exist creates."""
 

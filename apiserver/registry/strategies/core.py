@@ -84,6 +84,7 @@ class ServiceStrategy(Strategy):
 class EventStrategy(Strategy):
     """Events vanish by themselves; whoever counts one up may have to create it again."""
 
+    tracks_fields: ClassVar[bool] = False
     ttl_s: ClassVar[int] = EVENT_TTL_S
     create_on_update: ClassVar[bool] = True
 
@@ -91,4 +92,5 @@ class EventStrategy(Strategy):
 class LeaseStrategy(Strategy):
     """A lease may be created by renewing it."""
 
+    tracks_fields: ClassVar[bool] = False
     create_on_update: ClassVar[bool] = True
