@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .apps import Deployment, ReplicaSet, Scale
+from .batch import Job
 from .config import ConfigMap, Secret, ServiceAccount
 from .coordination import Lease
 from .events import Event
@@ -24,6 +25,7 @@ KINDS: tuple[type[KubeObject], ...] = (
     Event,
     Deployment,
     ReplicaSet,
+    Job,
     Lease,
     CustomResourceDefinition,
     Pack,

@@ -302,6 +302,38 @@ def replicaset_cells(replicaset: Object, now: datetime) -> Cells:
     ]
 
 
+def job_cells(job: Object, now: datetime) -> Cells:
+    """Name, status, completions, duration, age, containers, images, selector."""
+    status, spec = _status(job), _spec(job)
+    began, ended = parse_time(status.get("startTime")), parse_time(status.get("completionTime"))
+    return [
+        _name(job),
+        _job_word(job),
+        f"{status.get('succeeded') or 0}/{_job_goal(spec)}",
+        human_duration((ended or now) - began) if began is not None else "",
+        _age(job, now),
+        *_workload_cells(job),
+    ]
+
+
+def _job_goal(spec: Object) -> str:
+    if spec.get("completions") is not None:
+        return str(spec["completions"])
+    parallelism = spec.get("parallelism") or 0
+    return f"1 of {parallelism}" if parallelism > 1 else "1"
+
+
+def _job_word(job: Object) -> str:
+    if _condition_is_true(job, "Complete"):
+        return "Complete"
+    if _condition_is_true(job, "Failed"):
+        return "Failed"
+    if _meta(job).get("deletionTimestamp"):
+        return "Terminating"
+    words = ("Suspended", "FailureTarget", "SuccessCriteriaMet")
+    return next((word for word in words if _condition_is_true(job, word)), "Running")
+
+
 def event_cells(event: Object, now: datetime) -> Cells:
     """Last seen, type, reason, object, subobject, source, message, first seen, count, name."""
     first = human_age(event.get("firstTimestamp") or event.get("eventTime"), now)
@@ -431,6 +463,17 @@ PRINTERS: Mapping[tuple[str, str], Printer] = {
             *_WIDE_WORKLOAD,
         ),
         replicaset_cells,
+    ),
+    ("batch", "Job"): Printer(
+        (
+            NAME_COLUMN,
+            _text("Status", "Running, Complete, Failed, Suspended, or on the way there."),
+            _text("Completions", "Pods that succeeded of those that have to."),
+            _text("Duration", "Time from its start to its completion, or until now."),
+            AGE_COLUMN,
+            *_WIDE_WORKLOAD,
+        ),
+        job_cells,
     ),
     ("", "Event"): Printer(
         (

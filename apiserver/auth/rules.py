@@ -124,7 +124,7 @@ CONTROLLER_RULES: Mapping[str, tuple[Rule, ...]] = {
         Rule(READ, ("",), ("nodes",)),
     ),
     "job": (
-        Rule((*READ, "update", "patch"), ("batch",), ("jobs",)),
+        Rule((*READ, "update", "patch", "delete"), ("batch",), ("jobs",)),  # those whose time to live is over
         Rule(("update", "patch"), ("batch",), ("jobs/status", "jobs/finalizers")),
         Rule((*READ, "create", "delete", "patch"), ("",), ("pods",)),
     ),

@@ -125,6 +125,18 @@ REFERENCE = {
     "resourceVersion": "5",
     "fieldPath": "spec.containers{main}",
 }
+JOB_SPEC = {
+    "parallelism": 2,
+    "completions": 3,
+    "backoffLimit": 4,
+    "activeDeadlineSeconds": 600,
+    "ttlSecondsAfterFinished": 60,
+    "suspend": True,
+    "completionMode": "Indexed",
+    "manualSelector": True,
+    "selector": SELECTOR,
+    "template": TEMPLATE,
+}
 CRD_NAMES = {
     "plural": "widgets",
     "singular": "widget",
@@ -273,6 +285,21 @@ _BODIES: dict[tuple[str, str], dict[str, Any]] = {
             "terminatingReplicas": 1,
             "observedGeneration": 2,
             "conditions": [CONDITION],
+        },
+    },
+    ("batch/v1", "Job"): {
+        "metadata": METADATA,
+        "spec": JOB_SPEC,
+        "status": {
+            "conditions": [CONDITION],
+            "startTime": TIME,
+            "completionTime": TIME,
+            "active": 1,
+            "ready": 1,
+            "terminating": 1,
+            "succeeded": 2,
+            "failed": 1,
+            "completedIndexes": "0,2",
         },
     },
     ("coordination.k8s.io/v1", "Lease"): {

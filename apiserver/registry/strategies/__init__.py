@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from ...resources import Resource
 from .base import Strategy
+from .batch import JobStrategy
 from .core import EventStrategy, LeaseStrategy, NamespaceStrategy, NodeStrategy, PodStrategy
 from .extensions import DefinitionStrategy
 
@@ -15,6 +16,7 @@ STRATEGIES: Mapping[tuple[str, str], Strategy] = {
     ("", "Node"): NodeStrategy(),
     ("", "Namespace"): NamespaceStrategy(),
     ("", "Event"): EventStrategy(),
+    ("batch", "Job"): JobStrategy(),
     ("coordination.k8s.io", "Lease"): LeaseStrategy(),
     ("apiextensions.k8s.io", "CustomResourceDefinition"): DefinitionStrategy(),
 }
