@@ -16,6 +16,7 @@ CATALOG: Mapping[str, str] = MappingProxyType(
     {
         "deployment": "stark.controllers.deployment.controller:build",
         "garbage": "stark.controllers.garbage.controller:build",
+        "cronjob": "stark.controllers.cronjob.controller:build",
         "job": "stark.controllers.job.controller:build",
         "namespace": "stark.controllers.namespace:build",
         "node-lifecycle": "stark.controllers.node_lifecycle.controller:build",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .apps import Deployment, ReplicaSet, Scale
-from .batch import Job
+from .batch import CronJob, Job
 from .config import ConfigMap, Secret, ServiceAccount
 from .coordination import Lease
 from .events import Event
@@ -26,6 +26,7 @@ KINDS: tuple[type[KubeObject], ...] = (
     Deployment,
     ReplicaSet,
     Job,
+    CronJob,
     Lease,
     CustomResourceDefinition,
     Pack,

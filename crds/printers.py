@@ -334,6 +334,22 @@ def _job_word(job: Object) -> str:
     return next((word for word in words if _condition_is_true(job, word)), "Running")
 
 
+def cronjob_cells(cronjob: Object, now: datetime) -> Cells:
+    """Name, schedule, time zone, suspend, active, last schedule, age, containers, images, selector."""
+    status, spec = _status(cronjob), _spec(cronjob)
+    last = status.get("lastScheduleTime")
+    return [
+        _name(cronjob),
+        spec.get("schedule", ""),
+        spec.get("timeZone") or NONE,
+        str(bool(spec["suspend"])) if "suspend" in spec else "<unset>",
+        len(status.get("active") or ()),
+        human_age(last, now) if last else NONE,
+        _age(cronjob, now),
+        *_workload_cells(spec.get("jobTemplate") or {}),
+    ]
+
+
 def event_cells(event: Object, now: datetime) -> Cells:
     """Last seen, type, reason, object, subobject, source, message, first seen, count, name."""
     first = human_age(event.get("firstTimestamp") or event.get("eventTime"), now)
@@ -474,6 +490,19 @@ PRINTERS: Mapping[tuple[str, str], Printer] = {
             *_WIDE_WORKLOAD,
         ),
         job_cells,
+    ),
+    ("batch", "CronJob"): Printer(
+        (
+            NAME_COLUMN,
+            _text("Schedule", "When it makes a job."),
+            _text("Timezone", "The zone whose clock that is about."),
+            _text("Suspend", "Whether it makes none at present."),
+            _number("Active", "Jobs that run."),
+            _text("Last Schedule", "Time since the last scheduled time that made a job."),
+            AGE_COLUMN,
+            *_WIDE_WORKLOAD,
+        ),
+        cronjob_cells,
     ),
     ("", "Event"): Printer(
         (

@@ -1,4 +1,4 @@
-"""What is wrong with a Job, in Kubernetes' wording."""
+"""What is wrong with a Job or a CronJob, in Kubernetes' wording."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stark.crds.batch import CONTROLLER_UID, JOB_NAME, OLD_CONTROLLER_UID, OLD_JOB_NAME
+from stark.crds.cron import ScheduleError, known_zone, parse_schedule
 from stark.crds.selectors import SelectorError, from_label_selector
 
 from ..errors import Cause
@@ -16,6 +17,8 @@ from .validate_pods import labels_causes, pod_spec_causes
 RESTART_POLICIES = ("OnFailure", "Never")
 INDEXED_PARALLELISM_MAX = 100_000
 """Pods at once of an indexed job: their numbers are looked through at every change."""
+CRONJOB_NAME_MAX = 52
+"""Characters: its jobs are called the same and eleven more."""
 JOB_NAME_MAX = 63
 """Characters: the name is the value of a label of its pods."""
 
@@ -84,3 +87,22 @@ def _completions_causes(spec: Mapped, before: Mapped) -> Iterator[Cause]:
     new, old = spec.get("completions"), before.get("completions")
     if new != old and not (spec.get("completionMode") == "Indexed" and new is not None and new == spec["parallelism"]):
         yield bad_value("spec.completions", new, "field is immutable")
+
+
+def cronjob_causes(obj: Mapped, old: Mapped | None, found: FoundSpec | None) -> Iterator[Cause]:
+    """Every complaint about a CronJob."""
+    spec = obj.get("spec") or {}
+    name = str((obj.get("metadata") or {}).get("name") or "")
+    if old is None and len(name) > CRONJOB_NAME_MAX:
+        yield bad_value("metadata.name", name, f"must be no more than {CRONJOB_NAME_MAX} characters")
+    try:
+        parse_schedule(spec.get("schedule") or "")
+    except ScheduleError as error:
+        yield bad_value("spec.schedule", spec.get("schedule"), str(error))
+    zone = spec.get("timeZone")
+    if zone is not None and not known_zone(zone):
+        yield bad_value("spec.timeZone", zone, f"unknown time zone {zone}")
+    template = (spec.get("jobTemplate") or {}).get("spec") or {}
+    if template.get("manualSelector"):
+        yield not_supported("spec.jobTemplate.spec.manualSelector", True, ["nil", "false"])
+    yield from job_spec_causes("spec.jobTemplate.spec", template, found)

@@ -10,7 +10,7 @@ from .attributes import Attributes, Lookup
 from .complaints import named
 from .podspecs import FoundSpec, find_spec
 from .validate_apps import deployment_causes, workload_causes
-from .validate_batch import job_causes
+from .validate_batch import cronjob_causes, job_causes
 from .validate_config import config_map_causes, node_causes, secret_causes
 from .validate_packs import pack_causes
 from .validate_pods import pod_causes
@@ -35,6 +35,7 @@ JUDGES: Mapping[tuple[str, str], Judge] = {
     ("apps", "replicasets"): workload_causes,
     ("apps", "daemonsets"): workload_causes,
     ("batch", "jobs"): job_causes,
+    ("batch", "cronjobs"): cronjob_causes,
     ("stark.dev", "packs"): lambda obj, old, found: pack_causes(obj, old),
 }
 

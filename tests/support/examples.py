@@ -302,6 +302,20 @@ _BODIES: dict[tuple[str, str], dict[str, Any]] = {
             "completedIndexes": "0,2",
         },
     },
+    ("batch/v1", "CronJob"): {
+        "metadata": METADATA,
+        "spec": {
+            "schedule": "*/5 * * * *",
+            "timeZone": "Europe/Berlin",
+            "startingDeadlineSeconds": 30,
+            "concurrencyPolicy": "Forbid",
+            "suspend": True,
+            "jobTemplate": {"metadata": METADATA, "spec": JOB_SPEC},
+            "successfulJobsHistoryLimit": 2,
+            "failedJobsHistoryLimit": 2,
+        },
+        "status": {"active": [REFERENCE], "lastScheduleTime": TIME, "lastSuccessfulTime": TIME},
+    },
     ("coordination.k8s.io/v1", "Lease"): {
         "metadata": METADATA,
         "spec": {

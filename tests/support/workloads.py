@@ -185,17 +185,19 @@ def replica_set(
 
 
 def job(
+    name: str = "sums",
     *,
+    created: float = 0,
     spec: dict[str, Any] | None = None,
     status: dict[str, Any] | None = None,
     metadata: dict[str, Any] | None = None,
 ) -> Job:
-    """A Job named sums that began at NOW and has one pod to do."""
-    labels = {"batch.kubernetes.io/controller-uid": "uid-sums"}
+    """A Job that began at NOW and has one pod to do."""
+    labels = {"batch.kubernetes.io/controller-uid": f"uid-{name}"}
     inner = template(**labels)
     inner["spec"]["restartPolicy"] = "Never"
     body = {
-        "metadata": meta("sums", generation=1, **(metadata or {})),
+        "metadata": meta(name, created=created, generation=1, **(metadata or {})),
         "spec": {
             "parallelism": 1,
             "completions": 1,
