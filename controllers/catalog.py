@@ -14,6 +14,7 @@ from .kit import Builder
 
 CATALOG: Mapping[str, str] = MappingProxyType(
     {
+        "daemonset": "stark.controllers.daemonset.controller:build",
         "deployment": "stark.controllers.deployment.controller:build",
         "garbage": "stark.controllers.garbage.controller:build",
         "cronjob": "stark.controllers.cronjob.controller:build",

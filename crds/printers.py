@@ -302,6 +302,20 @@ def replicaset_cells(replicaset: Object, now: datetime) -> Cells:
     ]
 
 
+def daemonset_cells(daemonset: Object, now: datetime) -> Cells:
+    """Name, desired, current, ready, up to date, available, node selector, age, containers, images, selector."""
+    status = _status(daemonset)
+    numbers = ("desiredNumberScheduled", "currentNumberScheduled", "numberReady", "updatedNumberScheduled")
+    chosen: Object = _spec(_spec(daemonset).get("template") or {}).get("nodeSelector") or {}
+    return [
+        _name(daemonset),
+        *(status.get(number) or 0 for number in (*numbers, "numberAvailable")),
+        ",".join(f"{key}={chosen[key]}" for key in sorted(chosen)) or NONE,
+        _age(daemonset, now),
+        *_workload_cells(daemonset),
+    ]
+
+
 def job_cells(job: Object, now: datetime) -> Cells:
     """Name, status, completions, duration, age, containers, images, selector."""
     status, spec = _status(job), _spec(job)
@@ -479,6 +493,20 @@ PRINTERS: Mapping[tuple[str, str], Printer] = {
             *_WIDE_WORKLOAD,
         ),
         replicaset_cells,
+    ),
+    ("apps", "DaemonSet"): Printer(
+        (
+            NAME_COLUMN,
+            _number("Desired", "Nodes that should have a pod."),
+            _number("Current", "Nodes that have one."),
+            _number("Ready", "Nodes whose pod is ready."),
+            _number("Up-to-date", "Nodes whose pod is of the current template."),
+            _number("Available", "Nodes whose pod has been ready long enough."),
+            _text("Node Selector", "Labels of the nodes it is for."),
+            AGE_COLUMN,
+            *_WIDE_WORKLOAD,
+        ),
+        daemonset_cells,
     ),
     ("batch", "Job"): Printer(
         (

@@ -9,7 +9,7 @@ from ..errors import Cause, invalid
 from .attributes import Attributes, Lookup
 from .complaints import named
 from .podspecs import FoundSpec, find_spec
-from .validate_apps import deployment_causes, workload_causes
+from .validate_apps import daemonset_causes, deployment_causes, workload_causes
 from .validate_batch import cronjob_causes, job_causes
 from .validate_config import config_map_causes, node_causes, secret_causes
 from .validate_packs import pack_causes
@@ -33,7 +33,7 @@ JUDGES: Mapping[tuple[str, str], Judge] = {
     ("", "nodes"): lambda obj, old, found: node_causes(obj, old),
     ("apps", "deployments"): deployment_causes,
     ("apps", "replicasets"): workload_causes,
-    ("apps", "daemonsets"): workload_causes,
+    ("apps", "daemonsets"): daemonset_causes,
     ("batch", "jobs"): job_causes,
     ("batch", "cronjobs"): cronjob_causes,
     ("stark.dev", "packs"): lambda obj, old, found: pack_causes(obj, old),

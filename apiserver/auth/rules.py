@@ -122,6 +122,7 @@ CONTROLLER_RULES: Mapping[str, tuple[Rule, ...]] = {
         Rule(("update", "patch"), ("apps",), ("daemonsets/status", "daemonsets/finalizers", "deployments/status")),
         Rule((*READ, "create", "delete", "patch"), ("",), ("pods",)),
         Rule(READ, ("",), ("nodes",)),
+        Rule(READ, ("stark.dev",), ("packs",)),
     ),
     "job": (
         Rule((*READ, "update", "patch", "delete"), ("batch",), ("jobs",)),  # those whose time to live is over

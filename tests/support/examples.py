@@ -287,6 +287,25 @@ _BODIES: dict[tuple[str, str], dict[str, Any]] = {
             "conditions": [CONDITION],
         },
     },
+    ("apps/v1", "DaemonSet"): {
+        "metadata": METADATA,
+        "spec": {
+            "selector": SELECTOR,
+            "template": TEMPLATE,
+            "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "10%"}},
+            "minReadySeconds": 5,
+        },
+        "status": {
+            "currentNumberScheduled": 3,
+            "numberMisscheduled": 1,
+            "desiredNumberScheduled": 4,
+            "numberReady": 2,
+            "observedGeneration": 2,
+            "updatedNumberScheduled": 3,
+            "numberAvailable": 2,
+            "numberUnavailable": 2,
+        },
+    },
     ("batch/v1", "Job"): {
         "metadata": METADATA,
         "spec": JOB_SPEC,

@@ -231,6 +231,7 @@ def test_a_node_row_shows_status_and_roles(
             "Job",
             {"Status": "Terminating", "Completions": "2/3", "Duration": "0s", "Images": "pack.stark/hello:1.2.0"},
         ),
+        ("apps", "DaemonSet", {"Desired": 4, "Current": 3, "Ready": 2, "Up-to-date": 3, "Available": 2}),
         ("batch", "CronJob", {"Schedule": "*/5 * * * *", "Timezone": "Europe/Berlin", "Suspend": "True", "Active": 1}),
         ("", "Namespace", {"Name": "example", "Status": "Active", "Age": "<unknown>"}),
         ("", "ConfigMap", {"Data": 2, "Age": "55m"}),
