@@ -14,10 +14,13 @@ from .kit import Builder
 
 CATALOG: Mapping[str, str] = MappingProxyType(
     {
+        "daemonset": "stark.controllers.daemonset.controller:build",
         "deployment": "stark.controllers.deployment.controller:build",
         "disruption": "stark.controllers.disruption.controller:build",
         "endpoints": "stark.controllers.endpoints.controller:build",
         "garbage": "stark.controllers.garbage.controller:build",
+        "cronjob": "stark.controllers.cronjob.controller:build",
+        "job": "stark.controllers.job.controller:build",
         "namespace": "stark.controllers.namespace:build",
         "node-lifecycle": "stark.controllers.node_lifecycle.controller:build",
         "pod-gc": "stark.controllers.pod_gc:build",

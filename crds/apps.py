@@ -1,4 +1,4 @@
-"""Deployments and ReplicaSets (apps/v1), and the Scale they share (autoscaling/v1)."""
+"""Deployments, ReplicaSets and DaemonSets (apps/v1), and the Scale that the first two share (autoscaling/v1)."""
 
 from __future__ import annotations
 
@@ -166,6 +166,78 @@ class ReplicaSet(KubeObject):
     """What is wanted."""
     status: ReplicaSetStatus = Field(default_factory=ReplicaSetStatus)
     """What there is."""
+
+
+class RollingUpdateDaemonSet(Model):
+    """How far a rollout may stray from a pod on every node."""
+
+    max_unavailable: IntOrString = 1
+    """Nodes that may be without an available pod: a number, or a percentage of the nodes rounded up."""
+
+
+class DaemonSetUpdateStrategy(Model):
+    """How old pods give way to new ones."""
+
+    type: Literal["RollingUpdate", "OnDelete"] = "RollingUpdate"
+    """RollingUpdate replaces them bit by bit, OnDelete replaces those that somebody deletes."""
+    rolling_update: RollingUpdateDaemonSet | None = None
+    """For RollingUpdate; default one node at a time."""
+
+
+class DaemonSetSpec(Model):
+    """Which pod runs on every node, and how to get from one kind to another."""
+
+    selector: LabelSelector = Field(json_schema_extra=SELECTOR_MARKS)
+    """Pods that belong to it; must match the template's labels; cannot be changed."""
+    template: PodTemplateSpec
+    """What its pods look like; its nodeSelector and tolerations say on which nodes."""
+    update_strategy: DaemonSetUpdateStrategy = Field(
+        default_factory=DaemonSetUpdateStrategy, json_schema_extra=DEFAULT_EMPTY
+    )
+    """How old pods give way to new ones."""
+    min_ready_seconds: Count = 0
+    """Seconds a pod must be ready before it counts as available."""
+
+
+class DaemonSetStatus(Model):
+    """On how many nodes it runs."""
+
+    current_number_scheduled: Count = written(0)
+    """Nodes that should have a pod and have one."""
+    number_misscheduled: Count = written(0)
+    """Nodes that should have none and have one."""
+    desired_number_scheduled: Count = written(0)
+    """Nodes that should have a pod."""
+    number_ready: Count = written(0)
+    """Of those, nodes whose pod is ready."""
+    observed_generation: Int64 | None = None
+    """metadata.generation of the spec this status is about."""
+    updated_number_scheduled: Count | None = None
+    """Nodes whose pod is of the current template."""
+    number_available: Count | None = None
+    """Nodes whose pod has been ready for minReadySeconds."""
+    number_unavailable: Count | None = None
+    """Nodes without such a pod."""
+
+
+class DaemonSet(KubeObject):
+    """Keeps one pod on every node that will have it."""
+
+    RESOURCE: ClassVar[ResourceDef] = ResourceDef(
+        group="apps",
+        version="v1",
+        kind="DaemonSet",
+        plural="daemonsets",
+        namespaced=True,
+        short_names=("ds",),
+        categories=("all",),
+        subresources=("status",),
+    )
+
+    spec: DaemonSetSpec
+    """What is wanted."""
+    status: DaemonSetStatus = Field(default_factory=DaemonSetStatus)
+    """How far it is."""
 
 
 class ScaleSpec(Model):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .apps import Deployment, ReplicaSet, Scale
+from .apps import DaemonSet, Deployment, ReplicaSet, Scale
+from .batch import CronJob, Job
 from .config import ConfigMap, Secret, ServiceAccount
 from .coordination import Lease
 from .events import Event
@@ -28,6 +29,9 @@ KINDS: tuple[type[KubeObject], ...] = (
     Event,
     Deployment,
     ReplicaSet,
+    DaemonSet,
+    Job,
+    CronJob,
     Lease,
     CustomResourceDefinition,
     Pack,

@@ -302,6 +302,68 @@ def replicaset_cells(replicaset: Object, now: datetime) -> Cells:
     ]
 
 
+def daemonset_cells(daemonset: Object, now: datetime) -> Cells:
+    """Name, desired, current, ready, up to date, available, node selector, age, containers, images, selector."""
+    status = _status(daemonset)
+    numbers = ("desiredNumberScheduled", "currentNumberScheduled", "numberReady", "updatedNumberScheduled")
+    chosen: Object = _spec(_spec(daemonset).get("template") or {}).get("nodeSelector") or {}
+    return [
+        _name(daemonset),
+        *(status.get(number) or 0 for number in (*numbers, "numberAvailable")),
+        ",".join(f"{key}={chosen[key]}" for key in sorted(chosen)) or NONE,
+        _age(daemonset, now),
+        *_workload_cells(daemonset),
+    ]
+
+
+def job_cells(job: Object, now: datetime) -> Cells:
+    """Name, status, completions, duration, age, containers, images, selector."""
+    status, spec = _status(job), _spec(job)
+    began, ended = parse_time(status.get("startTime")), parse_time(status.get("completionTime"))
+    return [
+        _name(job),
+        _job_word(job),
+        f"{status.get('succeeded') or 0}/{_job_goal(spec)}",
+        human_duration((ended or now) - began) if began is not None else "",
+        _age(job, now),
+        *_workload_cells(job),
+    ]
+
+
+def _job_goal(spec: Object) -> str:
+    if spec.get("completions") is not None:
+        return str(spec["completions"])
+    parallelism = spec.get("parallelism") or 0
+    return f"1 of {parallelism}" if parallelism > 1 else "1"
+
+
+def _job_word(job: Object) -> str:
+    if _condition_is_true(job, "Complete"):
+        return "Complete"
+    if _condition_is_true(job, "Failed"):
+        return "Failed"
+    if _meta(job).get("deletionTimestamp"):
+        return "Terminating"
+    words = ("Suspended", "FailureTarget", "SuccessCriteriaMet")
+    return next((word for word in words if _condition_is_true(job, word)), "Running")
+
+
+def cronjob_cells(cronjob: Object, now: datetime) -> Cells:
+    """Name, schedule, time zone, suspend, active, last schedule, age, containers, images, selector."""
+    status, spec = _status(cronjob), _spec(cronjob)
+    last = status.get("lastScheduleTime")
+    return [
+        _name(cronjob),
+        spec.get("schedule", ""),
+        spec.get("timeZone") or NONE,
+        str(bool(spec["suspend"])) if "suspend" in spec else "<unset>",
+        len(status.get("active") or ()),
+        human_age(last, now) if last else NONE,
+        _age(cronjob, now),
+        *_workload_cells(spec.get("jobTemplate") or {}),
+    ]
+
+
 def event_cells(event: Object, now: datetime) -> Cells:
     """Last seen, type, reason, object, subobject, source, message, first seen, count, name."""
     first = human_age(event.get("firstTimestamp") or event.get("eventTime"), now)
@@ -504,6 +566,44 @@ PRINTERS: Mapping[tuple[str, str], Printer] = {
             *_WIDE_WORKLOAD,
         ),
         replicaset_cells,
+    ),
+    ("apps", "DaemonSet"): Printer(
+        (
+            NAME_COLUMN,
+            _number("Desired", "Nodes that should have a pod."),
+            _number("Current", "Nodes that have one."),
+            _number("Ready", "Nodes whose pod is ready."),
+            _number("Up-to-date", "Nodes whose pod is of the current template."),
+            _number("Available", "Nodes whose pod has been ready long enough."),
+            _text("Node Selector", "Labels of the nodes it is for."),
+            AGE_COLUMN,
+            *_WIDE_WORKLOAD,
+        ),
+        daemonset_cells,
+    ),
+    ("batch", "Job"): Printer(
+        (
+            NAME_COLUMN,
+            _text("Status", "Running, Complete, Failed, Suspended, or on the way there."),
+            _text("Completions", "Pods that succeeded of those that have to."),
+            _text("Duration", "Time from its start to its completion, or until now."),
+            AGE_COLUMN,
+            *_WIDE_WORKLOAD,
+        ),
+        job_cells,
+    ),
+    ("batch", "CronJob"): Printer(
+        (
+            NAME_COLUMN,
+            _text("Schedule", "When it makes a job."),
+            _text("Timezone", "The zone whose clock that is about."),
+            _text("Suspend", "Whether it makes none at present."),
+            _number("Active", "Jobs that run."),
+            _text("Last Schedule", "Time since the last scheduled time that made a job."),
+            AGE_COLUMN,
+            *_WIDE_WORKLOAD,
+        ),
+        cronjob_cells,
     ),
     ("", "Event"): Printer(
         (

@@ -68,6 +68,17 @@ def deployment_causes(obj: Mapped, old: Mapped | None, found: FoundSpec | None) 
         yield bad_value("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds")
 
 
+def daemonset_causes(obj: Mapped, old: Mapped | None, found: FoundSpec | None) -> Iterator[Cause]:
+    """Every complaint about a DaemonSet."""
+    yield from workload_causes(obj, old, found)
+    strategy = (obj.get("spec") or {}).get("updateStrategy") or {}
+    unavailable = (strategy.get("rollingUpdate") or {}).get("maxUnavailable")
+    path = "spec.updateStrategy.rollingUpdate.maxUnavailable"
+    yield from _amount_causes(path, unavailable)
+    if unavailable in (0, "0%"):
+        yield bad_value(path, unavailable, "cannot be 0 when maxSurge is 0")
+
+
 def _strategy_causes(strategy: Mapped) -> Iterator[Cause]:
     kind, rolling = strategy.get("type") or "RollingUpdate", strategy.get("rollingUpdate")
     if kind not in STRATEGIES:

@@ -12,7 +12,8 @@ from .limit_ranges import limit_range_causes, resource_quota_causes
 from .podspecs import FoundSpec, find_spec
 from .priority import priority_class_causes
 from .services import endpoint_slice_causes, service_causes
-from .validate_apps import deployment_causes, workload_causes
+from .validate_apps import daemonset_causes, deployment_causes, workload_causes
+from .validate_batch import cronjob_causes, job_causes
 from .validate_config import config_map_causes, node_causes, secret_causes
 from .validate_packs import pack_causes
 from .validate_pods import pod_causes
@@ -36,13 +37,15 @@ JUDGES: Mapping[tuple[str, str], Judge] = {
     ("", "nodes"): lambda obj, old, found: node_causes(obj, old),
     ("apps", "deployments"): deployment_causes,
     ("apps", "replicasets"): workload_causes,
-    ("apps", "daemonsets"): workload_causes,
     ("", "limitranges"): lambda obj, old, found: limit_range_causes(obj),
     ("", "resourcequotas"): lambda obj, old, found: resource_quota_causes(obj),
     ("", "services"): lambda obj, old, found: service_causes(obj),
     ("discovery.k8s.io", "endpointslices"): lambda obj, old, found: endpoint_slice_causes(obj, old),
     ("policy", "poddisruptionbudgets"): lambda obj, old, found: disruption_budget_causes(obj),
     ("scheduling.k8s.io", "priorityclasses"): lambda obj, old, found: priority_class_causes(obj, old),
+    ("apps", "daemonsets"): daemonset_causes,
+    ("batch", "jobs"): job_causes,
+    ("batch", "cronjobs"): cronjob_causes,
     ("stark.dev", "packs"): lambda obj, old, found: pack_causes(obj, old),
 }
 

@@ -122,9 +122,10 @@ CONTROLLER_RULES: Mapping[str, tuple[Rule, ...]] = {
         Rule(("update", "patch"), ("apps",), ("daemonsets/status", "daemonsets/finalizers", "deployments/status")),
         Rule((*READ, "create", "delete", "patch"), ("",), ("pods",)),
         Rule(READ, ("",), ("nodes",)),
+        Rule(READ, ("stark.dev",), ("packs",)),
     ),
     "job": (
-        Rule((*READ, "update", "patch"), ("batch",), ("jobs",)),
+        Rule((*READ, "update", "patch", "delete"), ("batch",), ("jobs",)),  # those whose time to live is over
         Rule(("update", "patch"), ("batch",), ("jobs/status", "jobs/finalizers")),
         Rule((*READ, "create", "delete", "patch"), ("",), ("pods",)),
     ),

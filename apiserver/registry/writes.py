@@ -93,6 +93,7 @@ class Writes:
         metadata.begin(
             new, metadata.now(), generation=resource.custom or "spec" in resource.schema.get("properties", {})
         )
+        strategy.settle_identity(new)
         causes = [*metadata.problems(new, strategy.name_problems), *strategy.create_problems(new)]
         if causes:
             raise invalid_object(resource, new["metadata"].get("name", ""), causes)

@@ -127,6 +127,18 @@ REFERENCE = {
     "resourceVersion": "5",
     "fieldPath": "spec.containers{main}",
 }
+JOB_SPEC = {
+    "parallelism": 2,
+    "completions": 3,
+    "backoffLimit": 4,
+    "activeDeadlineSeconds": 600,
+    "ttlSecondsAfterFinished": 60,
+    "suspend": True,
+    "completionMode": "Indexed",
+    "manualSelector": True,
+    "selector": SELECTOR,
+    "template": TEMPLATE,
+}
 CRD_NAMES = {
     "plural": "widgets",
     "singular": "widget",
@@ -276,6 +288,54 @@ _BODIES: dict[tuple[str, str], dict[str, Any]] = {
             "observedGeneration": 2,
             "conditions": [CONDITION],
         },
+    },
+    ("apps/v1", "DaemonSet"): {
+        "metadata": METADATA,
+        "spec": {
+            "selector": SELECTOR,
+            "template": TEMPLATE,
+            "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "10%"}},
+            "minReadySeconds": 5,
+        },
+        "status": {
+            "currentNumberScheduled": 3,
+            "numberMisscheduled": 1,
+            "desiredNumberScheduled": 4,
+            "numberReady": 2,
+            "observedGeneration": 2,
+            "updatedNumberScheduled": 3,
+            "numberAvailable": 2,
+            "numberUnavailable": 2,
+        },
+    },
+    ("batch/v1", "Job"): {
+        "metadata": METADATA,
+        "spec": JOB_SPEC,
+        "status": {
+            "conditions": [CONDITION],
+            "startTime": TIME,
+            "completionTime": TIME,
+            "active": 1,
+            "ready": 1,
+            "terminating": 1,
+            "succeeded": 2,
+            "failed": 1,
+            "completedIndexes": "0,2",
+        },
+    },
+    ("batch/v1", "CronJob"): {
+        "metadata": METADATA,
+        "spec": {
+            "schedule": "*/5 * * * *",
+            "timeZone": "Europe/Berlin",
+            "startingDeadlineSeconds": 30,
+            "concurrencyPolicy": "Forbid",
+            "suspend": True,
+            "jobTemplate": {"metadata": METADATA, "spec": JOB_SPEC},
+            "successfulJobsHistoryLimit": 2,
+            "failedJobsHistoryLimit": 2,
+        },
+        "status": {"active": [REFERENCE], "lastScheduleTime": TIME, "lastSuccessfulTime": TIME},
     },
     ("coordination.k8s.io/v1", "Lease"): {
         "metadata": METADATA,

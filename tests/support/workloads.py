@@ -1,4 +1,4 @@
-"""Pods, nodes, ReplicaSets and Deployments as a server would hold them, in one line each."""
+"""Pods, nodes, ReplicaSets, Deployments and Jobs as a server would hold them, in one line each."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from stark.crds.apps import Deployment, ReplicaSet
+from stark.crds.batch import Job
 from stark.crds.meta import decode
 from stark.crds.nodes import Node
 from stark.crds.packs import Pack
@@ -181,3 +182,29 @@ def replica_set(
         },
     }
     return decode(body, ReplicaSet)
+
+
+def job(
+    name: str = "sums",
+    *,
+    created: float = 0,
+    spec: dict[str, Any] | None = None,
+    status: dict[str, Any] | None = None,
+    metadata: dict[str, Any] | None = None,
+) -> Job:
+    """A Job that began at NOW and has one pod to do."""
+    labels = {"batch.kubernetes.io/controller-uid": f"uid-{name}"}
+    inner = template(**labels)
+    inner["spec"]["restartPolicy"] = "Never"
+    body = {
+        "metadata": meta(name, created=created, generation=1, **(metadata or {})),
+        "spec": {
+            "parallelism": 1,
+            "completions": 1,
+            "selector": {"matchLabels": labels},
+            "template": inner,
+            **(spec or {}),
+        },
+        "status": {"startTime": at(0)} if status is None else status,
+    }
+    return decode(body, Job)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from ...resources import Resource
 from .base import Strategy
+from .batch import JobStrategy
 from .core import EventStrategy, LeaseStrategy, NamespaceStrategy, NodeStrategy, PodStrategy, ServiceStrategy
 from .extensions import DefinitionStrategy
 
@@ -16,6 +17,7 @@ STRATEGIES: Mapping[tuple[str, str], Strategy] = {
     ("", "Namespace"): NamespaceStrategy(),
     ("", "Service"): ServiceStrategy(),
     ("", "Event"): EventStrategy(),
+    ("batch", "Job"): JobStrategy(),
     ("coordination.k8s.io", "Lease"): LeaseStrategy(),
     ("apiextensions.k8s.io", "CustomResourceDefinition"): DefinitionStrategy(),
 }

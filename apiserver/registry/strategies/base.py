@@ -36,6 +36,9 @@ class Strategy:
     def prepare_create(self, obj: Object) -> None:
         """Set what only the server sets on a new object."""
 
+    def settle_identity(self, obj: Object) -> None:
+        """Set what follows from the uid and the name, which a new object has only now that it was admitted."""
+
     def create_problems(self, obj: Known) -> Sequence[Cause]:
         """Rules a schema cannot say."""
         return ()

@@ -226,6 +226,13 @@ def test_a_node_row_shows_status_and_roles(
     [
         ("apps", "Deployment", {"Ready": "2/3", "Up-to-date": 3, "Available": 2, "Containers": "main"}),
         ("apps", "ReplicaSet", {"Desired": 3, "Current": 3, "Ready": 2, "Images": "pack.stark/hello:1.2.0"}),
+        (
+            "batch",
+            "Job",
+            {"Status": "Terminating", "Completions": "2/3", "Duration": "0s", "Images": "pack.stark/hello:1.2.0"},
+        ),
+        ("apps", "DaemonSet", {"Desired": 4, "Current": 3, "Ready": 2, "Up-to-date": 3, "Available": 2}),
+        ("batch", "CronJob", {"Schedule": "*/5 * * * *", "Timezone": "Europe/Berlin", "Suspend": "True", "Active": 1}),
         ("", "Namespace", {"Name": "example", "Status": "Active", "Age": "<unknown>"}),
         ("", "ConfigMap", {"Data": 2, "Age": "55m"}),
         ("", "Secret", {"Type": "Opaque", "Data": 1}),
@@ -243,6 +250,24 @@ def test_a_node_row_shows_status_and_roles(
 def test_a_row_of_each_kind_shows_its_columns(group: str, kind: str, expected: dict[str, Any]) -> None:
     row = cells(EXAMPLES[kind], group, kind)
     assert {name: row[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "completions"),
+    [
+        pytest.param({}, "Running", "0/1", id="a job without numbers has one to do"),
+        pytest.param({"spec": {"parallelism": 3}}, "Running", "0/1 of 3", id="a queue of work says how many share it"),
+        pytest.param({"status": {"conditions": ["Complete"], "succeeded": 1}}, "Complete", "1/1", id="complete"),
+        pytest.param({"status": {"conditions": ["FailureTarget", "Failed"]}}, "Failed", "0/1", id="failed"),
+        pytest.param({"status": {"conditions": ["Suspended"]}}, "Suspended", "0/1", id="suspended"),
+        pytest.param({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}, "Terminating", "0/1", id="leaving"),
+    ],
+)
+def test_a_job_row_says_how_it_stands(body: dict[str, Any], status: str, completions: str) -> None:
+    words = body.get("status", {}).get("conditions", [])
+    told = {**body.get("status", {}), "conditions": [{"type": word, "status": "True"} for word in words]}
+    row = cells({**body, "status": told}, "batch", "Job")
+    assert (row["Status"], row["Completions"], row["Duration"]) == (status, completions, "")
 
 
 def test_a_selector_is_shown_as_text() -> None:

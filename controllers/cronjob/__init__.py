@@ -1,0 +1,1 @@
+"""CronJobs: a job at every time of a schedule."""
