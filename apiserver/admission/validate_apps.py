@@ -74,7 +74,7 @@ def daemonset_causes(obj: Mapped, old: Mapped | None, found: FoundSpec | None) -
     strategy = (obj.get("spec") or {}).get("updateStrategy") or {}
     unavailable = (strategy.get("rollingUpdate") or {}).get("maxUnavailable")
     path = "spec.updateStrategy.rollingUpdate.maxUnavailable"
-    yield from _amount_causes(path, unavailable)
+    yield from amount_causes(path, unavailable)
     if unavailable in (0, "0%"):
         yield bad_value(path, unavailable, "cannot be 0 when maxSurge is 0")
 
