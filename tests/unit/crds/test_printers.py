@@ -293,3 +293,31 @@ def test_an_event_that_happened_once_counts_one() -> None:
 def test_an_empty_object_has_a_row_as_wide_as_its_headings(key: tuple[str, str]) -> None:
     printer = PRINTERS[key]
     assert len(printer.cells({}, NOW)) == len(printer.columns)
+
+
+@pytest.mark.parametrize(
+    ("group", "kind", "row"),
+    [
+        ("scheduling.k8s.io", "PriorityClass", ["important", 100, False, "Never"]),
+        ("policy", "PodDisruptionBudget", ["example", "1", "50%", 1]),
+        ("", "Service", ["example", "ClusterIP", "None", "<none>", "80/TCP", "app=web"]),
+        ("discovery.k8s.io", "EndpointSlice", ["example", "IPv4", "20000", "10.0.0.1"]),
+        ("", "ResourceQuota", ["example", "pods: 1/2", ""]),
+    ],
+)
+def test_policies_and_services_have_the_columns_of_kubernetes(group: str, kind: str, row: list[Any]) -> None:
+    found = cells(EXAMPLES[kind], group, kind)
+    assert found.pop("Age")
+    assert list(found.values()) == row
+
+
+def test_only_the_first_endpoints_are_named() -> None:
+    many = {"ports": [], "endpoints": [{"addresses": [f"10.0.0.{n}"]} for n in range(5)]}
+    found = cells(many, "discovery.k8s.io", "EndpointSlice")
+    assert (found["Ports"], found["Endpoints"]) == ("<unset>", "10.0.0.0,10.0.0.1,10.0.0.2 + 2 more...")
+
+
+def test_a_quota_shows_limits_apart() -> None:
+    status = {"hard": {"limits.cpu": "2", "pods": "3", "cpu": "1"}, "used": {"pods": "1"}}
+    found = cells({"metadata": {"name": "q"}, "status": status}, "", "ResourceQuota")
+    assert (found["Request"], found["Limit"]) == ("cpu: 0/1, pods: 1/3", "limits.cpu: 0/2")
