@@ -265,7 +265,8 @@ def _applied(
     fields = sets.without(_owned(field_set(config, kind)), apart)
     last = before[by.key].fields if by.key in before else {}
     owned = {**before, by.key: Owned(by, fields)}
-    new = _pruned(merge(live, config, kind), last, owned, kind)
+    # Once more over what is left: a map that lost its last entry went with it, though the configuration wants it empty.
+    new = merge(_pruned(merge(live, config, kind), last, owned, kind), config, kind)
     changes = compare(live, new, kind)
     changed = sets.union(changes.modified, changes.added)
     others = [one for one in before.values() if one.manager.key != by.key]

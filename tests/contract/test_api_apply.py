@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -241,3 +242,42 @@ async def test_unknown_fields_of_a_configuration_are_refused_when_asked(api: Api
     assert 'unknown field "spec.nonsense"' in message
     created = (await apply(api, f"{DEPLOYMENTS}/web", config)).ok(201)
     assert "f:nonsense" not in owners(created)["one Apply"]["f:spec"]
+
+
+async def test_custom_objects_are_applied_by_their_schema(api: Api) -> None:
+    items = {
+        "type": "array",
+        "items": {"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}}},
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["id"],
+    }
+    spec = {"type": "object", "properties": {"items": items}}
+    schema = {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}}
+    definition = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "rooms.example.com"},
+        "spec": {
+            "group": "example.com",
+            "names": {"kind": "Room", "plural": "rooms", "singular": "room", "listKind": "RoomList"},
+            "scope": "Cluster",
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}],
+        },
+    }
+    definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    (await apply(api, f"{definitions}/rooms.example.com", definition)).ok(201)
+    path = "/apis/example.com/v1/rooms/a"
+    for _ in range(100):
+        if (await api.get("/apis/example.com/v1/rooms")).status == 200:
+            break
+        await asyncio.sleep(0.02)
+
+    def room(*names: str) -> dict[str, Any]:
+        wanted = {"items": [{"id": name} for name in names]}
+        return {"apiVersion": "example.com/v1", "kind": "Room", "metadata": {"name": "a"}, "spec": wanted}
+
+    (await apply(api, path, room("x"))).ok(201)
+    both = (await apply(api, path, room("y"), "two")).ok()
+    assert both["spec"] == {"items": [{"id": "x"}, {"id": "y"}]}
+    assert owners(both)["two Apply"] == {"f:spec": {"f:items": {'k:{"id":"y"}': {".": {}, "f:id": {}}}}}
+    assert (await apply(api, path, room())).ok()["spec"] == {"items": [{"id": "y"}]}

@@ -91,7 +91,8 @@ def test_what_came_before_leaves_no_trace(one: Object, two: Object, last: Object
     long = apply(apply(apply(None, "a", one), "a", two), "a", last)
     assert typed.field_set(long.get("spec") or {}, KIND.fields["spec"][1]) == typed.field_set(
         last, KIND.fields["spec"][1]
-    ) or _bare(long.get("spec")) == _bare(last)
+    ) or _bare(long.get("spec") or {}) == _bare(last)
+    assert apply(long, "a", last, LATER) == long
 
 
 def _bare(value: Any) -> Any:

@@ -366,6 +366,12 @@ def test_the_last_entry_of_a_map_takes_the_map_with_it() -> None:
     assert World().apply("a", image="x", settings={"k": "v"}).apply("a", image="x").spec == {"image": "x"}
 
 
+def test_a_map_that_is_wanted_empty_is_there_and_empty() -> None:
+    world = World().apply("a", strategy={"kind": "x"}).apply("a", strategy={})
+    assert world.spec == {"strategy": {}}
+    assert world.of("a") == {"f:strategy"}
+
+
 def test_an_atomic_map_has_one_owner() -> None:
     with pytest.raises(Conflicts, match=r"\.spec\.selector$"):
         World().apply("a", selector={"x": "1"}).apply("b", selector={"y": "1"})
