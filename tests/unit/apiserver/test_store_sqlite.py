@@ -382,7 +382,7 @@ async def test_the_store_keeps_its_history_within_the_window(tmp_path: Path) -> 
     database = apsw.Connection(str(tmp_path / "store.db"), flags=apsw.SQLITE_OPEN_READONLY)
     async with asyncio.timeout(5):
         # The rows go in steps after the revision was given up.
-        while database.execute("SELECT count(*) >= 25 FROM log").fetchall() == [(1,)]:
+        while database.execute("SELECT count(*) >= 25 FROM log").fetchall() == [(1,)]:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     database.close()
     await store.close()
