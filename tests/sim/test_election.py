@@ -181,7 +181,8 @@ def test_a_leader_that_is_cut_off_stops_before_another_one_starts() -> None:
             first.cancel()
             second.cancel()
         began = next(at for at, name, _ in world.acts if name == "bob")
-        assert 12 < began - cut_at < 21
+        # At worst bob saw the last renewal one jittered retry late (4.4 s), and looks again one such retry after its end.
+        assert 10.6 < began - cut_at < 24
         world.assert_one_leader_at_a_time()
 
     virtual_run(main())

@@ -1,0 +1,127 @@
+"""The rows of what owns pods: deployments, replica sets, daemon sets, jobs and cron jobs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from ..selectors import SelectorError, from_label_selector
+from .base import (
+    INVALID,
+    NONE,
+    Cells,
+    Object,
+    age_of,
+    condition_is_true,
+    human_age,
+    human_duration,
+    meta_of,
+    name_of,
+    parse_time,
+    spec_of,
+    status_of,
+)
+
+
+def workload_cells(obj: Object) -> Cells:
+    """Containers, images and selector, for `-o wide`."""
+    template: Object = spec_of(obj).get("template") or {}
+    containers: list[Object] = spec_of(template).get("containers") or []
+    try:
+        selector = str(from_label_selector(spec_of(obj).get("selector") or {})) or NONE
+    except SelectorError:
+        selector = INVALID
+    names = ",".join(str(item.get("name", "")) for item in containers)
+    return [names, ",".join(str(item.get("image", "")) for item in containers), selector]
+
+
+def desired_of(obj: Object) -> int:
+    replicas = spec_of(obj).get("replicas")
+    return 1 if replicas is None else int(replicas)
+
+
+def deployment_cells(deployment: Object, now: datetime) -> Cells:
+    """Name, ready/desired, up to date, available, age, containers, images, selector."""
+    status = status_of(deployment)
+    return [
+        name_of(deployment),
+        f"{status.get('readyReplicas') or 0}/{desired_of(deployment)}",
+        status.get("updatedReplicas") or 0,
+        status.get("availableReplicas") or 0,
+        age_of(deployment, now),
+        *workload_cells(deployment),
+    ]
+
+
+def replicaset_cells(replicaset: Object, now: datetime) -> Cells:
+    """Name, desired, current, ready, age, containers, images, selector."""
+    status = status_of(replicaset)
+    return [
+        name_of(replicaset),
+        desired_of(replicaset),
+        status.get("replicas") or 0,
+        status.get("readyReplicas") or 0,
+        age_of(replicaset, now),
+        *workload_cells(replicaset),
+    ]
+
+
+def daemonset_cells(daemonset: Object, now: datetime) -> Cells:
+    """Name, desired, current, ready, up to date, available, node selector, age, containers, images, selector."""
+    status = status_of(daemonset)
+    numbers = ("desiredNumberScheduled", "currentNumberScheduled", "numberReady", "updatedNumberScheduled")
+    chosen: Object = spec_of(spec_of(daemonset).get("template") or {}).get("nodeSelector") or {}
+    return [
+        name_of(daemonset),
+        *(status.get(number) or 0 for number in (*numbers, "numberAvailable")),
+        ",".join(f"{key}={chosen[key]}" for key in sorted(chosen)) or NONE,
+        age_of(daemonset, now),
+        *workload_cells(daemonset),
+    ]
+
+
+def job_cells(job: Object, now: datetime) -> Cells:
+    """Name, status, completions, duration, age, containers, images, selector."""
+    status, spec = status_of(job), spec_of(job)
+    began, ended = parse_time(status.get("startTime")), parse_time(status.get("completionTime"))
+    return [
+        name_of(job),
+        _job_word(job),
+        f"{status.get('succeeded') or 0}/{_job_goal(spec)}",
+        human_duration((ended or now) - began) if began is not None else "",
+        age_of(job, now),
+        *workload_cells(job),
+    ]
+
+
+def _job_goal(spec: Object) -> str:
+    if spec.get("completions") is not None:
+        return str(spec["completions"])
+    parallelism = spec.get("parallelism") or 0
+    return f"1 of {parallelism}" if parallelism > 1 else "1"
+
+
+def _job_word(job: Object) -> str:
+    if condition_is_true(job, "Complete"):
+        return "Complete"
+    if condition_is_true(job, "Failed"):
+        return "Failed"
+    if meta_of(job).get("deletionTimestamp"):
+        return "Terminating"
+    words = ("Suspended", "FailureTarget", "SuccessCriteriaMet")
+    return next((word for word in words if condition_is_true(job, word)), "Running")
+
+
+def cronjob_cells(cronjob: Object, now: datetime) -> Cells:
+    """Name, schedule, time zone, suspend, active, last schedule, age, containers, images, selector."""
+    status, spec = status_of(cronjob), spec_of(cronjob)
+    last = status.get("lastScheduleTime")
+    return [
+        name_of(cronjob),
+        spec.get("schedule", ""),
+        spec.get("timeZone") or NONE,
+        str(bool(spec["suspend"])) if "suspend" in spec else "<unset>",
+        len(status.get("active") or ()),
+        human_age(last, now) if last else NONE,
+        age_of(cronjob, now),
+        *workload_cells(spec.get("jobTemplate") or {}),
+    ]
