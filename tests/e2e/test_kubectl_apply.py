@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from tests.support.apiserver import Api, api_server
+from tests.support.kubectl import kubectl_of
 
-BINARIES = Path("/usr/lib/google-cloud-sdk/bin")
 VERSIONS = ("1.27", "1.30", "1.33")
 COMMAND_TIMEOUT_S = 30.0
 
@@ -65,9 +65,7 @@ class Kubectl:
 
 @pytest.fixture(params=VERSIONS)
 async def kubectl(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Kubectl]:
-    binary = BINARIES / f"kubectl.{request.param}"
-    if not binary.exists():
-        pytest.skip(f"no kubectl {request.param} on this machine")
+    binary = kubectl_of(request.param)
     async with api_server(tmp_path) as api:
         yield Kubectl(binary, tmp_path, api)
 

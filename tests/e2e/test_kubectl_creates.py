@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.kubectl import kubectl_of
 from tests.support.up import Up, stark_up
 
-BINARIES = Path("/usr/lib/google-cloud-sdk/bin")
 VERSIONS = ("1.31", "1.32", "1.33")
 IMAGE = "pack.stark/hello:1.0.0"
 
@@ -41,11 +41,9 @@ class Kubectl:
         return json.loads(self("get", *words, "-o", "json"))
 
 
-def kubectl_of(up: Up, version: str, test: str) -> Kubectl:
+def kubectl_for(up: Up, version: str, test: str) -> Kubectl:
     """The binary of a version; its namespace is made by itself too."""
-    binary = BINARIES / f"kubectl.{version}"
-    if not binary.exists():
-        pytest.skip(f"no kubectl {version} on this machine")
+    binary = kubectl_of(version)
     namespace = f"{test}-{version.replace('.', '-')}"
     assert up.run(str(binary), "create", "namespace", namespace) == f"namespace/{namespace} created\n"
     return Kubectl(up, binary, namespace)
@@ -54,7 +52,7 @@ def kubectl_of(up: Up, version: str, test: str) -> Kubectl:
 @pytest.fixture(params=VERSIONS)
 def kubectl(request: pytest.FixtureRequest, up: Up) -> Kubectl:
     version: str = request.param
-    return kubectl_of(up, version, request.function.__name__.removeprefix("test_").replace("_", "-")[:40])
+    return kubectl_for(up, version, request.function.__name__.removeprefix("test_").replace("_", "-")[:40])
 
 
 def test_config_and_secrets_keep_their_bytes(kubectl: Kubectl, tmp_path: Path) -> None:
@@ -120,7 +118,7 @@ def test_every_version_creates_the_same_object(up: Up, command: tuple[str, ...],
     test = "same-" + request.node.callspec.id.replace(" ", "-")
     made = []
     for version in VERSIONS:
-        kubectl = kubectl_of(up, version, test)
+        kubectl = kubectl_for(up, version, test)
         assert "created" in kubectl("create", *command)
         made.append(described(kubectl.get(command[0], "web")))
     assert made[1:] == made[:1] * 2

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.kubectl import kubectl_of
 from tests.support.up import Up, ready, stark_up
 
-KUBECTL = "/usr/lib/google-cloud-sdk/bin/kubectl.1.33"
-
-pytestmark = [
-    pytest.mark.timeout(240),
-    pytest.mark.skipif(not Path(KUBECTL).exists(), reason="no kubectl 1.33 on this machine"),
-]
+pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +21,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 
 
 def kubectl(up: Up, *words: str, ok: bool = True, stdin: str | None = None) -> str:
-    return up.run(KUBECTL, *words, ok=ok, stdin=stdin)
+    return up.run(str(kubectl_of("1.33")), *words, ok=ok, stdin=stdin)
 
 
 def running(up: Up, count: int) -> list[dict[str, Any]]:

@@ -15,10 +15,10 @@ from stark.apiserver.kinds import builtin_resources, resources_of
 from stark.apiserver.resources import Resources
 from stark.apiserver.wire import openapi_proto
 from stark.apiserver.wire.openapi import OpenApi
+from tests.support.kubectl import kubectl_of
 from tests.support.wire_samples import CRONTAB
 from tests.support.wire_server import WireServer, wire_server
 
-KUBECTL_DIR = Path("/usr/lib/google-cloud-sdk/bin")
 PROTO = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
 
 
@@ -153,7 +153,7 @@ class Kubectl:
 
     def run(self, *arguments: str, stdin: bytes = b"") -> str:
         """Its output. The command must succeed."""
-        program = KUBECTL_DIR / f"kubectl.1.{self.server.minor}"
+        program = kubectl_of(f"1.{self.server.minor}")
         command = [str(program), "--server", self.server.url, "--cache-dir", str(self._home / "cache"), *arguments]
         done = subprocess.run(
             command, input=stdin, capture_output=True, timeout=60, env={"HOME": str(self._home)}, check=False
@@ -164,8 +164,7 @@ class Kubectl:
 
 @pytest.fixture(params=["27", pytest.param("30", marks=pytest.mark.slow), "33"])
 def kubectl(request: pytest.FixtureRequest, resources: Resources, tmp_path: Path) -> Iterator[Kubectl]:
-    if not (KUBECTL_DIR / f"kubectl.1.{request.param}").exists():
-        pytest.skip("this kubectl is not installed")
+    kubectl_of(f"1.{request.param}")
     with wire_server(resources, request.param) as server:
         yield Kubectl(server, tmp_path)
 
