@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from stark.crds.nodes import Taint
-from stark.crds.pods import Pod, Toleration
+from stark.crds.pods import Pod
+from stark.crds.tolerations import tolerates
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,17 +17,6 @@ class Evictions:
 
     now: Sequence[Pod] = ()
     recheck_after_s: float | None = None
-
-
-def tolerates(toleration: Toleration, taint: Taint) -> bool:
-    """Whether the toleration matches the taint (core/v1's rules)."""
-    if toleration.effect and toleration.effect != taint.effect:
-        return False
-    if toleration.key and toleration.key != taint.key:
-        return False
-    if toleration.operator == "Exists":
-        return True
-    return bool(toleration.key) and (toleration.value or "") == (taint.value or "")
 
 
 def evict_at(pod: Pod, taints: Sequence[Taint], now: datetime) -> datetime | None:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
+from stark.crds.tolerations import tolerates
+
 T = TypeVar("T")
 
 SCORED_MILLI_CPU_MIN = 100
@@ -37,11 +39,7 @@ class PodToleration(NamedTuple):
 
     def tolerates(self, taint: NodeTaint) -> bool:
         """Whether a pod with this toleration may ignore the taint."""
-        if self.effect and self.effect != taint.effect:
-            return False
-        if self.key and self.key != taint.key:
-            return False
-        return self.operator == "Exists" or (bool(self.key) and self.value == taint.value)
+        return tolerates(self, taint)
 
 
 class HostPort(NamedTuple):

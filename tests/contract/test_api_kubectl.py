@@ -6,16 +6,11 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.support.apiserver import Api, api_server
-from tests.support.kubectl import kubectl_of
-
-VERSIONS = ("1.27", "1.30", "1.33")
-COMMAND_TIMEOUT_S = 30.0
+from tests.support.kubectl import COMMAND_TIMEOUT_S, SKEW, Kubectl, kubectl_on
 
 DEPLOYMENT = """
 apiVersion: apps/v1
@@ -30,35 +25,10 @@ spec:
 """
 
 
-@dataclass
-class Kubectl:
-    """One version of kubectl with a kubeconfig of its own."""
-
-    binary: Path
-    home: Path
-    api: Api
-
-    async def __call__(self, *arguments: str, stdin: str = "", code: int = 0) -> str:
-        """Its output, once its exit code has been checked."""
-        process = await asyncio.create_subprocess_exec(
-            str(self.binary),
-            *arguments,
-            env={**os.environ, "HOME": str(self.home), "KUBECONFIG": str(self.home / "admin.kubeconfig")},
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        async with asyncio.timeout(COMMAND_TIMEOUT_S):
-            said = (await process.communicate(stdin.encode()))[0].decode()
-        assert process.returncode == code, (arguments, said)
-        return said
-
-
-@pytest.fixture(params=VERSIONS)
+@pytest.fixture(params=SKEW)
 async def kubectl(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Kubectl]:
-    binary = kubectl_of(request.param)
-    async with api_server(tmp_path) as api:
-        yield Kubectl(binary, tmp_path, api)
+    async with kubectl_on(request.param, tmp_path, Kubectl) as program:
+        yield program
 
 
 @pytest.mark.slow

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.apiserver import Api, api_server
-from tests.support.kubectl import kubectl_of
-
-VERSIONS = ("1.27", "1.30", "1.33")
-COMMAND_TIMEOUT_S = 30.0
+from tests.support.apiserver import api_server
+from tests.support.kubectl import SKEW, Kubectl, kubectl_on
 
 DEPLOYMENT = """
 apiVersion: apps/v1
@@ -33,28 +27,8 @@ spec:
 """
 
 
-@dataclass
-class Kubectl:
-    """One version of kubectl with a kubeconfig of its own."""
-
-    binary: Path
-    home: Path
-    api: Api
-
-    async def __call__(self, *arguments: str, stdin: str = "", code: int = 0) -> str:
-        """Its output, once its exit code has been checked."""
-        process = await asyncio.create_subprocess_exec(
-            str(self.binary),
-            *arguments,
-            env={**os.environ, "HOME": str(self.home), "KUBECONFIG": str(self.home / "admin.kubeconfig")},
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        async with asyncio.timeout(COMMAND_TIMEOUT_S):
-            said = (await process.communicate(stdin.encode()))[0].decode()
-        assert process.returncode == code, (arguments, said)
-        return said
+class Applier(Kubectl):
+    """kubectl with the words these tests repeat."""
 
     async def apply(self, manifest: str, *options: str, code: int = 0) -> str:
         return await self("apply", "--server-side", *options, "-f", "-", stdin=manifest, code=code)
@@ -63,11 +37,10 @@ class Kubectl:
         return json.loads(await self("get", "deployment", "web", "-o", "json", "--show-managed-fields"))
 
 
-@pytest.fixture(params=VERSIONS)
-async def kubectl(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Kubectl]:
-    binary = kubectl_of(request.param)
-    async with api_server(tmp_path) as api:
-        yield Kubectl(binary, tmp_path, api)
+@pytest.fixture(params=SKEW)
+async def kubectl(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Applier]:
+    async with kubectl_on(request.param, tmp_path, Applier) as program:
+        yield program
 
 
 def managers(obj: Any) -> set[tuple[str, str]]:
@@ -75,7 +48,7 @@ def managers(obj: Any) -> set[tuple[str, str]]:
 
 
 @pytest.mark.slow
-async def test_the_usual_day_of_an_applied_object(kubectl: Kubectl) -> None:
+async def test_the_usual_day_of_an_applied_object(kubectl: Applier) -> None:
     assert "web serverside-applied (server dry run)" in await kubectl.apply(DEPLOYMENT, "--dry-run=server")
     assert "not found" in await kubectl("get", "deployment", "web", code=1)
     assert "deployment.apps/web serverside-applied" in await kubectl.apply(DEPLOYMENT)
@@ -94,7 +67,7 @@ async def test_the_usual_day_of_an_applied_object(kubectl: Kubectl) -> None:
 
 
 @pytest.mark.slow
-async def test_a_scaled_object_is_a_conflict_until_forced(kubectl: Kubectl) -> None:
+async def test_a_scaled_object_is_a_conflict_until_forced(kubectl: Applier) -> None:
     await kubectl.apply(DEPLOYMENT)
     await kubectl("scale", "deployment/web", "--replicas=5")
     said = await kubectl.apply(DEPLOYMENT, code=1)
@@ -108,7 +81,7 @@ async def test_a_scaled_object_is_a_conflict_until_forced(kubectl: Kubectl) -> N
 
 
 @pytest.mark.slow
-async def test_two_appliers_share_an_object(kubectl: Kubectl) -> None:
+async def test_two_appliers_share_an_object(kubectl: Applier) -> None:
     await kubectl.apply(DEPLOYMENT)
     labels = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, labels: {team: blue}}\n"
     await kubectl.apply(labels, "--field-manager=labeler")
@@ -118,7 +91,7 @@ async def test_two_appliers_share_an_object(kubectl: Kubectl) -> None:
 
 
 @pytest.mark.slow
-async def test_moving_over_from_the_clients_side(kubectl: Kubectl) -> None:
+async def test_moving_over_from_the_clients_side(kubectl: Applier) -> None:
     await kubectl("apply", "-f", "-", stdin=DEPLOYMENT)
     assert managers(await kubectl.web()) == {("kubectl-client-side-apply", "Update")}
     assert "minReadySeconds: 5" in await kubectl("apply", "view-last-applied", "deployment/web")
