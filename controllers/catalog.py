@@ -26,7 +26,9 @@ CATALOG: Mapping[str, str] = MappingProxyType(
         "pod-gc": "stark.controllers.pod_gc:build",
         "quota": "stark.controllers.quota:build",
         "replicaset": "stark.controllers.replicaset.controller:build",
+        "root-ca": "stark.controllers.root_ca:build",
         "scheduler": "stark.controllers.scheduler.controller:build",
+        "service-account": "stark.controllers.service_accounts:build",
     }
 )
 

@@ -53,6 +53,11 @@ TAINT_MEMORY_PRESSURE = "node.kubernetes.io/memory-pressure"
 TAINT_DISK_PRESSURE = "node.kubernetes.io/disk-pressure"
 """Taint: the node is short of disk."""
 
+# ---- Whatever explains itself ----
+
+DESCRIPTION = "kubernetes.io/description"
+"""Annotation: what the object is for, for people; on the authority's ConfigMap in every namespace."""
+
 # ---- Pods ----
 
 PORTS = "stark.dev/ports"

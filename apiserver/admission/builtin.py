@@ -15,6 +15,7 @@ from .namespaces import namespace_defaults, namespace_lifecycle
 from .node_restriction import node_restriction
 from .ownership import Ownership
 from .priority import pod_priority, priority_classes
+from .service_accounts import pod_service_account
 from .services import service_defaults
 from .validate_packs import pack_name_belongs_to_its_owner
 from .validation import validate_object
@@ -32,6 +33,7 @@ def builtin_chain(resources: Resources) -> Chain:
             pod_spec_defaults,
             pod_priority,
             pod_defaults,
+            pod_service_account,
             limit_range_defaults,
             secret_defaults,
             service_defaults,

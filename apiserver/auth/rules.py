@@ -167,10 +167,18 @@ CONTROLLER_RULES: Mapping[str, tuple[Rule, ...]] = {
         Rule(READ, ("",), ("namespaces",)),
         Rule(("update", "patch"), ("",), ("namespaces/finalize", "namespaces/status")),
         Rule(("get", "list", "delete", "deletecollection"), (ANY,), (ANY,)),
-        # What every namespace is given: the default ServiceAccount and the authority's certificate.
-        Rule((*READ, "create", "update"), ("",), ("serviceaccounts", "configmaps")),
     ),
     "garbage-collector": (Rule((*READ, "update", "patch", "delete"), (ANY,), (ANY,)),),
+    # What every namespace is given: the authority's certificate, and the account of programs that name none.
+    "root-ca": (
+        Rule(READ, ("",), ("namespaces", "configmaps")),
+        Rule(("create",), ("",), ("configmaps",)),
+        Rule(("update", "delete"), ("",), ("configmaps",), names=("kube-root-ca.crt",)),
+    ),
+    "service-account": (
+        Rule(READ, ("",), ("namespaces", "serviceaccounts")),
+        Rule(("create",), ("",), ("serviceaccounts",)),
+    ),
     "ttl": (
         Rule((*READ, "delete"), ("",), ("events", "pods")),
         Rule((*READ, "delete"), ("batch",), ("jobs",)),

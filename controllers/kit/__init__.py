@@ -5,6 +5,7 @@ A controller module defines `build(context: Context) -> Controller` and is named
 
 from .controller import Builder, Clock, Context, Controller, Source, controller_key, split_key, utc_now
 from .expectations import Expectations
+from .furniture import is_furnished, unless_terminating
 from .informers import InformerFactory
 from .outcome import DONE, Done, Outcome, RequeueAfter
 from .recorder import Recorder
@@ -26,7 +27,9 @@ __all__ = [
     "Runner",
     "Source",
     "controller_key",
+    "is_furnished",
     "run_controllers",
     "split_key",
+    "unless_terminating",
     "utc_now",
 ]

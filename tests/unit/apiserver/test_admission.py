@@ -434,3 +434,23 @@ async def test_an_agent_has_one_lease(objects: Objects) -> None:
     await admit(objects, LEASES, lease("n1"), user=N1)
     assert isinstance(await refusal(objects, LEASES, lease("n2"), user=N1), Forbidden)
     assert isinstance(await refusal(objects, LEASES, lease("n1", "default"), user=N1), Forbidden)
+
+
+async def test_a_new_pod_needs_its_service_account(objects: Objects) -> None:
+    objects.add("", "serviceaccounts", {"metadata": {"name": "robot", "namespace": "default"}})
+    known = (await admit(objects, ("", "pods"), pod(serviceAccountName="robot"))).object
+    assert known is not None
+    with pytest.raises(Forbidden) as refusal:
+        await admit(objects, ("", "pods"), pod(serviceAccountName="nobody"))
+    assert refusal.value.message == (
+        'pods "web" is forbidden: error looking up service account default/nobody: serviceaccount "nobody" not found'
+    )
+    # One that exists already may lose its account, and a template may be ahead of it.
+    del objects.stored[("", "serviceaccounts", "default", "robot")]
+    await admit(objects, ("", "pods"), copy.deepcopy(known), old=known)
+
+
+async def test_the_default_account_is_taken_for_granted(objects: Objects) -> None:
+    admitted = await admit(objects, ("", "pods"), pod())
+    assert admitted.object is not None
+    assert admitted.object["spec"]["serviceAccountName"] == "default"
