@@ -19,10 +19,15 @@ _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _LABEL_1035 = r"[a-z]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
 _QUALIFIED = r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
-_LABEL_VALUE = rf"({_QUALIFIED})?"
-_CONFIG_KEY = r"[-._a-zA-Z0-9]+"
-_ENV_NAME = r"[-._a-zA-Z][-._a-zA-Z0-9]*"
-_RELAXED_ENV_NAME = r"[ -<>-~]+"
+
+# Compiled once: Python's own cache of patterns costs more than the match.
+_IS_LABEL = re.compile(_LABEL, re.ASCII)
+_IS_LABEL_1035 = re.compile(_LABEL_1035, re.ASCII)
+_IS_SUBDOMAIN = re.compile(_SUBDOMAIN, re.ASCII)
+_IS_QUALIFIED = re.compile(_QUALIFIED, re.ASCII)
+_IS_LABEL_VALUE = re.compile(rf"({_QUALIFIED})?", re.ASCII)
+_IS_CONFIG_KEY = re.compile(r"[-._a-zA-Z0-9]+", re.ASCII)
+_IS_ENV_NAME = re.compile(r"[ -<>-~]+")
 
 _QUALIFIED_MESSAGE = (
     "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character"
@@ -39,10 +44,13 @@ def _regex_problem(message: str, pattern: str, *examples: str) -> str:
     return f"{message} (e.g. {shown}regex used for validation is '{pattern}')"
 
 
-def _check(value: str, pattern: str, limit: int, message: str, *examples: str) -> list[str]:
+def _check(value: str, pattern: re.Pattern[str], limit: int, message: str, *examples: str) -> list[str]:
+    is_right = pattern.fullmatch(value) is not None
+    if is_right and len(value) <= limit:  # every pattern is ASCII only: as many bytes as signs
+        return []
     problems = [_too_long(limit)] if len(value.encode()) > limit else []
-    if not re.fullmatch(pattern, value, re.ASCII):
-        problems.append(_regex_problem(message, pattern, *examples))
+    if not is_right:
+        problems.append(_regex_problem(message, pattern.pattern, *examples))
     return problems
 
 
@@ -50,7 +58,7 @@ def dns_label_problems(value: str) -> list[str]:
     """A DNS label (RFC 1123), as namespaces and containers are named."""
     return _check(
         value,
-        _LABEL,
+        _IS_LABEL,
         DNS_LABEL_LENGTH_MAX,
         "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', "
         "and must start and end with an alphanumeric character",
@@ -63,7 +71,7 @@ def dns_label_1035_problems(value: str) -> list[str]:
     """A DNS label that begins with a letter (RFC 1035), as services and kinds' plurals are named."""
     return _check(
         value,
-        _LABEL_1035,
+        _IS_LABEL_1035,
         DNS_LABEL_LENGTH_MAX,
         "a DNS-1035 label must consist of lower case alphanumeric characters or '-', "
         "start with an alphabetic character, and end with an alphanumeric character",
@@ -76,7 +84,7 @@ def dns_subdomain_problems(value: str) -> list[str]:
     """A DNS subdomain (RFC 1123), as most objects are named."""
     return _check(
         value,
-        _SUBDOMAIN,
+        _IS_SUBDOMAIN,
         DNS_SUBDOMAIN_LENGTH_MAX,
         "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', "
         "and must start and end with an alphanumeric character",
@@ -106,7 +114,7 @@ def label_key_problems(value: str) -> list[str]:
         problems.append("name part must be non-empty")
     elif len(name.encode()) > QUALIFIED_NAME_LENGTH_MAX:
         problems.append(f"name part {_too_long(QUALIFIED_NAME_LENGTH_MAX)}")
-    if not re.fullmatch(_QUALIFIED, name, re.ASCII):
+    if _IS_QUALIFIED.fullmatch(name) is None:
         problems.append("name part " + _regex_problem(_QUALIFIED_MESSAGE, _QUALIFIED, *_QUALIFIED_EXAMPLES))
     return problems
 
@@ -115,7 +123,7 @@ def label_value_problems(value: str) -> list[str]:
     """A label's value: empty, or letters, digits, `-`, `_` and `.` with a letter or digit at both ends."""
     return _check(
         value,
-        _LABEL_VALUE,
+        _IS_LABEL_VALUE,
         LABEL_VALUE_LENGTH_MAX,
         "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', "
         "and must start and end with an alphanumeric character",
@@ -127,9 +135,11 @@ def label_value_problems(value: str) -> list[str]:
 
 def config_key_problems(value: str) -> list[str]:
     """A key of a ConfigMap or Secret."""
+    if value[:1] != "." and len(value) <= DNS_SUBDOMAIN_LENGTH_MAX and _IS_CONFIG_KEY.fullmatch(value):
+        return []  # said first, since an object may have a thousand of them
     problems = _check(
         value,
-        _CONFIG_KEY,
+        _IS_CONFIG_KEY,
         DNS_SUBDOMAIN_LENGTH_MAX,
         "a valid config key must consist of alphanumeric characters, '-', '_' or '.'",
         "key.name",
@@ -145,7 +155,7 @@ def config_key_problems(value: str) -> list[str]:
 
 def env_name_problems(value: str) -> list[str]:
     """The name of an environment variable: printable ASCII without `=`."""
-    if re.fullmatch(_RELAXED_ENV_NAME, value):
+    if _IS_ENV_NAME.fullmatch(value):
         return []
     return ["a valid environment variable name must consist only of printable ASCII characters other than '='"]
 

@@ -37,14 +37,14 @@ def writes_pod(attributes: Attributes) -> bool:
 
 def find_spec(resource: Resource, obj: Mapping[str, Any] | None) -> FoundSpec | None:
     """The pod spec inside `obj`, if it has one."""
-    if obj is None:
+    if obj is None or "spec" not in obj:
         return None
     if is_pod(resource):
         return _found("spec", obj)
     for path in TEMPLATE_PATHS:
         holder: Any = obj
         for key in path:
-            holder = holder.get(key) if isinstance(holder, Mapping) else None
+            holder = holder.get(key) if isinstance(holder, dict) else None
         found = _found(".".join((*path, "spec")), holder)
         if found is not None:
             return found
@@ -52,7 +52,7 @@ def find_spec(resource: Resource, obj: Mapping[str, Any] | None) -> FoundSpec | 
 
 
 def _found(path: str, holder: Any) -> FoundSpec | None:
-    if not isinstance(holder, Mapping):
+    if not isinstance(holder, dict):
         return None
     spec = holder.get("spec")
     # A custom resource may have something else entirely at this path.

@@ -33,7 +33,7 @@ def config_map_causes(obj: Mapped, old: Mapped | None) -> Iterator[Cause]:
         if key in binary:
             message = f"duplicate of key present in data or binaryData: {key}"
             yield bad_value(f"data[{key}]", key, message)
-    size = sum(len(value.encode()) for value in data.values())
+    size = sum(len(value) if value.isascii() else len(value.encode()) for value in data.values())
     size += sum(len(_decoded(value) or b"") for value in binary.values())
     if size > CONFIG_SIZE_MAX:
         yield too_long("", CONFIG_SIZE_MAX)

@@ -27,7 +27,8 @@ BEFORE_APPLY: Final = "before-first-apply"
 KUBECTL: Final = "kubectl"
 """The one applier that may take over from its own client-side past."""
 LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
-UNOWNED: Final[Tree] = sets.from_paths(("f:apiVersion",), ("f:kind",), ("f:metadata",))
+METADATA: Final = "f:metadata"
+UNOWNED: Final[Tree] = sets.from_paths(("f:apiVersion",), ("f:kind",), (METADATA,))
 """On every object, and nobody's."""
 
 
@@ -107,6 +108,8 @@ def decode(raw: Any, *, trusted: bool = False) -> Record:
 
 def encode(record: Record) -> list[Object]:
     """The record as an object carries it: appliers first, then by time and name."""
+    if len(record) == 1:
+        return [_encode(owned) for owned in record.values()]
     owners = sorted(record.values(), key=lambda one: (one.manager.operation, one.time, one.manager.key))
     return [_encode(owned) for owned in owners]
 
@@ -128,7 +131,9 @@ def record_create(new: Object, kind: Type, by: Manager, now: datetime, apart: Tr
     if given and given != [{}]:
         record_update({"metadata": {}}, new, kind, by, now, apart)
         return
-    fields = sets.without(_owned(everything(new, kind)), apart)
+    fields = _owned(everything(new, kind))
+    if apart:
+        fields = sets.without(fields, apart)
     _put(new, {by.key: Owned(by, fields, _stamp(now))} if fields else {})
 
 
@@ -174,7 +179,14 @@ def recorded(obj: Mapping[str, Any]) -> Record:
 
 
 def _owned(fields: Tree) -> Tree:
-    return sets.difference(fields, UNOWNED)
+    """Without what is on every object."""
+    left = {step: node for step, node in fields.items() if step not in UNOWNED and step != sets.SELF}
+    metadata = fields.get(METADATA)
+    if metadata:
+        node = sets.node_of(False, {step: below for step, below in metadata.items() if step != sets.SELF})
+        if node is not None:
+            left[METADATA] = node
+    return left
 
 
 def _put(obj: Object, record: Record) -> None:
@@ -185,7 +197,7 @@ def _put(obj: Object, record: Record) -> None:
 
 
 def _stamp(now: datetime) -> str:
-    return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return now.astimezone(UTC).isoformat(timespec="seconds").removesuffix("+00:00") + "Z"
 
 
 def _taken(record: Record, changes: Changes, by: Manager) -> Record:

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from ..cache.entry import Entry
 from ..cache.feed import Feed, StoreLost, TooFarAhead
 from ..cache.filter import Filter
 from ..cache.resource_cache import Prefix, ResourceCache
 from .keys import CORE, local_key
 
+DECODED_MAX: Final = 256
+"""Objects kept decoded: admission asks for the same namespace again and again."""
+DECODED_BYTES_MAX: Final = 16_384
+"""Of an object that is kept decoded."""
 LAG_TIMEOUT_S: Final = 1.0
 """How long a missing object is waited for before it counts as missing."""
 
@@ -20,6 +25,7 @@ class CachedLookup:
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
+        self._decoded: dict[Entry, Mapping[str, Any]] = {}
 
     async def get(self, group: str, plural: str, namespace: str, name: str) -> Mapping[str, Any] | None:
         """The object, or None."""
@@ -34,7 +40,7 @@ class CachedLookup:
             except (StoreLost, TooFarAhead):
                 return None
             entry = cache.get(key)
-        return entry.decode() if entry is not None else None
+        return self._decode(entry) if entry is not None else None
 
     async def list(self, group: str, plural: str, namespace: str = "") -> list[Mapping[str, Any]]:
         """All objects of the resource; of one namespace when given."""
@@ -47,6 +53,17 @@ class CachedLookup:
         except (StoreLost, TooFarAhead):
             pass  # what the cache has is the best there is; the write itself will fail at the store
         return [entry.decode() for entry in cache.select(Filter(namespace=namespace))]
+
+    def _decode(self, entry: Entry) -> Mapping[str, Any]:
+        """The object, once a revision: entries never change, and who is given a Mapping does not change it either."""
+        known = self._decoded.get(entry)
+        if known is None:
+            if len(entry.data) > DECODED_BYTES_MAX:
+                return entry.decode()
+            if len(self._decoded) >= DECODED_MAX:
+                self._decoded.clear()
+            known = self._decoded[entry] = entry.decode()
+        return known
 
     def _cache(self, group: str, plural: str) -> ResourceCache | None:
         return self._feed.cache(Prefix(group or CORE, plural))

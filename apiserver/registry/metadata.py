@@ -41,7 +41,7 @@ def now() -> datetime:
 
 def timestamp(moment: datetime) -> str:
     """As metav1.Time is written."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.astimezone(UTC).isoformat(timespec="seconds").removesuffix("+00:00") + "Z"
 
 
 def generate_name(base: str) -> str:

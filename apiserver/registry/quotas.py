@@ -60,6 +60,8 @@ class Quotas:
         if not namespace:
             return []
         cache = await self._records.cache(self._kind())
+        if not len(cache):
+            return []
         found = [entry.decode() for entry in cache.select(Filter(namespace=namespace))]
         return [each["metadata"]["name"] for each in found if usage.keys() & _limits(each).keys()]
 

@@ -61,6 +61,24 @@ class Verbs:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._records, self._writes = parts.records, parts.writes
+        self._handlers: Mapping[tuple[str, str], Callable[[Request, Target], Awaitable[Response]]] = {
+            ("", "get"): self._get,
+            ("", "list"): self._list,
+            ("", "create"): self._create,
+            ("", "update"): self._update,
+            ("", "patch"): self._patch,
+            ("", "delete"): self._delete,
+            ("", "deletecollection"): self._delete_collection,
+            ("status", "get"): self._get,
+            ("status", "update"): self._update,
+            ("status", "patch"): self._patch,
+            ("scale", "get"): self._get_scale,
+            ("scale", "update"): self._put_scale,
+            ("scale", "patch"): self._patch_scale,
+            ("binding", "create"): self._bind,
+            ("eviction", "create"): self._evict,
+            ("finalize", "update"): self._finalize,
+        }
 
     async def handle(
         self, verb: str, request: Request, target: Target, open_watch: OpenWatch, may_create: MayCreate
@@ -74,23 +92,7 @@ class Verbs:
             return await self._watch(request, target, open_watch)
         if verb == "patch" and target.subresource in APPLICABLE and is_apply(request.headers.get("content-type", "")):
             return await self._apply(request, target, may_create)
-        handlers: Mapping[str, Callable[[Request, Target], Awaitable[Response]]] = {
-            "": {
-                "get": self._get,
-                "list": self._list,
-                "create": self._create,
-                "update": self._update,
-                "patch": self._patch,
-                "delete": self._delete,
-                "deletecollection": self._delete_collection,
-            },
-            "status": {"get": self._get, "update": self._update, "patch": self._patch},
-            "scale": {"get": self._get_scale, "update": self._put_scale, "patch": self._patch_scale},
-            "binding": {"create": self._bind},
-            "eviction": {"create": self._evict},
-            "finalize": {"update": self._finalize},
-        }.get(target.subresource, {})
-        handler = handlers.get(verb)
+        handler = self._handlers.get((target.subresource, verb))
         if handler is None:
             raise method_not_allowed(target.resource)
         return await handler(request, target)
