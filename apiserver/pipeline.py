@@ -216,6 +216,8 @@ class Pipeline:
         return gauge.leave
 
     async def _create_virtual(self, request: Request, asked: Asked, virtual: VirtualResource) -> Response:
+        if bool(asked.namespace) != virtual.namespaced:
+            raise no_such_path()
         if asked.verb != "create" or asked.name:
             raise MethodNotAllowed("the server does not allow this method on the requested resource")
         assert request.user is not None, asked.path

@@ -1,18 +1,12 @@
-"""May this user do this? One question, several authorizers, the first that says yes decides.
-
-An authorizer that has nothing to say answers "not allowed" without a reason; nobody vetoes. Role-based access from
-RBAC objects is one more member of the union.
-"""
+"""May this user do this? The question, the answer, and the refusal that tells it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from ..errors import Forbidden
 from ..request import User
-from .identities import MASTERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,32 +49,6 @@ class Authorizer(Protocol):
     async def authorize(self, attributes: AuthorizationAttributes) -> Decision:
         """The decision; never raises for a plain no."""
         ...
-
-
-class MastersAuthorizer:
-    """`system:masters` may do everything: the way in when nothing else works."""
-
-    async def authorize(self, attributes: AuthorizationAttributes) -> Decision:
-        """Yes for members of the group."""
-        return Decision(allowed=True) if MASTERS in attributes.user.groups else NO_OPINION
-
-
-class Union:
-    """Asks one authorizer after the other; the first yes decides, and the reasons of all noes are kept."""
-
-    def __init__(self, authorizers: Sequence[Authorizer]) -> None:
-        self._authorizers = tuple(authorizers)
-
-    async def authorize(self, attributes: AuthorizationAttributes) -> Decision:
-        """The first yes, or a no with everybody's reasons."""
-        reasons: list[str] = []
-        for authorizer in self._authorizers:
-            decision = await authorizer.authorize(attributes)
-            if decision.allowed:
-                return decision
-            if decision.reason:
-                reasons.append(decision.reason)
-        return Decision(allowed=False, reason=", ".join(reasons))
 
 
 def _quoted(text: str) -> str:

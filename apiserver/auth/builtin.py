@@ -1,10 +1,57 @@
-"""The authorizers every Stark API server has, put together."""
+"""The authorizers every Stark API server has, put together: the first that says yes decides.
+
+An authorizer that has nothing to say answers "not allowed" without a reason; nobody vetoes. Role-based access from
+RBAC objects is one more member of the union: it decides, and it resolves its rules.
+"""
 
 from __future__ import annotations
 
-from .authorization import MastersAuthorizer, Union
+from collections.abc import Sequence
+
+from ..request import User
+from .authorization import NO_OPINION, AuthorizationAttributes, Decision
+from .identities import MASTERS
 from .nodes import Lookup, NodeAuthorizer
-from .rules import builtin_rules
+from .rules import ANY, Resolution, ResolvingAuthorizer, Rule, builtin_rules
+
+EVERYTHING = (Rule((ANY,), (ANY,), (ANY,)), Rule((ANY,), paths=(ANY,)))
+
+
+class MastersAuthorizer:
+    """`system:masters` may do everything: the way in when nothing else works."""
+
+    async def authorize(self, attributes: AuthorizationAttributes) -> Decision:
+        """Yes for members of the group."""
+        return Decision(allowed=True) if MASTERS in attributes.user.groups else NO_OPINION
+
+    async def rules_for(self, user: User, namespace: str) -> Resolution:
+        """Everything, for members of the group."""
+        return Resolution(EVERYTHING if MASTERS in user.groups else ())
+
+
+class Union:
+    """Asks one authorizer after the other; the first yes decides, and the reasons of all noes are kept."""
+
+    def __init__(self, authorizers: Sequence[ResolvingAuthorizer]) -> None:
+        self._authorizers = tuple(authorizers)
+
+    async def authorize(self, attributes: AuthorizationAttributes) -> Decision:
+        """The first yes, or a no with everybody's reasons."""
+        reasons: list[str] = []
+        for authorizer in self._authorizers:
+            decision = await authorizer.authorize(attributes)
+            if decision.allowed:
+                return decision
+            if decision.reason:
+                reasons.append(decision.reason)
+        return Decision(allowed=False, reason=", ".join(reasons))
+
+    async def rules_for(self, user: User, namespace: str) -> Resolution:
+        """Everybody's rules, each once, and everybody's reasons why there may be more."""
+        found = [await authorizer.rules_for(user, namespace) for authorizer in self._authorizers]
+        rules = dict.fromkeys(rule for resolution in found for rule in resolution.rules)
+        reasons = [resolution.unresolved for resolution in found if resolution.unresolved]
+        return Resolution(tuple(rules), ", ".join(reasons))
 
 
 def builtin_authorizer(lookup: Lookup) -> Union:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from ..request import User
 from .authorization import NO_OPINION, AuthorizationAttributes, Decision
 from .identities import NODE_PREFIX, NODES
+from .rules import EVENTS, READ, Resolution, Rule
 
 LEASE_NAMESPACE = "kube-node-lease"
 ALLOWED = Decision(allowed=True)
@@ -119,6 +120,26 @@ class NodeAuthorizer:
             case ("stark.dev", "packs/bundles"):
                 return ALLOWED if attributes.verb == "get" else NO_OPINION
         return NO_OPINION
+
+    async def rules_for(self, user: User, namespace: str) -> Resolution:
+        """What holds whatever the pods are. What a node may do with its own pods, and for them, no rule can say."""
+        node = node_name(user)
+        if not node:
+            return Resolution()
+        own = (
+            Rule(("create",), ("",), ("nodes",)),
+            Rule(("get", "list", "watch", "update", "patch"), ("",), ("nodes",), names=(node,)),
+            Rule(("get", "update", "patch"), ("",), ("nodes/status",), names=(node,)),
+            EVENTS,
+            Rule(READ, ("stark.dev",), ("packs",)),
+            Rule(("get",), ("stark.dev",), ("packs/bundles",)),
+        )
+        leases = (
+            Rule(("create",), ("coordination.k8s.io",), ("leases",)),
+            Rule(("get", "update", "patch", "delete"), ("coordination.k8s.io",), ("leases",), names=(node,)),
+        )
+        unresolved = f"node {node!r} may read and report its own pods and read what they use: no rule can list these"
+        return Resolution((*own, *(leases if namespace == LEASE_NAMESPACE else ())), unresolved)
 
     def _own_node(self, asked: AuthorizationAttributes, node: str) -> Decision:
         # The name of a new object is in its body, not in the path: NodeRestriction looks at it.

@@ -6,15 +6,15 @@ the decoded object to the answered object; routing, decoding and encoding are th
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import Cause, invalid
+from ..admission.complaints import bad_value
+from ..errors import BadRequest, Cause, invalid
 from ..request import User
-from .authorization import AuthorizationAttributes, Authorizer
-from .identities import MASTERS
-from .rules import ANY, GroupRules, Rule, builtin_rules
+from .authorization import AuthorizationAttributes
+from .rules import ANY, ResolvingAuthorizer
 
 Object = dict[str, Any]
 
@@ -67,18 +67,53 @@ def _selector_text(field_selector: Mapping[str, Any]) -> str:
     return ",".join(terms)
 
 
-def _asked(kind: str, user: User, spec: Mapping[str, Any]) -> AuthorizationAttributes:
-    """The question of an access review. Raises Invalid unless exactly one kind of attributes is given."""
-    resource: Mapping[str, Any] | None = spec.get("resourceAttributes")
+def _complaints(body: Object, *, local: bool) -> Iterator[Cause]:
+    """What is wrong with an access review: it asks one thing, and is nothing that could be stored."""
+    spec = body.get("spec") or {}
+    metadata = {key: value for key, value in (body.get("metadata") or {}).items() if key != "managedFields" and value}
+    namespace = metadata.pop("namespace", "") if local else ""
+    if metadata:
+        yield bad_value("metadata", metadata, "must be empty except for namespace" if local else "must be empty")
+    resource, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
+    if resource is not None and path is not None:
+        text = "cannot be specified in combination with resourceAttributes"
+        yield bad_value("spec.nonResourceAttributes", path, text)
+    if resource is None and path is None:
+        text = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
+        yield bad_value("spec.resourceAttributes", None, text)
+    for field in ("fieldSelector", "labelSelector"):
+        selector = (resource or {}).get(field) or {}
+        if selector.get("rawSelector") and selector.get("requirements"):
+            where, text = (
+                f"spec.resourceAttributes.{field}.rawSelector",
+                "may not specified at the same time as requirements",
+            )
+            yield bad_value(where, selector["rawSelector"], text)
+    if local and resource is not None and resource.get("namespace", "") != namespace:
+        where, given = "spec.resourceAttributes.namespace", resource.get("namespace", "")
+        yield bad_value(where, given, "must match metadata.namespace")
+    if local and path is not None:
+        yield bad_value("spec.nonResourceAttributes", path, "disallowed on this kind of request")
+
+
+def _nobody(body: Object) -> Iterator[Cause]:
+    """A question about somebody must say about whom."""
+    spec = body.get("spec") or {}
+    if not spec.get("user") and not spec.get("groups"):
+        yield bad_value("spec.user", "", "at least one of user or group must be specified")
+
+
+def _subject(spec: Mapping[str, Any]) -> User:
+    extra = {key.lower(): tuple(values) for key, values in (spec.get("extra") or {}).items()}
+    return User(spec.get("user", ""), tuple(spec.get("groups") or ()), spec.get("uid", ""), extra)
+
+
+def _asked(user: User, spec: Mapping[str, Any]) -> AuthorizationAttributes:
+    """The question of an access review without complaints."""
     path: Mapping[str, Any] | None = spec.get("nonResourceAttributes")
-    if (resource is None) == (path is None):
-        message = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
-        field = "spec.resourceAttributes"
-        value = "null" if resource is None else "{...}"
-        raise invalid(kind, "", [Cause(field, f"Invalid value: {value}: {message}")], group=AUTHORIZATION)
     if path is not None:
         return AuthorizationAttributes(user, path.get("verb", ""), path=path.get("path", ""))
-    assert resource is not None, spec
+    resource: Mapping[str, Any] = spec["resourceAttributes"]
     return AuthorizationAttributes(
         user,
         resource.get("verb", ""),
@@ -96,9 +131,8 @@ def _asked(kind: str, user: User, spec: Mapping[str, Any]) -> AuthorizationAttri
 class Reviews:
     """Answers the reviews with the authorizer that guards the API itself."""
 
-    def __init__(self, authorizer: Authorizer, rules: GroupRules) -> None:
+    def __init__(self, authorizer: ResolvingAuthorizer) -> None:
         self._authorizer = authorizer
-        self._rules = rules
 
     async def who_am_i(self, user: User, body: Object, namespace: str) -> Object:
         """SelfSubjectReview: the user as the server sees it."""
@@ -106,21 +140,27 @@ class Reviews:
 
     async def may_i(self, user: User, body: Object, namespace: str) -> Object:
         """SelfSubjectAccessReview: whether the asking user may do one thing."""
-        kind = "SelfSubjectAccessReview"
-        return await self._review(kind, body, _asked(kind, user, body.get("spec") or {}))
+        return await self._review("SelfSubjectAccessReview", body, user, _complaints(body, local=False))
 
     async def may_they(self, user: User, body: Object, namespace: str) -> Object:
         """SubjectAccessReview: whether somebody else may; asking this is itself guarded by authorization."""
-        kind, spec = "SubjectAccessReview", body.get("spec") or {}
-        if not spec.get("user") and not spec.get("groups"):
-            message = "at least one of user or group must be specified"
-            raise invalid(kind, "", [Cause("spec.user", f'Invalid value: "": {message}')], group=AUTHORIZATION)
-        extra = {key: tuple(values) for key, values in (spec.get("extra") or {}).items()}
-        subject = User(spec.get("user", ""), tuple(spec.get("groups") or ()), spec.get("uid", ""), extra)
-        return await self._review(kind, body, _asked(kind, subject, spec))
+        causes = (*_nobody(body), *_complaints(body, local=False))
+        return await self._review("SubjectAccessReview", body, _subject(body.get("spec") or {}), causes)
 
-    async def _review(self, kind: str, body: Object, asked: AuthorizationAttributes) -> Object:
-        decision = await self._authorizer.authorize(asked)
+    async def may_they_here(self, user: User, body: Object, namespace: str) -> Object:
+        """LocalSubjectAccessReview: the same about one namespace, which may be granted to somebody who rules there."""
+        given = (body.get("metadata") or {}).get("namespace")
+        if given and given != namespace:
+            raise BadRequest("the namespace of the provided object does not match the namespace sent on the request")
+        placed = {**body, "metadata": {**(body.get("metadata") or {}), "namespace": namespace}}
+        causes = (*_nobody(placed), *_complaints(placed, local=True))
+        return await self._review("LocalSubjectAccessReview", placed, _subject(placed.get("spec") or {}), causes)
+
+    async def _review(self, kind: str, body: Object, subject: User, causes: Iterable[Cause]) -> Object:
+        complaints = list(causes)
+        if complaints:
+            raise invalid(kind, "", complaints, group=AUTHORIZATION)
+        decision = await self._authorizer.authorize(_asked(subject, body["spec"]))
         status: Object = {"allowed": decision.allowed}
         if decision.reason:
             status["reason"] = decision.reason
@@ -130,31 +170,32 @@ class Reviews:
         """SelfSubjectRulesReview: the rules that hold for the asking user in a namespace."""
         where = str((body.get("spec") or {}).get("namespace") or "")
         if not where:
-            cause = Cause("spec.namespace", "Required value: no namespace on request", "FieldValueRequired")
-            raise invalid("SelfSubjectRulesReview", "", [cause], group=AUTHORIZATION)
-        rules = list(self._rules.rules_of(user, where))
-        if MASTERS in user.groups:
-            rules = [Rule((ANY,), (ANY,), (ANY,)), Rule((ANY,), paths=(ANY,)), *rules]
+            raise BadRequest("no namespace on request")
+        resolution = await self._authorizer.rules_for(user, where)
         status: Object = {
-            "resourceRules": [rule.to_wire() for rule in rules if not rule.paths],
-            "nonResourceRules": [rule.to_wire() for rule in rules if rule.paths],
-            # An agent's permissions follow from its pods and cannot be listed as rules.
-            "incomplete": any(group == "system:nodes" for group in user.groups),
+            "resourceRules": [rule.to_wire() for rule in resolution.rules if not rule.paths],
+            "nonResourceRules": [rule.to_wire() for rule in resolution.rules if rule.paths],
+            "incomplete": bool(resolution.unresolved),
         }
+        if resolution.unresolved:
+            status["evaluationError"] = resolution.unresolved
         return _answer("authorization.k8s.io/v1", "SelfSubjectRulesReview", body, status)
 
 
-def virtual_resources(authorizer: Authorizer, rules: GroupRules | None = None) -> tuple[VirtualResource, ...]:
-    """The reviews, ready to be routed: verb `create` only. `rules` are the ones that `can-i --list` tells."""
-    reviews = Reviews(authorizer, rules or builtin_rules())
+def virtual_resources(authorizer: ResolvingAuthorizer) -> tuple[VirtualResource, ...]:
+    """The reviews, ready to be routed: verb `create` only."""
+    reviews = Reviews(authorizer)
 
-    def resource(group: str, kind: str, create: Callable[[User, Object, str], Awaitable[Object]]) -> VirtualResource:
+    def resource(
+        group: str, kind: str, create: Callable[[User, Object, str], Awaitable[Object]], *, namespaced: bool = False
+    ) -> VirtualResource:
         singular = kind.lower()
-        return VirtualResource(group, "v1", kind, f"{singular}s", singular, namespaced=False, create=create)
+        return VirtualResource(group, "v1", kind, f"{singular}s", singular, namespaced=namespaced, create=create)
 
     return (
         resource(AUTHENTICATION, "SelfSubjectReview", reviews.who_am_i),
         resource(AUTHORIZATION, "SelfSubjectAccessReview", reviews.may_i),
         resource(AUTHORIZATION, "SelfSubjectRulesReview", reviews.my_rules),
         resource(AUTHORIZATION, "SubjectAccessReview", reviews.may_they),
+        resource(AUTHORIZATION, "LocalSubjectAccessReview", reviews.may_they_here, namespaced=True),
     )

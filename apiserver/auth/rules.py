@@ -5,12 +5,12 @@ The shape is RBAC's PolicyRule, so that rules from Role objects are the same val
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from ..request import User
-from .authorization import NO_OPINION, AuthorizationAttributes, Decision
+from .authorization import NO_OPINION, AuthorizationAttributes, Authorizer, Decision
 from .identities import AUTHENTICATED, CONTROLLERS, UNAUTHENTICATED
 
 ANY = "*"
@@ -69,6 +69,27 @@ def _path_matches(pattern: str, path: str) -> bool:
     return path.startswith(pattern[:-1]) if pattern.endswith(ANY) else path == pattern
 
 
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What somebody may do, as far as it can be listed."""
+
+    rules: tuple[Rule, ...] = ()
+    unresolved: str = ""
+    """Why more may be allowed than the rules say; empty when they say it all."""
+
+
+class RuleResolver(Protocol):
+    """Lists what it would allow, for `kubectl auth can-i --list`."""
+
+    async def rules_for(self, user: User, namespace: str) -> Resolution:
+        """The rules that hold for `user` in `namespace`, those of the cluster's scope included."""
+        ...
+
+
+class ResolvingAuthorizer(Authorizer, RuleResolver, Protocol):
+    """Decides, and lists by what rules."""
+
+
 class GroupRules:
     """An authorizer that gives fixed rules to the members of groups."""
 
@@ -77,17 +98,15 @@ class GroupRules:
 
     async def authorize(self, attributes: AuthorizationAttributes) -> Decision:
         """Yes when a rule of one of the user's groups allows it."""
-        for rule in self.rules_of(attributes.user):
-            if rule.allows(attributes):
+        for group in attributes.user.groups:
+            if any(rule.allows(attributes) for rule in self._rules.get(group, ())):
                 return Decision(allowed=True)
         return NO_OPINION
 
-    def rules_of(self, user: User, namespace: str = "") -> Iterable[Rule]:
-        """Every rule that holds for `user`; with `namespace`, only those that hold there."""
-        for group in user.groups:
-            for rule in self._rules.get(group, ()):
-                if not namespace or not rule.namespaces or namespace in rule.namespaces:
-                    yield rule
+    async def rules_for(self, user: User, namespace: str) -> Resolution:
+        """The rules of the user's groups that hold in `namespace`."""
+        held = (rule for group in user.groups for rule in self._rules.get(group, ()))
+        return Resolution(tuple(rule for rule in held if not rule.namespaces or namespace in rule.namespaces))
 
 
 EVENTS = Rule(("create", "patch", "update"), ("", "events.k8s.io"), ("events",))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import pytest
 
-from stark.apiserver.auth.authorization import AuthorizationAttributes, Decision, Union, forbidden
-from stark.apiserver.auth.builtin import builtin_authorizer
+from stark.apiserver.auth.authorization import AuthorizationAttributes, Decision, forbidden
+from stark.apiserver.auth.builtin import Union, builtin_authorizer
 from stark.apiserver.auth.reviews import virtual_resources
-from stark.apiserver.auth.rules import CONTROLLER_RULES, Rule
-from stark.apiserver.errors import Invalid
+from stark.apiserver.auth.rules import CONTROLLER_RULES, Resolution, Rule
+from stark.apiserver.errors import BadRequest, Invalid
 from stark.apiserver.request import User
 from tests.support.server_side import ADMIN, ALICE, CONTROLLERS, Objects, node_user
 
@@ -207,6 +208,9 @@ def test_a_refusal_names_the_object_in_its_details() -> None:
     assert details == {"name": "web", "group": "apps", "kind": "deployments"}
 
 
+RULE = Rule(("get",), ("",), ("pods",))
+
+
 async def test_a_union_gives_everybodys_reasons_for_a_no() -> None:
     class No:
         def __init__(self, reason: str) -> None:
@@ -215,8 +219,13 @@ async def test_a_union_gives_everybodys_reasons_for_a_no() -> None:
         async def authorize(self, attributes: AuthorizationAttributes) -> Decision:
             return Decision(False, self.reason)
 
+        async def rules_for(self, user: User, namespace: str) -> Resolution:
+            return Resolution((RULE,), self.reason)
+
     asked = AuthorizationAttributes(ALICE, "get", resource="pods")
-    assert await Union([No("a"), No(""), No("b")]).authorize(asked) == Decision(False, "a, b")
+    union = Union([No("a"), No(""), No("b")])
+    assert await union.authorize(asked) == Decision(False, "a, b")
+    assert await union.rules_for(ALICE, "x") == Resolution((RULE,), "a, b")
 
 
 @pytest.mark.parametrize(
@@ -270,17 +279,114 @@ async def test_can_they_asks_about_somebody_else() -> None:
     assert not await allowed(Objects(), ALICE, "create", "authorization.k8s.io/subjectaccessreviews")
 
 
-@pytest.mark.parametrize("spec", [{}, {"resourceAttributes": {}, "nonResourceAttributes": {}}])
-async def test_a_question_must_be_one_question(spec: Any) -> None:
-    with pytest.raises(Invalid):
-        await review("SelfSubjectAccessReview")(ALICE, {"spec": spec}, "")
+PODS = {"verb": "get", "resource": "pods"}
+WHO = {"user": "u"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "message"),
+    [
+        pytest.param("SelfSubjectAccessReview", {}, "spec.resourceAttributes: Invalid value: null: ex", id="none"),
+        pytest.param(
+            "SelfSubjectAccessReview",
+            {"spec": {"resourceAttributes": PODS, "nonResourceAttributes": {"path": "/"}}},
+            "cannot be specified in combination with resourceAttributes",
+            id="two",
+        ),
+        pytest.param(
+            "SelfSubjectAccessReview",
+            {"metadata": {"name": "x"}, "spec": {"resourceAttributes": PODS}},
+            'metadata: Invalid value: {"name":"x"}: must be empty',
+            id="a name",
+        ),
+        pytest.param("SubjectAccessReview", {"spec": {"resourceAttributes": PODS}}, "at least one of user", id="of nobody"),
+        pytest.param(
+            "LocalSubjectAccessReview",
+            {"spec": {**WHO, "resourceAttributes": {**PODS, "namespace": "b"}}},
+            'spec.resourceAttributes.namespace: Invalid value: "b": must match metadata.namespace',
+            id="of another namespace",
+        ),
+        pytest.param(
+            "LocalSubjectAccessReview",
+            {"spec": {**WHO, "nonResourceAttributes": {"path": "/"}}},
+            "disallowed on this kind of request",
+            id="of a path, in a namespace",
+        ),
+        pytest.param(
+            "SelfSubjectAccessReview",
+            {"spec": {"resourceAttributes": {**PODS, "fieldSelector": {"rawSelector": "a=b", "requirements": [{}]}}}},
+            "may not specified at the same time as requirements",
+            id="a selector said twice",
+        ),
+    ],
+)  # fmt: skip
+async def test_a_question_must_be_one_question(kind: str, body: Any, message: str) -> None:
+    with pytest.raises(Invalid) as refusal:
+        await review(kind)(ALICE, body, "a")
+    assert message in refusal.value.message
+
+
+async def test_can_they_here_asks_about_somebody_in_one_namespace() -> None:
+    attributes = {"verb": "update", "group": "coordination.k8s.io", "resource": "leases", "namespace": "kube-system"}
+    body = {"spec": {"groups": ["system:controllers"], "resourceAttributes": attributes}}
+    answer = await review("LocalSubjectAccessReview")(ADMIN, body, "kube-system")
+    assert (answer["status"], answer["metadata"]) == ({"allowed": True}, {"namespace": "kube-system"})
+    with pytest.raises(BadRequest):
+        await review("LocalSubjectAccessReview")(ADMIN, {**body, "metadata": {"namespace": "a"}}, "kube-system")
+
+
+async def my_rules(user: User, namespace: str = "a") -> Any:
+    return (await review("SelfSubjectRulesReview")(user, {"spec": {"namespace": namespace}}, ""))["status"]
+
+
+def named(status: Any, *names: str) -> list[Any]:
+    return [rule["verbs"] for rule in status["resourceRules"] if rule.get("resourceNames") == list(names)]
 
 
 async def test_the_list_of_my_rules_names_what_everybody_may() -> None:
-    answer = await review("SelfSubjectRulesReview")(ALICE, {"spec": {"namespace": "a"}}, "")
-    resources = [name for rule in answer["status"]["resourceRules"] for name in rule["resources"]]
+    answer = await my_rules(ALICE)
+    resources = [name for rule in answer["resourceRules"] for name in rule["resources"]]
     assert "selfsubjectaccessreviews" in resources
     assert "secrets" not in resources
-    assert answer["status"]["incomplete"] is False
-    masters = await review("SelfSubjectRulesReview")(ADMIN, {"spec": {"namespace": "a"}}, "")
-    assert masters["status"]["resourceRules"][0] == {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
+    assert any("/readyz" in rule["nonResourceURLs"] for rule in answer["nonResourceRules"])
+    assert answer["incomplete"] is False
+    assert "evaluationError" not in answer
+
+
+async def test_the_list_of_a_masters_rules_begins_with_everything() -> None:
+    answer = await my_rules(ADMIN)
+    assert answer["resourceRules"][0] == {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
+    assert answer["nonResourceRules"][0] == {"verbs": ["*"], "nonResourceURLs": ["*"]}
+    assert answer["incomplete"] is False
+
+
+async def test_the_list_of_a_nodes_rules_says_that_it_is_not_all() -> None:
+    answer = await my_rules(N1)
+    assert answer["incomplete"] is True
+    assert "its own pods" in answer["evaluationError"]
+    assert named(answer, "n1") == [["get", "list", "watch", "update", "patch"], ["get", "update", "patch"]]
+    assert ["get", "update", "patch", "delete"] in named(await my_rules(N1, "kube-node-lease"), "n1")
+
+
+async def test_rules_of_one_namespace_are_listed_only_there() -> None:
+    def leases(status: Any) -> int:
+        return sum("leases" in rule["resources"] and "create" in rule["verbs"] for rule in status["resourceRules"])
+
+    assert leases(await my_rules(CONTROLLERS, "kube-system")) == 1
+    assert leases(await my_rules(CONTROLLERS, "a")) == 0
+
+
+@pytest.mark.parametrize("user", [ADMIN, ALICE, CONTROLLERS, N1], ids=["master", "anybody", "controllers", "node"])
+async def test_what_is_listed_is_allowed(user: User, objects: Objects) -> None:
+    for namespace in ("a", "kube-system", "kube-node-lease"):
+        for rule in (await builtin_authorizer(objects).rules_for(user, namespace)).rules:
+            for verb, group, resource in product(rule.verbs, rule.groups, rule.resources):
+                name = rule.names[0] if rule.names else ""
+                selector = f"metadata.name={name}" if name and verb in ("list", "watch") else ""
+                more = {"namespace": namespace, "name": name, "field_selector": selector}
+                assert await allowed(objects, user, verb, f"{group}/{resource}", **more), (rule, verb, resource)
+
+
+async def test_rules_are_listed_of_a_namespace() -> None:
+    with pytest.raises(BadRequest, match="no namespace on request"):
+        await my_rules(ALICE, "")
