@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -30,6 +29,8 @@ from .packs.blobs import BlobStore
 from .packs.bundles import Bundles
 from .pipeline import Pipeline, Served, SubresourceHandler, no_such_path
 from .proxy.logs import PodLogs
+from .proxy.relay import Relays
+from .proxy.streams import PodStreams
 from .registry.eviction import Evictions
 from .registry.keys import prefix_of
 from .registry.lists import Lists
@@ -42,7 +43,7 @@ from .registry.verbs import Parts, Verbs
 from .registry.versions import Versions
 from .registry.watching import Watches
 from .registry.writes import Writes
-from .request import Request, Response, Stream
+from .request import Request, Response, Stream, Upgrade
 from .resources import Resource, Resources
 from .settings import Settings
 from .store.protocol import Store, StoreError
@@ -100,6 +101,7 @@ async def serving(settings: Settings, store: Store) -> AsyncIterator[Running]:
         parts.is_stopping = True
         server.stop_accepting()
         parts.feed.end_watches()
+        parts.relays.close()
         await server.close(settings.shutdown_timeout_s)
         background.cancel()
         await asyncio.gather(background, return_exceptions=True)
@@ -146,7 +148,9 @@ class _Parts:
         )
         self._chain = builtin_chain(self.resources)
         self.blobs = BlobStore.local(settings.data_dir / "blobs")
-        self.logs = PodLogs(self.lookup, self._agents(authority))
+        agents = agent_client_context(authority)
+        self.logs = PodLogs(self.lookup, agents)
+        self.relays = Relays(agents)
         self.definitions = Definitions(self.resources, self.feed, self.writes)
         self.bootstrap = Bootstrap(self.resources, self.writes)
         self.health = self._health()
@@ -197,9 +201,6 @@ class _Parts:
     async def _admit(self, attributes: Attributes) -> None:
         await self._chain.admit(attributes, self.lookup)
 
-    def _agents(self, authority: Authority) -> ssl.SSLContext:
-        return agent_client_context(authority)
-
     def _add_virtual(self, virtual: Sequence[VirtualResource]) -> Mapping[tuple[str, str, str], VirtualResource]:
         for item in virtual:
             self.resources.add(
@@ -247,6 +248,7 @@ class _Parts:
 
     def _subresources(self) -> Mapping[tuple[str, str, str], SubresourceHandler]:
         bundles = Bundles(self.blobs, _PackStatus(self.resources, self.records, self.writes))
+        streams = PodStreams(self.lookup, self.relays, self._admit)
 
         async def log_of(request: Request, target: Target, rest: Sequence[str]) -> Response | Stream:
             if request.method != "GET" or rest:
@@ -265,7 +267,20 @@ class _Parts:
                 raise no_such_path()
             return await handlers[request.method](request, target.name, rest[0])
 
-        return {("", "pods", "log"): log_of, ("stark.dev", "packs", "bundles"): bundle}
+        def connecting(open_to: Callable[[Request, Target], Awaitable[Upgrade]]) -> SubresourceHandler:
+            async def connected(request: Request, target: Target, rest: Sequence[str]) -> Upgrade:
+                if request.method not in ("GET", "POST") or rest:
+                    raise no_such_path()
+                return await open_to(request, target)
+
+            return connected
+
+        return {
+            ("", "pods", "log"): log_of,
+            ("", "pods", "exec"): connecting(streams.exec),
+            ("", "pods", "attach"): connecting(streams.attach),
+            ("stark.dev", "packs", "bundles"): bundle,
+        }
 
 
 def _stored(resources: Resources) -> dict[Any, tuple[str, ...]]:

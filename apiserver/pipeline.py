@@ -1,6 +1,6 @@
 """The way of every request: who asks, may they, is there room, what is it about, and every failure as a Status.
 
-Nothing here knows HTTP's bytes: a `Request` comes in, a `Response` or `Stream` goes out, and the adapter does the rest.
+Nothing here knows HTTP's bytes: a `Request` comes in, an answer goes out, and the adapter does the rest.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .limits import Limits
 from .metrics import Metrics
 from .registry.options import Target
 from .registry.verbs import Verbs
-from .request import Request, Response, Stream, User
+from .request import Answer, ByteStream, Request, Response, Stream, Upgrade, User
 from .resources import Resource, Resources
 from .routes import COLLECTION_VERBS, Asked, parse
 from .settings import Settings
@@ -38,7 +38,6 @@ SLOW_S: Final = 1.0
 """A request that takes longer is logged even when successful reads are not."""
 KNOWN_VERBS: Final = frozenset({*COLLECTION_VERBS.values(), "delete", "get", "post", "put", "head", "options", "watch"})
 
-Answer = Response | Stream
 SubresourceHandler = Callable[[Request, Target, Sequence[str]], Awaitable[Answer]]
 """Of a request for a subresource that is more than a view of the object; the last argument is what follows in the path."""
 
@@ -103,6 +102,9 @@ class Pipeline:
         if isinstance(answer, Stream):
             served.metrics.long_begins(known)
             answer.chunks = _Closing(answer.chunks, lambda: served.metrics.long_ends(known))
+        elif isinstance(answer, Upgrade):
+            served.metrics.long_begins(known)
+            answer.relay = _until_over(answer.relay, lambda: served.metrics.long_ends(known))
         mode = served.settings.access_log
         is_quiet = asked.is_read and answer.status < 400 and duration_s < SLOW_S
         if mode == "none" or (mode == "changes" and is_quiet):
@@ -187,7 +189,7 @@ class Pipeline:
         return await served.verbs.handle(asked.verb, request, target, self._open_watch, may_create)
 
     async def _transfer(self, handler: SubresourceHandler, request: Request, target: Target, asked: Asked) -> Answer:
-        """A log or a bundle: it holds a place among the long requests until its last byte."""
+        """A log, a bundle, a relay: it holds a place among the long requests until its last byte."""
         leave = self._open_watch()
         try:
             answer = await handler(request, target, asked.rest)
@@ -196,6 +198,8 @@ class Pipeline:
             raise
         if isinstance(answer, Stream):
             answer.chunks = _Closing(answer.chunks, leave)
+        elif isinstance(answer, Upgrade):
+            answer.relay = _until_over(answer.relay, leave)
         else:
             leave()
         return answer
@@ -321,3 +325,17 @@ class _Closing:
         close: Any = getattr(self.inner, "aclose", None)
         if close is not None:
             await close()
+
+
+def _until_over(
+    relay: Callable[[ByteStream], Awaitable[None]], on_end: Callable[[], None]
+) -> Callable[[ByteStream], Awaitable[None]]:
+    """A relay with something to do when it is over."""
+
+    async def relayed(client: ByteStream) -> None:
+        try:
+            await relay(client)
+        finally:
+            on_end()
+
+    return relayed

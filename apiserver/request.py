@@ -1,6 +1,6 @@
 """The request and the response as plain values: what every handler takes and gives.
 
-Nothing above `http/` knows which HTTP library is underneath. A handler is `async (Request) -> Response | Stream`.
+Nothing above `http/` knows which HTTP library is underneath. A handler is `async (Request) -> Response | Stream | Upgrade`.
 """
 
 from __future__ import annotations
@@ -105,4 +105,37 @@ class Stream:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-Handler = Callable[[Request], Awaitable[Response | Stream]]
+class ByteStream(Protocol):
+    """Both ways of a connection that is HTTP no longer."""
+
+    async def read(self) -> bytes:
+        """The next bytes, as they come; empty at the end, also when the connection was cut."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Returns when more may be written: a reader that is slow slows us down. Raises ConnectionError."""
+        ...
+
+    async def close(self) -> None:
+        """End the connection once what was written is on its way, or after a while without that."""
+        ...
+
+
+@dataclass(slots=True)
+class Upgrade:
+    """The answer 101: from now on the connection speaks another protocol (RFC 9110 section 7.8).
+
+    The adapter sends the head, with `Connection: Upgrade` and `Upgrade: <protocol>`, and awaits `relay` once with the
+    connection, whatever happens: to a client that has gone meanwhile it gives a stream at its end, since only `relay`
+    gives back what was opened for it. When `relay` returns the connection is over.
+    """
+
+    protocol: str
+    """`websocket`, `SPDY/3.1`."""
+    relay: Callable[[ByteStream], Awaitable[None]]
+    headers: dict[str, str] = field(default_factory=dict)
+    status: int = 101
+
+
+Answer = Response | Stream | Upgrade
+Handler = Callable[[Request], Awaitable[Answer]]

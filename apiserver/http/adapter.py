@@ -17,10 +17,11 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from ..auth.authentication import certificate_user
 from ..errors import BadRequest, RequestEntityTooLarge, Timeout
-from ..request import Body, Peer, Query, Request, Response, Stream
+from ..request import Answer, Body, Peer, Query, Request, Response, Stream, Upgrade
 from ..settings import HttpSettings
+from .takeover import TakenOver, switching
 
-Handle = Callable[[Request], Awaitable[Response | Stream]]
+Handle = Callable[[Request], Awaitable[Answer]]
 
 AUDIT_ID: Final = "Audit-Id"
 CORRELATION_ID: Final = "X-Correlation-Id"
@@ -114,6 +115,8 @@ class Adapter:
         except ValueError as error:
             return web.Response(status=400, text=f"the query cannot be read: {error}\n")
         answer = await self._handle(request)
+        if isinstance(answer, Upgrade):
+            return await self._upgrade(raw, answer)
         headers = self._headers(raw, answer)
         if isinstance(answer, Stream):
             return await self._stream(raw, answer, headers)
@@ -124,10 +127,22 @@ class Adapter:
         return await self._pieces(raw, answer, answer.body, headers)
 
     def _headers(self, raw: web.BaseRequest, answer: Response | Stream) -> dict[str, str]:
-        headers = {"Content-Type": answer.content_type, AUDIT_ID: _id(raw, AUDIT_ID), **answer.headers}
+        headers = {"Content-Type": answer.content_type, **_ids(raw), **answer.headers}
         headers.setdefault("Cache-Control", "no-cache, private")
-        headers[CORRELATION_ID] = _id(raw, CORRELATION_ID) if CORRELATION_ID in raw.headers else headers[AUDIT_ID]
         return headers
+
+    async def _upgrade(self, raw: web.BaseRequest, answer: Upgrade) -> web.StreamResponse:
+        """Take the connection away from aiohttp, and let the answer have it until it is over."""
+        protocol: Any = raw.protocol
+        early = _Early()
+        protocol.set_parser(early)  # which hands over what came after the request
+        client = TakenOver(raw.transport, protocol, bytes(early.received))
+        try:
+            client.send(switching(answer, _ids(raw)))
+            await answer.relay(client)
+        finally:
+            client.release()
+        return _Relayed()
 
     async def _pieces(
         self, raw: web.BaseRequest, answer: Response, body: Sequence[bytes], headers: dict[str, str]
@@ -171,6 +186,41 @@ class Adapter:
             if transport is not None:
                 transport.abort()
             raise ConnectionResetError("the client does not read") from None
+
+
+class _Early:
+    """Collects what aiohttp has read past the head of an upgrade, before anything else reads the connection."""
+
+    def __init__(self) -> None:
+        self.received = bytearray()
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        """aiohttp's call."""
+        self.received += data
+        return False, b""
+
+    def feed_eof(self) -> None:
+        """aiohttp's call."""
+
+
+class _Relayed(web.StreamResponse):
+    """What aiohttp is told when the connection has been used up: there is nothing more to send."""
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Nothing."""
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Nothing."""
+
+    @property
+    def keep_alive(self) -> bool:
+        """Never."""
+        return False
+
+
+def _ids(raw: web.BaseRequest) -> dict[str, str]:
+    audit_id = _id(raw, AUDIT_ID)
+    return {AUDIT_ID: audit_id, CORRELATION_ID: _id(raw, CORRELATION_ID) if CORRELATION_ID in raw.headers else audit_id}
 
 
 def _id(raw: web.BaseRequest, header: str) -> str:

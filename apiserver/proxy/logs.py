@@ -1,8 +1,7 @@
 """`GET pods/<name>/log`: find the container's agent, ask it, and pass its bytes on as they come.
 
 Nothing is buffered beyond one read: a client that reads slowly slows the agent down, and one that leaves ends the
-request to the agent. The agent's certificate must name the node the pod is bound to, so that whoever took over an
-address can neither answer for the node nor receive our credentials.
+request to the agent.
 """
 
 from __future__ import annotations
@@ -10,51 +9,15 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import aiohttp
 from yarl import URL
 
-from ..errors import ApiError, BadRequest, InternalError, NotFound, ServiceUnavailable
+from ..errors import ApiError, BadRequest, ServiceUnavailable
 from ..request import Request, Stream
+from .agents import ERROR_BYTES_MAX, Agent, Lookup, ProxySettings, choose_container, find_agent, find_pod, refusal
 from .options import LogOptions, parse_log_options
-
-DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
-ADDRESS_TYPES = ("InternalIP", "InternalDNS", "Hostname", "ExternalIP", "ExternalDNS")
-"""Which of a node's addresses is used, best first."""
-ERROR_BYTES_MAX = 4 * 1024
-"""How much of an agent's error text is read and shown."""
-
-
-class Lookup(Protocol):
-    """How pods and nodes are read (admission's Lookup has this shape)."""
-
-    async def get(self, group: str, plural: str, namespace: str, name: str) -> Mapping[str, Any] | None:
-        """The object, or None."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class ProxySettings:
-    """How long agents are given."""
-
-    connect_s: float = 5.0
-    """Seconds for TCP and TLS. An agent is a network hop away or gone."""
-    answer_s: float = 15.0
-    """Seconds until the answer begins. After that there is no limit: a followed log may be silent for days."""
-
-
-@dataclass(frozen=True, slots=True)
-class Agent:
-    """Where a node's agent listens."""
-
-    node: str
-    address: str
-    port: int
-
-    def __str__(self) -> str:
-        return f'node "{self.node}" at {self.address}:{self.port}'
 
 
 class PodLogs:
@@ -73,12 +36,10 @@ class PodLogs:
         (agent not reachable), or what the agent answered.
         """
         options = parse_log_options(request.query)
-        pod = await self._lookup.get("", "pods", namespace, name)
-        if pod is None:
-            raise NotFound(f'pods "{name}" not found', kind="pods", name=name)
+        pod = await find_pod(self._lookup, namespace, name)
         container = choose_container(pod, options.container)
         require_started(pod, container)
-        agent = await self._agent(pod["spec"]["nodeName"])
+        agent = await find_agent(self._lookup, pod["spec"]["nodeName"])
         response = await self._ask(agent, f"/containerLogs/{namespace}/{name}/{container}", options)
         return Stream(PassedOn(agent, response), 200, "text/plain", {"Cache-Control": "no-cache, private"})
 
@@ -86,12 +47,6 @@ class PodLogs:
         """End the connections to agents."""
         if self._session is not None:
             await self._session.close()
-
-    async def _agent(self, node_name: str) -> Agent:
-        node = await self._lookup.get("", "nodes", "", node_name)
-        if node is None:
-            raise NotFound(f'nodes "{node_name}" not found', kind="nodes", name=node_name)
-        return agent_of(node)
 
     async def _ask(self, agent: Agent, path: str, options: LogOptions) -> aiohttp.ClientResponse:
         url = URL.build(scheme="https", host=agent.address, port=agent.port, path=path, query=options.to_query())
@@ -122,26 +77,6 @@ class PodLogs:
         return self._session
 
 
-def choose_container(pod: Mapping[str, Any], asked: str) -> str:
-    """The container meant: the named one, the only one, or the annotated default. Raises BadRequest."""
-    name = pod["metadata"]["name"]
-    containers = [container["name"] for container in pod["spec"].get("containers") or ()]
-    initial = [container["name"] for container in pod["spec"].get("initContainers") or ()]
-    if asked:
-        if asked not in (*containers, *initial):
-            raise BadRequest(f"container {asked} is not valid for pod {name}")
-        return asked
-    if len(containers) == 1:
-        return str(containers[0])
-    default = (pod["metadata"].get("annotations") or {}).get(DEFAULT_CONTAINER)
-    if default in containers:
-        return str(default)
-    message = f"a container name must be specified for pod {name}, choose one of: [{' '.join(containers)}]"
-    if initial:
-        message += f" or one of the init containers: [{' '.join(initial)}]"
-    raise BadRequest(message)
-
-
 def require_started(pod: Mapping[str, Any], container: str) -> None:
     """Raises BadRequest while the container has not run yet and so cannot have said anything."""
     status = pod.get("status") or {}
@@ -157,17 +92,6 @@ def require_started(pod: Mapping[str, Any], container: str) -> None:
     raise BadRequest(f'container "{container}" in pod "{pod["metadata"]["name"]}" is waiting to start: {reason}')
 
 
-def agent_of(node: Mapping[str, Any]) -> Agent:
-    """Where the node says its agent listens. Raises ServiceUnavailable when it does not say."""
-    name, status = node["metadata"]["name"], node.get("status") or {}
-    port = ((status.get("daemonEndpoints") or {}).get("kubeletEndpoint") or {}).get("Port") or 0
-    addresses = {entry["type"]: entry["address"] for entry in reversed(status.get("addresses") or ())}
-    address = next((addresses[kind] for kind in ADDRESS_TYPES if addresses.get(kind)), "")
-    if not port or not address:
-        raise ServiceUnavailable(f'node "{name}" has not reported where its agent listens')
-    return Agent(name, address, port)
-
-
 async def _agent_error(agent: Agent, response: aiohttp.ClientResponse) -> ApiError:
     """The agent's refusal as ours."""
     async with response:
@@ -175,15 +99,7 @@ async def _agent_error(agent: Agent, response: aiohttp.ClientResponse) -> ApiErr
             text = (await response.content.read(ERROR_BYTES_MAX)).decode("utf-8", "replace").strip()
         except (aiohttp.ClientError, OSError):
             text = ""
-    message = text or f"the agent of {agent} answered {response.status} {response.reason or ''}".rstrip()
-    if response.status == 404:
-        return NotFound(message)
-    if response.status == 400:
-        return BadRequest(message)
-    if response.status == 503:
-        return ServiceUnavailable(message)
-    # A 401 or 403 of the agent is about us, not about the user, who must not take it for an answer to themselves.
-    return InternalError(f"the agent of {agent} answered {response.status}: {message}")
+    return refusal(agent, response.status, text)
 
 
 class PassedOn:

@@ -16,7 +16,8 @@ from stark.apiserver.auth.files import write_whole
 from stark.apiserver.auth.identities import node_identity
 from stark.apiserver.auth.pki import Authority, agent_client_context
 from stark.apiserver.errors import ApiError, BadRequest, Invalid, NotFound, ServiceUnavailable
-from stark.apiserver.proxy.logs import PodLogs, ProxySettings, agent_of, choose_container
+from stark.apiserver.proxy.agents import ProxySettings, agent_of, choose_container
+from stark.apiserver.proxy.logs import PodLogs
 from stark.apiserver.proxy.options import parse_log_options
 from stark.apiserver.request import Query
 from tests.support.server_side import Objects, request
