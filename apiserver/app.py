@@ -39,6 +39,7 @@ from .registry.options import Target, Writing
 from .registry.quotas import Quotas
 from .registry.records import Records
 from .registry.schemas import Schemas
+from .registry.strategies import strategy_of
 from .registry.verbs import Parts, Verbs
 from .registry.versions import Versions
 from .registry.watching import Watches
@@ -288,8 +289,9 @@ def _stored(resources: Resources) -> dict[Any, tuple[str, ...]]:
     paths: dict[Any, tuple[str, ...]] = {}
     for resource in resources:
         if not resource.verbs or "list" in resource.verbs:
-            prefix = prefix_of(resource)
-            paths[prefix] = tuple(dict.fromkeys((*paths.get(prefix, ()), *resource.selectable_fields)))
+            prefix, view = prefix_of(resource), strategy_of(resource).view
+            fields = [view.stored_path(path) if view else path for path in resource.selectable_fields]
+            paths[prefix] = tuple(dict.fromkeys((*paths.get(prefix, ()), *fields)))
     return paths
 
 

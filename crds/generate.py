@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .kind_pages import kind_page, overview_page
+from .kind_pages import kind_page, overview_page, page_name
 from .kinds import KINDS, SUBRESOURCE_KINDS
 from .loader import INDEX, SCHEMA_DIR
 from .meta import Column, KubeObject, ResourceDef
@@ -105,7 +105,7 @@ def generated() -> Mapping[Path, str]:
         plain = json.loads(json.dumps(body))
         text = yaml.dump(plain, Dumper=yaml.CSafeDumper, sort_keys=False, width=YAML_WIDTH, allow_unicode=True)
         files[SCHEMA_DIR / file_name(kind)] = HEADING + text
-        files[DOCS_DIR / f"{kind.RESOURCE.kind}.md"] = kind_page(kind)
+        files[DOCS_DIR / page_name(kind.RESOURCE)] = kind_page(kind)
     files[SCHEMA_DIR / INDEX] = json.dumps(definitions, separators=(",", ":"), ensure_ascii=False) + "\n"
     files[DOCS_DIR / "README.md"] = overview_page((*KINDS, *SUBRESOURCE_KINDS))
     return files

@@ -8,17 +8,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from .meta import Column, KubeObject, Model
+from .meta import Column, KubeObject, Model, ResourceDef
 from .printers import find_printer
 from .structural import Schema, field_docs, models, structural_schema
 
 NOTE = "Generated from the models by `python -m stark.crds.generate`; do not edit.\n"
 
 
+NAMESAKES = frozenset({("events.k8s.io", "Event")})
+"""Kinds that share their name with one of another group: their pages say the group, too."""
+
+
+def page_name(resource: ResourceDef) -> str:
+    """The file of a kind's page: `Pod.md`, `Event.events.k8s.io.md`."""
+    is_namesake = (resource.group, resource.kind) in NAMESAKES
+    return f"{resource.kind}.{resource.group}.md" if is_namesake else f"{resource.kind}.md"
+
+
 def overview_page(kinds: Sequence[type[KubeObject]]) -> str:
     """The list of all kinds."""
     rows = [
-        f"| [{r.kind}]({r.kind}.md) | `{r.api_version}` | `{r.plural}`{_names(r.short_names)} "
+        f"| [{r.kind}]({page_name(r)}) | `{r.api_version}` | `{r.plural}`{_names(r.short_names)} "
         f"| {'namespace' if r.namespaced else 'cluster'} | {', '.join(r.subresources) or '-'} |"
         for r in (kind.RESOURCE for kind in kinds)
     ]

@@ -6,7 +6,7 @@ from .apps import DaemonSet, Deployment, ReplicaSet, Scale
 from .batch import CronJob, Job
 from .config import ConfigMap, Secret, ServiceAccount
 from .coordination import Lease
-from .events import Event
+from .events import Event, GroupedEvent
 from .extensions import CustomResourceDefinition
 from .limits import LimitRange, ResourceQuota
 from .meta import KubeObject
@@ -27,6 +27,7 @@ KINDS: tuple[type[KubeObject], ...] = (
     Secret,
     ServiceAccount,
     Event,
+    GroupedEvent,
     Deployment,
     ReplicaSet,
     DaemonSet,

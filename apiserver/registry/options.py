@@ -12,6 +12,7 @@ from ..cache.filter import FieldTest, Filter
 from ..errors import BadRequest, Cause, Invalid
 from ..request import Query, User
 from ..resources import Resource
+from .strategies import strategy_of
 
 NOT_OLDER_THAN: Final = "NotOlderThan"
 EXACT: Final = "Exact"
@@ -205,10 +206,11 @@ def wanted(query: Query, target: Target, paths: tuple[str, ...]) -> Filter:
     equal = tuple((r.key, r.values[0]) for r in labels.requirements if r.operator == "in" and len(r.values) == 1)
     says_everything = len(equal) == len(labels.requirements)
     name, namespace = target.name, target.namespace
+    view = strategy_of(target.resource).view
     tests: list[FieldTest] = []
     other: dict[str, list[str]] = {"metadata.name": [], "metadata.namespace": []}
     for requirement in fields.requirements:
-        path = requirement.path
+        path = requirement.path if view is None else view.stored_path(requirement.path)
         if path in other:
             if not requirement.equal:
                 other[path].append(requirement.value)
@@ -219,7 +221,7 @@ def wanted(query: Query, target: Target, paths: tuple[str, ...]) -> Filter:
         elif path in paths:
             tests.append(FieldTest(paths.index(path), requirement.value, requirement.equal))
         else:
-            raise BadRequest(f"field label not supported: {path}")
+            raise BadRequest(f"field label not supported: {requirement.path}")
     return Filter(
         namespace,
         name,

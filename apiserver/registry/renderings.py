@@ -17,6 +17,8 @@ from ..cache.entry import METADATA, Entry
 from ..resources import Resource
 from ..wire.negotiate import Accepted, Form
 from ..wire.tables import partial_metadata, partial_metadata_list, table
+from .strategies import strategy_of
+from .strategies.views import View
 
 INITIAL_EVENTS_END: Final = "k8s.io/initial-events-end"
 PIECE_SIZE: Final = 128
@@ -47,6 +49,18 @@ class Whole:
         return Joined(orjson.dumps(head)[:-1] + b',"items":[', [self.render(entry) for entry in entries], b"]}\n")
 
 
+class Viewed(Whole):
+    """Objects in other words than they are stored in."""
+
+    def __init__(self, resource: Resource, view: View) -> None:
+        super().__init__(resource)
+        self._served = view.served
+
+    def render(self, entry: Entry) -> bytes:
+        """Decoded and said anew."""
+        return orjson.dumps(self._served(entry.decode()))
+
+
 class Partial:
     """Metadata only."""
 
@@ -73,11 +87,12 @@ class Rows:
 
     def __init__(self, resource: Resource, version: str, include_object: str) -> None:
         self._resource, self._version, self._include = resource, version, include_object
+        self._view = strategy_of(resource).view
         self.identity: Hashable = ("table", resource.api_version, version, include_object)
 
     def render(self, entry: Entry) -> bytes:
         """A table of one row."""
-        decoded = entry.decode()
+        decoded = self._decode(entry)
         return self._encode([decoded], {"resourceVersion": decoded["metadata"].get("resourceVersion", "")})
 
     def bookmark(self, revision: int, *, initial_events_end: bool = False) -> bytes:
@@ -86,7 +101,10 @@ class Rows:
 
     def list(self, entries: Sequence[Entry], meta: Mapping[str, Any]) -> Sequence[bytes]:
         """The body of a list."""
-        return [self._encode((entry.decode() for entry in entries), meta)]
+        return [self._encode(map(self._decode, entries), meta)]
+
+    def _decode(self, entry: Entry) -> Mapping[str, Any]:
+        return entry.decode() if self._view is None else self._view.served(entry.decode())
 
     def _encode(self, objects: Iterable[Mapping[str, Any]], meta: Mapping[str, Any]) -> bytes:
         return orjson.dumps(
@@ -110,7 +128,8 @@ def rendering_of(resource: Resource, accepted: Accepted, include_object: str = "
         return Rows(resource, accepted.version, include_object or "Metadata")
     if accepted.form in (Form.PARTIAL, Form.PARTIAL_LIST):
         return Partial(accepted.version)
-    return Whole(resource)
+    view = strategy_of(resource).view
+    return Whole(resource) if view is None else Viewed(resource, view)
 
 
 def _bare(api_version: str, kind: str, revision: int, initial_events_end: bool) -> dict[str, Any]:

@@ -100,8 +100,8 @@ class Writes:
         return new
 
     async def _store_new(self, resource: Resource, new: Object, writing: Writing) -> Stored:
-        new["apiVersion"] = self._versions.stored_api_version(resource)
-        return await self._quotas.create(resource, new, ttl_s=strategy_of(resource).ttl_s, dry_run=writing.dry_run)
+        stored = self._as_stored(resource, new)
+        return await self._quotas.create(resource, stored, ttl_s=strategy_of(resource).ttl_s, dry_run=writing.dry_run)
 
     async def update(self, target: Target, obj: Object, writing: Writing) -> tuple[Stored, bool]:
         """Replace an object, or its status. The stored object, and whether it was created. Raises NotFound, Conflict ..."""
@@ -187,7 +187,7 @@ class Writes:
             return REMOVED if deletion.is_over(new, strategy) else self._as_stored(resource, new)
 
         stored, is_removed = await self._records.change(_place(target), decide, dry_run=writing.dry_run)
-        return Stored.of(kept[0], stored.revision) if is_removed else stored
+        return Stored.of(self._as_stored(resource, kept[0]), stored.revision) if is_removed else stored
 
     async def _change(self, target: Target, change: Change, writing: Writing, *, needs_version: bool) -> Stored:
         resource, strategy = target.resource, strategy_of(target.resource)
@@ -207,7 +207,7 @@ class Writes:
             _place(target), decide, ttl_s=strategy.ttl_s, dry_run=writing.dry_run
         )
         # An update that took the last finalizer away is answered with what the client made of the object.
-        return Stored.of(kept[0], stored.revision) if is_removed else stored
+        return Stored.of(self._as_stored(resource, kept[0]), stored.revision) if is_removed else stored
 
     async def _prepare_update(
         self, target: Target, wanted: Object, old: Object, strategy: Strategy, writing: Writing
@@ -281,10 +281,16 @@ class Writes:
         )
 
     def _as_served(self, resource: Resource, obj: Object) -> Object:
-        """A copy in the version the client speaks. Versions differ in nothing else (conversion strategy None)."""
+        """A copy in the client's words. Versions differ in nothing but their name (conversion strategy None)."""
+        view = strategy_of(resource).view
+        if view is not None:
+            return view.served({**obj, "metadata": dict(obj["metadata"])})
         return {**obj, "apiVersion": resource.api_version, "metadata": dict(obj["metadata"])}
 
     def _as_stored(self, resource: Resource, obj: Object) -> Object:
+        view = strategy_of(resource).view
+        if view is not None:
+            return view.stored(obj)
         return {**obj, "apiVersion": self._versions.stored_api_version(resource)}
 
 

@@ -28,6 +28,7 @@ from .others import (
     crd_cells,
     endpointslice_cells,
     event_cells,
+    grouped_event_cells,
     lease_cells,
     namespace_cells,
     priorityclass_cells,
@@ -53,6 +54,19 @@ def row_conditions(group: str, kind: str, obj: Object) -> list[dict[str, str]]:
     message = "The pod has completed successfully." if phase == "Succeeded" else "The pod failed."
     return [{"type": "Completed", "status": "True", "reason": phase, "message": message}]
 
+
+EVENT_COLUMNS = (
+    text_column("Last Seen", "Time since it happened last."),
+    text_column("Type", "Normal or Warning."),
+    text_column("Reason", "What happened, in one word."),
+    text_column("Object", "The object it happened to."),
+    text_column("Subobject", "The part of it.", 1),
+    text_column("Source", "Who reported it.", 1),
+    text_column("Message", "What happened."),
+    text_column("First Seen", "Time since it happened first.", 1),
+    number_column("Count", "How often it happened.", 1),
+    Column("Name", "string", ".metadata.name", "Unique in its namespace.", format="name", priority=1),
+)
 
 PRINTERS: Mapping[tuple[str, str], Printer] = {
     ("", "Pod"): Printer(
@@ -144,21 +158,8 @@ PRINTERS: Mapping[tuple[str, str], Printer] = {
         ),
         cronjob_cells,
     ),
-    ("", "Event"): Printer(
-        (
-            text_column("Last Seen", "Time since it happened last."),
-            text_column("Type", "Normal or Warning."),
-            text_column("Reason", "What happened, in one word."),
-            text_column("Object", "The object it happened to."),
-            text_column("Subobject", "The part of it.", 1),
-            text_column("Source", "Who reported it.", 1),
-            text_column("Message", "What happened."),
-            text_column("First Seen", "Time since it happened first.", 1),
-            number_column("Count", "How often it happened.", 1),
-            Column("Name", "string", ".metadata.name", "Unique in its namespace.", format="name", priority=1),
-        ),
-        event_cells,
-    ),
+    ("", "Event"): Printer(EVENT_COLUMNS, event_cells),
+    ("events.k8s.io", "Event"): Printer(EVENT_COLUMNS, grouped_event_cells),
     ("", "Namespace"): Printer(
         (NAME_COLUMN, text_column("Status", "Active, or Terminating while it is emptied."), AGE_COLUMN), namespace_cells
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
+from ..event_forms import core
 from .base import (
     NONE,
     UNKNOWN,
@@ -41,6 +42,11 @@ def event_cells(event: Object, now: datetime) -> Cells:
         count,
         name_of(event),
     ]
+
+
+def grouped_event_cells(event: Object, now: datetime) -> Cells:
+    """The same cells for an event in the words of events.k8s.io."""
+    return event_cells(core(event), now)
 
 
 def _event_source(event: Object) -> str:

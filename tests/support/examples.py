@@ -252,6 +252,23 @@ _BODIES: dict[tuple[str, str], dict[str, Any]] = {
         "reportingComponent": "stark.dev/agent",
         "reportingInstance": "node-1",
     },
+    ("events.k8s.io/v1", "Event"): {
+        "metadata": METADATA,
+        "eventTime": MICRO_TIME,
+        "series": {"count": 3, "lastObservedTime": MICRO_TIME},
+        "reportingController": "stark.dev/agent",
+        "reportingInstance": "node-1",
+        "action": "Start",
+        "reason": "Started",
+        "regarding": REFERENCE,
+        "related": REFERENCE,
+        "note": "Started container main",
+        "type": "Normal",
+        "deprecatedSource": {"component": "agent", "host": "node-1"},
+        "deprecatedFirstTimestamp": TIME,
+        "deprecatedLastTimestamp": TIME,
+        "deprecatedCount": 3,
+    },
     ("apps/v1", "Deployment"): {
         "metadata": METADATA,
         "spec": {
@@ -528,6 +545,12 @@ _BODIES: dict[tuple[str, str], dict[str, Any]] = {
 }
 
 EXAMPLES: dict[str, dict[str, Any]] = {
-    kind: {"apiVersion": api_version, "kind": kind, **body} for (api_version, kind), body in _BODIES.items()
+    kind: {"apiVersion": api_version, "kind": kind, **body} for (api_version, kind), body in reversed(_BODIES.items())
 }
-"""Kind -> an object in wire form. Not sensible in every detail (a probe has all three actions), but decodable."""
+"""Kind -> an object in wire form; of two kinds of one name the first. Not sensible in every detail (a probe has all three
+actions), but decodable."""
+
+
+def example_of(api_version: str, kind: str) -> dict[str, Any]:
+    """The object in wire form of a kind that may share its name."""
+    return {"apiVersion": api_version, "kind": kind, **_BODIES[api_version, kind]}

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from ...resources import Resource
 from .base import Strategy
 from .batch import JobStrategy
-from .core import EventStrategy, LeaseStrategy, NamespaceStrategy, NodeStrategy, PodStrategy, ServiceStrategy
+from .core import LeaseStrategy, NamespaceStrategy, NodeStrategy, PodStrategy, ServiceStrategy
+from .events import EventStrategy, GroupedEventStrategy
 from .extensions import DefinitionStrategy
 
 DEFAULT = Strategy()
@@ -17,6 +18,7 @@ STRATEGIES: Mapping[tuple[str, str], Strategy] = {
     ("", "Namespace"): NamespaceStrategy(),
     ("", "Service"): ServiceStrategy(),
     ("", "Event"): EventStrategy(),
+    ("events.k8s.io", "Event"): GroupedEventStrategy(),
     ("batch", "Job"): JobStrategy(),
     ("coordination.k8s.io", "Lease"): LeaseStrategy(),
     ("apiextensions.k8s.io", "CustomResourceDefinition"): DefinitionStrategy(),

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from stark.crds.names import dns_subdomain_problems
 
 from ...errors import Cause
+from .views import View
 
 Object = dict[str, Any]
 Known = Mapping[str, Any]
@@ -28,6 +29,8 @@ class Strategy:
     """managedFields tell who set what."""
     create_on_update: ClassVar[bool] = False
     """A PUT to a name that does not exist creates."""
+    view: ClassVar[View | None] = None
+    """Whose objects these are in other words; None: the kind's own."""
 
     def name_problems(self, name: str) -> list[str]:
         """What is wrong with a name."""

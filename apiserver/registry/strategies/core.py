@@ -1,4 +1,4 @@
-"""Pods, nodes, namespaces, services, events and leases: what the core kinds do differently.
+"""Pods, nodes, namespaces, services and leases: what the core kinds do differently.
 
 Defaults and checks of their fields are admission's; here is only what is about being stored and going away.
 """
@@ -11,8 +11,6 @@ from stark.crds.names import dns_label_1035_problems, dns_label_problems
 
 from .base import Known, Object, Strategy
 
-EVENT_TTL_S = 3_600
-"""Events are news: an hour, as in Kubernetes."""
 GRACE_DEFAULT_S = 30
 """What a pod gets to stop when neither it nor the client says otherwise."""
 FINISHED = ("Succeeded", "Failed")
@@ -79,14 +77,6 @@ class ServiceStrategy(Strategy):
     def name_problems(self, name: str) -> list[str]:
         """A service's name is part of host names, and of names of variables."""
         return dns_label_1035_problems(name)
-
-
-class EventStrategy(Strategy):
-    """Events vanish by themselves; whoever counts one up may have to create it again."""
-
-    tracks_fields: ClassVar[bool] = False
-    ttl_s: ClassVar[int] = EVENT_TTL_S
-    create_on_update: ClassVar[bool] = True
 
 
 class LeaseStrategy(Strategy):

@@ -13,14 +13,14 @@ from stark.crds.kinds import KINDS, SUBRESOURCE_KINDS
 from stark.crds.meta import KubeObject, ObjectMeta, Undecodable, decode, encode, to_wire, wire_name
 from stark.crds.nodes import Node
 from stark.crds.pods import Container, Pod, PodSpec, PodStatus
-from tests.support.examples import EXAMPLES
+from tests.support.examples import EXAMPLES, example_of
 
 EVERY_KIND = (*KINDS, *SUBRESOURCE_KINDS)
 
 
 @pytest.mark.parametrize("kind", EVERY_KIND, ids=lambda kind: kind.__name__)
 def test_an_example_is_written_as_it_was_read(kind: type[KubeObject]) -> None:
-    example = EXAMPLES[kind.RESOURCE.kind]
+    example = example_of(kind.RESOURCE.api_version, kind.RESOURCE.kind)
     obj = decode(json.dumps(example).encode(), kind)
     assert to_wire(obj) == example
     assert json.loads(encode(obj)) == example
@@ -32,7 +32,8 @@ def test_an_example_is_written_as_it_was_read(kind: type[KubeObject]) -> None:
 def test_an_example_uses_every_field_of_its_kind(kind: type[KubeObject]) -> None:
     from stark.crds.structural import structural_schema
 
-    unused = set(_paths_of_schema(structural_schema(kind), "")) - set(_paths_of_value(EXAMPLES[kind.RESOURCE.kind], ""))
+    example = example_of(kind.RESOURCE.api_version, kind.RESOURCE.kind)
+    unused = set(_paths_of_schema(structural_schema(kind), "")) - set(_paths_of_value(example, ""))
     # Metadata below a template is the same as above it, and a probe is the same in all three places.
     expected = ("spec.template.metadata.", "Probe.", ".clientConfig.service.", ".lastState.", ".state.")
     assert [path for path in sorted(unused) if not any(word in f"{path}." for word in expected)] == []
