@@ -12,14 +12,14 @@ class HttpSettings:
 
     body_bytes_max: int = 3 * 1024 * 1024
     """Largest request body, Kubernetes' limit. Objects are bounded lower, by what the store takes."""
-    header_bytes_max: int = 16 * 1024
-    """Largest request line and largest header field. A token with many groups is about 4 KiB."""
+    header_bytes_max: int = 32 * 1024
+    """Request line and header fields together. A token with many groups is about 4 KiB, a long selector as much."""
     headers_max: int = 128
     """Header fields of one request."""
     header_timeout_s: float = 20.0
-    """From a request's first byte to the end of its headers. Slower is an attack or a broken link."""
+    """From a request's first byte, or the connection's, to the end of its headers. Slower is an attack or a broken link."""
     body_timeout_s: float = 60.0
-    """From the headers to the end of a body that is read whole."""
+    """From the headers to the end of a body that is read whole; for one that is streamed, the longest silence."""
     request_timeout_s: float = 60.0
     """For everything but watches, logs and transfers. Kubernetes' default."""
     write_timeout_s: float = 30.0

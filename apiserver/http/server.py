@@ -1,127 +1,143 @@
-"""The listening side: connections, their limits, and their end."""
+"""The listening side: which connections there are, how long each may take, and their end."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import ssl
+from collections.abc import Awaitable, Callable, Coroutine
+from email.utils import formatdate
 from typing import Any, Final
 
 import structlog
-from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
 
-from ..request import Peer
+from ..request import Answer, Request
 from ..settings import HttpSettings
-from .adapter import Adapter, Handle
+from .answers import AnswerHeads
+from .connection import Connection
+
+Handle = Callable[[Request], Awaitable[Answer]]
 
 BACKLOG: Final = 1_024
 """Connections the kernel holds for us while the loop is busy."""
+LOOK_INTERVAL_MAX_S: Final = 1.0
+"""How often all connections' times are looked at: one look at thousands is cheaper than a timer for each request."""
+LOOKS_PER_TIMEOUT: Final = 8
+"""How often at least within the shortest time allowed; so an end comes late by an eighth of it at most."""
+CLOSING_S: Final = 1.0
+"""How long clients get to take note of the end, once nothing is under way."""
 
 log = structlog.get_logger(__name__)
-
-
-class _Connection(RequestHandler):
-    """aiohttp's connection, and: a request's headers must come in time, and there is a limit on connections."""
-
-    __slots__ = ("_header_timeout_s", "_header_timer", "peer")
-
-    def __init__(self, server: _Server, header_timeout_s: float, **options: Any) -> None:
-        super().__init__(server, **options)
-        self._header_timeout_s = header_timeout_s
-        self._header_timer: asyncio.TimerHandle | None = None
-        self.peer: Peer | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        server = self._manager
-        if isinstance(server, _Server) and len(server.connections) > server.connections_max:
-            log.warning("connection refused: too many are open", limit=server.connections_max)
-            self.force_close()
-            return
-        self._await_headers()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self._request_in_progress or self._messages:
-            self._cancel_timer()
-        elif self._header_timer is None:
-            self._await_headers()
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        self._cancel_timer()
-        super().connection_lost(exc)
-
-    def _await_headers(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._header_timer = loop.call_later(self._header_timeout_s, self._give_up)
-
-    def _give_up(self) -> None:
-        self._header_timer = None
-        if not self._request_in_progress and not self._messages:
-            self.force_close()
-
-    def _cancel_timer(self) -> None:
-        if self._header_timer is not None:
-            self._header_timer.cancel()
-            self._header_timer = None
-
-
-class _Server(web.Server):
-    """Makes the connections."""
-
-    def __init__(self, handler: Any, settings: HttpSettings) -> None:
-        super().__init__(handler, handler_cancellation=True)
-        self.connections_max = settings.connections_max
-        self._settings = settings
-
-    def __call__(self) -> RequestHandler:
-        settings = self._settings
-        return _Connection(
-            self,
-            settings.header_timeout_s,
-            loop=self._loop,
-            keepalive_timeout=settings.keepalive_timeout_s,
-            max_line_size=settings.header_bytes_max,
-            max_field_size=settings.header_bytes_max,
-            max_headers=settings.headers_max,
-            access_log=None,
-        )
 
 
 class HttpServer:
     """Listens and serves until closed."""
 
     def __init__(self, handle: Handle, settings: HttpSettings) -> None:
-        self._server = _Server(Adapter(handle, settings), settings)
-        self._settings = settings
-        self._listening: asyncio.Server | None = None
+        self.handle = handle
+        self.settings = settings
+        self.heads = AnswerHeads()
+        self.draining = False
         self.port = 0
+        self._connections: set[Connection] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._all_gone: asyncio.Event | None = None
+        self._listening: asyncio.Server | None = None
+        self._loop: asyncio.AbstractEventLoop
+        self._look: asyncio.TimerHandle | None = None
 
     async def listen(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
         """Accept connections from now on. Raises OSError when the address cannot be had."""
+        self._loop = asyncio.get_running_loop()
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind((host, port))
             sock.setblocking(False)
-            timeout_s = self._settings.handshake_timeout_s if tls else None
-            self._listening = await asyncio.get_running_loop().create_server(
-                self._server, sock=sock, ssl=tls, backlog=BACKLOG, ssl_handshake_timeout=timeout_s
+            self._look_at_times()
+            self._listening = await self._loop.create_server(
+                lambda: Connection(self),
+                sock=sock,
+                ssl=tls,
+                backlog=BACKLOG,
+                ssl_handshake_timeout=self.settings.handshake_timeout_s if tls else None,
+                ssl_shutdown_timeout=self.settings.write_timeout_s if tls else None,
             )
         except BaseException:
             sock.close()
+            self._stop_looking()
             raise
         self.port = int(sock.getsockname()[1])
 
     def stop_accepting(self) -> None:
         """No new connections; idle ones end, the others after their request."""
+        self.draining = True
         if self._listening is not None:
             self._listening.close()
-        self._server.pre_shutdown()
+        for connection in tuple(self._connections):
+            connection.end_when_idle()
 
     async def close(self, timeout_s: float) -> None:
         """End everything: requests get `timeout_s` to complete."""
         self.stop_accepting()
-        await self._server.shutdown(timeout_s)
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks), timeout=timeout_s)
+        for task in tuple(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks), timeout=timeout_s)
+        if self._connections:
+            self._all_gone = asyncio.Event()
+            try:
+                async with asyncio.timeout(min(CLOSING_S, timeout_s)):
+                    await self._all_gone.wait()
+            except TimeoutError:
+                log.info("connections are given up", count=len(self._connections))
+        for connection in tuple(self._connections):
+            connection.abort()
+        await asyncio.sleep(0)
+        self._stop_looking()
+
+    # What connections need.
+
+    def now(self) -> float:
+        """The loop's clock in seconds."""
+        return self._loop.time()
+
+    def opened(self, connection: Connection) -> bool:
+        """Count a connection. False when there are too many."""
+        if self.draining:
+            return False
+        if len(self._connections) >= self.settings.connections_max:
+            log.warning("connection refused: too many are open", limit=self.settings.connections_max)
+            return False
+        self._connections.add(connection)
+        return True
+
+    def closed(self, connection: Connection) -> None:
+        """It is gone."""
+        self._connections.discard(connection)
+        if self._all_gone is not None and not self._connections:
+            self._all_gone.set()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Begin a task of a connection: it ends with the connection, and at the latest with `close`."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _look_at_times(self) -> None:
+        settings, now = self.settings, self._loop.time()
+        self.heads.date = formatdate(usegmt=True).encode()
+        for connection in tuple(self._connections):
+            connection.check_time(now)
+        shortest = min(settings.header_timeout_s, settings.keepalive_timeout_s, settings.write_timeout_s)
+        delay_s = min(LOOK_INTERVAL_MAX_S, shortest / LOOKS_PER_TIMEOUT)
+        self._look = self._loop.call_later(delay_s, self._look_at_times)
+
+    def _stop_looking(self) -> None:
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None

@@ -1,0 +1,516 @@
+"""One client's connection: bytes in, requests in their order, answers out, and an end to everything that takes too long.
+
+A request is handled as soon as its head is there, so that a refusal need not wait for a body. One is handled at a time; the
+next ones of a client that does not wait for answers are read ahead up to a bound. A client that leaves ends its handler at
+once: a watch is given back, a log stops being read. One that does not take what we write loses its connection, since what it
+does not read we would have to keep.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from math import inf
+from typing import Any, Final, Protocol, cast
+
+import httptools
+import structlog
+
+from ..auth.authentication import certificate_user
+from ..request import Answer, Body, Peer, Query, Request, Response, Stream, Upgrade
+from ..settings import HttpSettings
+from .answers import NO_LENGTH, AnswerHeads, refusal
+from .bodies import NO_BODY, ArrivingBody, NoBody, may_have_body, unreadable
+from .heads import CHUNKED, Head, Refused, read_head
+from .takeover import TakenOver, switching
+
+PIPELINED_MAX: Final = 8
+"""Requests of one connection that are read before the one under way is answered. Past that it is not read from."""
+HELD_MAX: Final = 64 * 1024
+"""Unparsed bytes of one connection beyond which it is not read from; one read may exceed it once."""
+CHUNKED_SLICE: Final = 16 * 1024
+"""Bytes of a chunked body parsed at once: what follows its end in one slice may be a handful of requests, not thousands."""
+CHUNK_OVERHEAD: Final = 16
+"""Bytes a chunk may take beyond its data; more than that, as from chunk extensions, is counted as waste."""
+CHUNK_WASTE_MAX: Final = 16 * 1024
+"""Bytes of chunk extensions, padded sizes and trailers of one body. Nobody needs them; Go's server has the same bound."""
+PIPELINED_AT_ONCE_MAX: Final = 64
+"""Requests in one slice behind the end of a chunked body. More in such a place are an attack."""
+DISCARDED_MAX: Final = 256 * 1024
+"""Bytes of a body that nobody wants which are read so that the connection can be used again, as in Go's server."""
+DISCARD_S: Final = 5.0
+"""How long the rest of such a body may take."""
+WRITE_BUFFER_MAX: Final = 64 * 1024
+"""Bytes written to a client that has not taken them, past which its handler waits."""
+SMALL_BODY: Final = 32 * 1024
+"""A body up to this size is sent in one buffer with its head."""
+
+log = structlog.get_logger(__name__)
+
+
+class Serving(Protocol):
+    """What a connection needs from its server."""
+
+    settings: HttpSettings
+    heads: AnswerHeads
+    draining: bool
+    """Answers are the last ones on their connections."""
+
+    @property
+    def handle(self) -> Callable[[Request], Awaitable[Answer]]:
+        """What answers requests."""
+        ...
+
+    def opened(self, connection: Connection) -> bool:
+        """Count it. False when there are too many."""
+        ...
+
+    def closed(self, connection: Connection) -> None:
+        """It is gone."""
+        ...
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Begin a task that the server waits for in the end."""
+        ...
+
+    def now(self) -> float:
+        """The loop's clock in seconds."""
+        ...
+
+
+class Connection(asyncio.Protocol):
+    """Reads and answers until either side has enough. `overdue` is asked again and again by the server."""
+
+    __slots__ = (
+        "_arriving", "_at_end", "_awaits_upgrade", "_body_left", "_chunk_waste", "_closing", "_current", "_deadline",
+        "_drained", "_head_size", "_held", "_in_body", "_is_last", "_is_reading", "_parser", "_paused", "_peer", "_queue",
+        "_raw", "_refused", "_server", "_target", "_task", "_transport", "_write_deadline",
+    )  # fmt: skip
+
+    _transport: asyncio.Transport
+    _peer: Peer
+
+    def __init__(self, server: Serving) -> None:
+        self._server = server
+        self._parser = httptools.HttpRequestParser(self)
+        self._target = b""
+        self._raw: list[tuple[bytes, bytes]] = []
+        self._head_size = 0
+        self._in_body = False
+        self._body_left = 0
+        self._chunk_waste = 0
+        self._arriving: ArrivingBody | None = None
+        self._refused: Refused | None = None
+        self._held = b""
+        self._queue: deque[tuple[Head, Body] | Refused] = deque()
+        self._current: tuple[Head, Body] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._is_last = False
+        self._at_end = False
+        self._awaits_upgrade = False
+        self._closing = False
+        self._is_reading = True
+        self._paused = False
+        self._drained: asyncio.Future[None] | None = None
+        self._deadline = self._write_deadline = inf
+
+    # The transport's side.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has come, its certificate has been verified."""
+        self._transport = cast(asyncio.Transport, transport)
+        if not self._server.opened(self):
+            self._transport.abort()
+            return
+        self._transport.set_write_buffer_limits(WRITE_BUFFER_MAX)
+        self._peer = _peer(transport)
+        self._deadline = self._server.now() + self._server.settings.header_timeout_s
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """The client is gone, or we ended it."""
+        self._closing, self._deadline, self._write_deadline = True, inf, inf
+        self._held = b""
+        self._queue.clear()
+        if self._arriving is not None:
+            self._arriving.finish(unreadable("the connection was lost"))
+        if self._task is not None:
+            self._task.cancel()
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_exception(ConnectionResetError("the client is gone"))
+        self._server.closed(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Some bytes came."""
+        if self._closing:
+            return
+        self._held = self._held + data if self._held else data
+        self._parse()
+
+    def pause_writing(self) -> None:
+        """The client does not take what we write."""
+        self._paused = True
+        self._write_deadline = self._server.now() + self._server.settings.write_timeout_s
+
+    def resume_writing(self) -> None:
+        """It takes more again."""
+        self._paused, self._write_deadline = False, inf
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+
+    # The server's side.
+
+    def check_time(self, now: float) -> None:
+        """End it when it has taken too long to send or to take something."""
+        if now <= self._deadline and now <= self._write_deadline:
+            return
+        if self._closing or self._paused or self._in_body or self._head_size:
+            self._transport.abort()
+        else:
+            self._linger()
+
+    def abort(self) -> None:
+        """End it at once."""
+        self._transport.abort()
+
+    def end_when_idle(self) -> None:
+        """End it now if nothing is under way, otherwise after the answer."""
+        if self._current is None and not self._queue:
+            self._linger()
+
+    # Reading.
+
+    def _parse(self) -> None:
+        """Parse what is held, but never so much that more requests would wait than may."""
+        while self._held and not (self._at_end or self._awaits_upgrade or len(self._queue) >= PIPELINED_MAX):
+            held = self._held
+            size = self._slice_size(held)
+            piece, self._held = (held, b"") if size >= len(held) else (held[:size], held[size:])
+            self._feed(piece)
+        if self._at_end:
+            self._held = b""
+        self._begin()
+        self.body_moved()
+
+    def _slice_size(self, held: bytes) -> int:
+        """How much to parse at once: a head, a body of known length, or a part of one that is not."""
+        if self._in_body:
+            return CHUNKED_SLICE if self._body_left == CHUNKED else self._body_left
+        end = held.find(b"\r\n\r\n")
+        return end + 4 if end >= 0 else len(held)
+
+    def _feed(self, piece: bytes) -> None:
+        was_in_body = self._in_body
+        if was_in_body and self._body_left == CHUNKED:
+            self._chunk_waste += len(piece)
+        elif not was_in_body:
+            self._head_size += len(piece)
+            if self._head_size > self._server.settings.header_bytes_max:
+                self._refuse(_head_too_large())
+                return
+        try:
+            self._parser.feed_data(piece)
+        except httptools.HttpParserUpgrade as pause:
+            # What follows is the other protocol, if the answer is that we speak it; otherwise the next request.
+            self._held = piece[pause.args[0] :] + self._held
+            self._parser = httptools.HttpRequestParser(self)
+        except httptools.HttpParserError as error:
+            self._refuse(self._refused or Refused(400, f"this is not an HTTP/1.1 request: {error}"))
+            return
+        if self._chunk_waste > CHUNK_WASTE_MAX:
+            self._refuse(Refused(400, "a chunked body has more framing than it may"))
+
+    def _refuse(self, refused: Refused) -> None:
+        """Nothing that comes after this means anything."""
+        self._at_end, self._held, self._refused = True, b"", refused
+        if self._arriving is not None and not self._arriving.is_complete:
+            self._arriving.finish(unreadable(refused.reason))
+            if self._arriving.discarded >= 0:
+                self._linger()
+        else:
+            self._queue.append(refused)
+
+    # The parser's side.
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request."""
+        self._target, self._raw = b"", []
+        if len(self._queue) >= PIPELINED_AT_ONCE_MAX:
+            self._refused = Refused(400, "too many requests wait for their answers")
+            raise self._refused
+        if self._current is None and not self._queue:
+            self._deadline = self._server.now() + self._server.settings.header_timeout_s
+
+    def on_url(self, part: bytes) -> None:
+        """A part of the request target."""
+        self._target += part
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header; after the body it is a trailer, and those are counted and dropped."""
+        if self._in_body:
+            return
+        self._raw.append((name, value))
+        if len(self._raw) > self._server.settings.headers_max:
+            self._refused = _head_too_large()
+            raise self._refused
+
+    def on_headers_complete(self) -> None:
+        """The head of a request is there: it can be handled."""
+        parser, settings = self._parser, self._server.settings
+        method = parser.get_method().decode()
+        try:
+            if method == "CONNECT":
+                raise Refused(405, "there are no tunnels here")
+            head = read_head(
+                method,
+                parser.get_http_version(),
+                self._target,
+                self._raw,
+                keep_alive=parser.should_keep_alive(),
+                upgrades=parser.should_upgrade(),
+            )
+        except Refused as refused:
+            self._refused = refused
+            raise
+        self._head_size, self._in_body, self._body_left = 0, True, head.length
+        self._is_last, self._awaits_upgrade = not head.keep_alive, head.upgrades
+        body: Body | NoBody = NO_BODY
+        if may_have_body(head.length):
+            body = self._arriving = ArrivingBody(self, head.length, settings.body_timeout_s)
+        self._queue.append((head, body))
+
+    def on_body(self, data: bytes) -> None:
+        """A part of the body."""
+        assert self._arriving is not None, self._body_left
+        if self._body_left == CHUNKED:
+            # The framing of a chunk is allowed; whatever else is not data stays counted.
+            self._chunk_waste = max(self._chunk_waste - len(data), 0)
+        else:
+            self._body_left -= len(data)
+        self._arriving.feed(data)
+        if self._arriving.discarded > DISCARDED_MAX:
+            self._linger()
+
+    def on_chunk_header(self) -> None:
+        """A chunk begins."""
+        self._chunk_waste = max(self._chunk_waste - CHUNK_OVERHEAD, 0)
+
+    def on_message_complete(self) -> None:
+        """The request is there to its last byte."""
+        self._in_body, self._chunk_waste = False, 0
+        if self._arriving is not None:
+            self._arriving.finish()
+            self._arriving = None
+        # What a client sends after saying that it will not is dropped.
+        self._at_end = self._is_last and not self._awaits_upgrade
+        if self._current is None and not self._queue:
+            self._deadline = self._server.now() + self._server.settings.keepalive_timeout_s
+
+    # The body's side.
+
+    def body_wanted(self) -> None:
+        """A handler waits for the body of the request under way."""
+        if self._current is not None and self._current[0].expects_continue:
+            self._current[0].expects_continue = False
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def body_moved(self) -> None:
+        """Read on, or stop reading while too much waits."""
+        if self._closing:
+            return
+        is_full = self._arriving is not None and self._arriving.is_full
+        should_read = not is_full and len(self._held) <= HELD_MAX and len(self._queue) < PIPELINED_MAX
+        if should_read is not self._is_reading:
+            self._is_reading = should_read
+            if should_read:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
+
+    # Answering.
+
+    def _begin(self) -> None:
+        """Handle the next request, when there is one and nothing else is under way."""
+        if self._current is not None or self._closing or not self._queue:
+            return
+        item = self._queue.popleft()
+        self._deadline = inf
+        if isinstance(item, Refused):
+            self._transport.write(refusal(item.status, item.reason))
+            self._linger()
+            return
+        self._current = item
+        self._task = self._server.spawn(self._serve(*item))
+
+    async def _serve(self, head: Head, body: Body) -> None:
+        """One request from its head to the last byte of its answer."""
+        try:
+            try:
+                query = Query(head.query)
+            except ValueError as error:
+                answer: Answer = _unreadable_query(error)
+            else:
+                request = Request(head.method, head.path, query, head.headers, body, self._peer)
+                answer = await self._server.handle(request)
+            if isinstance(answer, Upgrade):
+                await self._upgrade(head, answer)
+                return
+            may_go_on = self._may_go_on(head, body)
+            if isinstance(answer, Stream):
+                await self._stream(head, answer, may_go_on)
+            else:
+                await self._respond(head, answer, may_go_on)
+        except ConnectionError:
+            self.abort()  # The client is gone, or what we passed on to it: there is nothing more to say.
+            return
+        except Exception:
+            log.exception("an answer could not be sent", path=head.path)
+            self.abort()
+            return
+        self._answered(head, body)
+
+    async def _respond(self, head: Head, answer: Response, may_go_on: bool) -> None:
+        body = answer.body
+        size = len(body) if isinstance(body, bytes) else _size_of(body)
+        has_length = answer.status in NO_LENGTH or "Content-Length" in answer.headers
+        framing = b"" if has_length else b"Content-Length: %d\r\n" % size
+        start = self._server.heads.head(answer, head.headers, framing + self._connection_line(head, may_go_on))
+        if head.method == "HEAD" or answer.status in NO_LENGTH:
+            self._transport.write(start)
+        elif isinstance(body, bytes):
+            if size <= SMALL_BODY:
+                self._transport.write(start + body)
+            else:
+                self._transport.write(start)
+                self._transport.write(body)
+        else:
+            self._transport.write(start)
+            # Each piece is made, written and forgotten before the next.
+            for piece in body:
+                if self._paused:
+                    await self._drain()
+                self._transport.write(piece)
+        if self._paused:
+            await self._drain()
+
+    async def _stream(self, head: Head, answer: Stream, may_go_on: bool) -> None:
+        chunks: Any = answer.chunks
+        has_length = "Content-Length" in answer.headers
+        is_chunked = not has_length and not head.is_1_0
+        framing = b"Transfer-Encoding: chunked\r\n" if is_chunked else b""
+        ends_by_closing = not is_chunked and not has_length
+        may_go_on = may_go_on and not ends_by_closing
+        head.keep_alive = head.keep_alive and not ends_by_closing
+        try:
+            # A client waits for the head before it believes that the watch has begun.
+            self._transport.write(
+                self._server.heads.head(answer, head.headers, framing + self._connection_line(head, may_go_on))
+            )
+            if head.method != "HEAD":
+                await self._chunks(chunks, is_chunked)
+        finally:
+            close: Callable[[], Coroutine[Any, Any, None]] | None = getattr(chunks, "aclose", None)
+            if close is not None:
+                await close()
+
+    async def _chunks(self, chunks: Any, is_chunked: bool) -> None:
+        async for piece in chunks:
+            if not piece:
+                continue
+            self._transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if is_chunked else piece)
+            if self._paused:
+                await self._drain()
+        if is_chunked:
+            self._transport.write(b"0\r\n\r\n")
+
+    async def _upgrade(self, head: Head, answer: Upgrade) -> None:
+        """Let the answer have the connection until it is over; then there is nothing left to do on it."""
+        # One that nobody asked for has no connection: what followed on it may have been read as requests already.
+        may_have_it = head.upgrades and not self._closing
+        early, self._held = self._held, b""
+        self._closing, self._task, self._deadline, self._write_deadline = True, None, inf, inf
+        client = TakenOver(self._transport if may_have_it else None, self, early)
+        try:
+            client.send(switching(answer, self._server.heads.ids(head.headers)))
+            await answer.relay(client)
+        finally:
+            client.release()
+            if not may_have_it:
+                self.abort()
+
+    async def _drain(self) -> None:
+        """Until the client takes more. Raises ConnectionResetError when it is gone."""
+        while self._paused and not self._closing:
+            self._drained = asyncio.get_running_loop().create_future()
+            try:
+                await self._drained
+            finally:
+                self._drained = None
+
+    def _may_go_on(self, head: Head, body: Body) -> bool:
+        """Whether another request can follow on this connection."""
+        if isinstance(body, ArrivingBody) and not body.is_complete:
+            body.discard()
+            # A client that still waits for our permission may send its body, or the next request: nobody can tell.
+            if head.expects_continue or head.length > DISCARDED_MAX:
+                return False
+            return head.keep_alive and not self._server.draining
+        return head.keep_alive and not self._server.draining and not (isinstance(body, ArrivingBody) and body.is_broken)
+
+    def _connection_line(self, head: Head, may_go_on: bool) -> bytes:
+        if may_go_on:
+            return b"Connection: keep-alive\r\n" if head.is_1_0 else b""
+        head.keep_alive = False
+        return b"Connection: close\r\n"
+
+    def _answered(self, head: Head, body: Body) -> None:
+        """The answer is on its way: what comes next?"""
+        self._task = self._current = None
+        if self._closing:
+            return
+        if not head.keep_alive:
+            self._linger()
+            return
+        self._awaits_upgrade = False  # We did not take up the offer, so that what follows is HTTP as before.
+        settings = self._server.settings
+        if self._arriving is not None:
+            wait_s = DISCARD_S
+        else:
+            wait_s = settings.header_timeout_s if self._held or self._head_size else settings.keepalive_timeout_s
+        self._deadline = self._server.now() + wait_s
+        self._parse()
+
+    def _linger(self) -> None:
+        """End the connection, but so that the client can read the last answer: closing while it sends would reset it."""
+        if self._closing:
+            return
+        self._closing, self._held = True, b""
+        self._deadline = self._server.now() + self._server.settings.write_timeout_s
+        if not self._is_reading:
+            self._is_reading = True
+            self._transport.resume_reading()
+        if (self._in_body or self._refused is not None) and self._transport.can_write_eof():
+            self._transport.write_eof()
+        else:
+            # TLS reads on by itself until the other side has ended, too.
+            self._transport.close()
+
+
+def _head_too_large() -> Refused:
+    return Refused(431, "the request's head is larger than it may be")
+
+
+def _unreadable_query(error: ValueError) -> Response:
+    return Response(400, f"the query cannot be read: {error}\n".encode(), "text/plain; charset=utf-8")
+
+
+def _size_of(pieces: Sequence[bytes]) -> int:
+    size: int | None = getattr(pieces, "size", None)
+    return sum(map(len, pieces)) if size is None else size
+
+
+def _peer(transport: asyncio.BaseTransport) -> Peer:
+    """Who is at the other end; the certificate is looked at once per connection."""
+    name = transport.get_extra_info("peername")
+    user = certificate_user(transport.get_extra_info("peercert"))
+    return Peer(f"{name[0]}:{name[1]}" if isinstance(name, tuple) else "", user)
