@@ -10,8 +10,12 @@ from typing import Any, Final
 
 import structlog
 
-from .admission.attributes import Attributes
 from .admission.builtin import builtin_chain
+from .admission.chain import BoundChain
+from .admission.webhooks.asking import Asking
+from .admission.webhooks.configurations import Configurations, no_conditions
+from .admission.webhooks.metrics import WebhookMetrics
+from .admission.webhooks.rounds import Webhooks
 from .auth.authentication import Authenticator, StaticTokens
 from .auth.builtin import builtin_authorizer
 from .auth.kubeconfig import issue_kubeconfig
@@ -28,13 +32,14 @@ from .metrics import Metrics
 from .packs.blobs import BlobStore
 from .packs.bundles import Bundles
 from .pipeline import Pipeline, Served, SubresourceHandler, no_such_path
+from .proxy.callbacks import Callbacks
 from .proxy.logs import PodLogs
 from .proxy.relay import Relays
 from .proxy.streams import PodStreams
 from .registry.eviction import Evictions
 from .registry.keys import prefix_of
 from .registry.lists import Lists
-from .registry.lookup import CachedLookup
+from .registry.lookup import CachedLookup, CachedObjects
 from .registry.options import Target, Writing
 from .registry.quotas import Quotas
 from .registry.records import Records
@@ -107,6 +112,7 @@ async def serving(settings: Settings, store: Store) -> AsyncIterator[Running]:
         background.cancel()
         await asyncio.gather(background, return_exceptions=True)
         await parts.logs.close()
+        await parts.callbacks.close()
 
 
 async def _together(work: Sequence[Coroutine[Any, Any, None]]) -> None:
@@ -140,14 +146,17 @@ class _Parts:
             self.feed.add(prefix, paths)
         self.lookup = CachedLookup(self.feed)
         self.records = Records(store, self.feed)
+        self.metrics = Metrics()
+        self.callbacks = Callbacks(self.lookup)
+        versions = Versions(self.resources)
+        self.admission = BoundChain(builtin_chain(self.resources, self._webhooks(versions)), self.lookup)
         self.writes = Writes(
             self.records,
             Schemas(),
-            self._admit,
-            Versions(self.resources),
+            self.admission,
+            versions,
             Quotas(self.resources, self.records),
         )
-        self._chain = builtin_chain(self.resources)
         self.blobs = BlobStore.local(settings.data_dir / "blobs")
         agents = agent_client_context(authority)
         self.logs = PodLogs(self.lookup, agents)
@@ -171,8 +180,7 @@ class _Parts:
                 decode_protobuf,
             )
         )
-        metrics = Metrics()
-        metrics.watch_feed(self.feed)
+        self.metrics.watch_feed(self.feed)
         return Served(
             self.settings,
             self.resources,
@@ -180,7 +188,7 @@ class _Parts:
             Authenticator([StaticTokens(self.settings.data_dir / "pki" / "tokens.csv")]),
             self.authorizer,
             Limits(self.settings.limits),
-            metrics,
+            self.metrics,
             self.health,
             Discovery(self.resources),
             OpenApi(self.resources, "v1"),
@@ -199,8 +207,14 @@ class _Parts:
             _renew_forever(tls),
         )
 
-    async def _admit(self, attributes: Attributes) -> None:
-        await self._chain.admit(attributes, self.lookup)
+    def _webhooks(self, versions: Versions) -> Webhooks:
+        kinds = ("mutatingwebhookconfigurations", "validatingwebhookconfigurations")
+        mutating, validating = (
+            Configurations(CachedObjects(self.feed, "admissionregistration.k8s.io", plural), no_conditions)
+            for plural in kinds
+        )
+        metrics = WebhookMetrics(self.metrics.registry)
+        return Webhooks(mutating, validating, Asking(self.resources, self.callbacks, versions.convert, metrics))
 
     def _add_virtual(self, virtual: Sequence[VirtualResource]) -> Mapping[tuple[str, str, str], VirtualResource]:
         for item in virtual:
@@ -249,7 +263,7 @@ class _Parts:
 
     def _subresources(self) -> Mapping[tuple[str, str, str], SubresourceHandler]:
         bundles = Bundles(self.blobs, _PackStatus(self.resources, self.records, self.writes))
-        streams = PodStreams(self.lookup, self.relays, self._admit)
+        streams = PodStreams(self.lookup, self.relays, self.admission.connect)
 
         async def log_of(request: Request, target: Target, rest: Sequence[str]) -> Response | Stream:
             if request.method != "GET" or rest:
@@ -314,7 +328,7 @@ class _PackStatus:
             return new
 
         target = Target(self._resource(), "", name, "status")
-        return (await self._writes.mutate(target, changed, Writing(SERVER))).obj
+        return (await self._writes.mutate(target, changed, Writing(SERVER, consults=False))).obj
 
     def _resource(self) -> Resource:
         resource = self._resources.find("stark.dev", "v1", "packs")

@@ -50,7 +50,7 @@ class Bootstrap:
     async def _made(self, obj: dict[str, Any]) -> bool:
         target = self._target(obj)
         try:
-            await self._writes.create(target, obj, Writing(SERVER, validation="Ignore"))
+            await self._writes.create(target, obj, Writing(SERVER, validation="Ignore", consults=False))
         except AlreadyExists:
             return True
         except ApiError as error:

@@ -193,7 +193,7 @@ class Definitions:
 
 
 def _writing() -> Writing:
-    return Writing(SERVER, validation="Ignore")
+    return Writing(SERVER, validation="Ignore", consults=False)
 
 
 def _conditions(definition: Mapping[str, Any], clash: str) -> list[Object]:

@@ -83,6 +83,8 @@ class Request:
     user: User | None = None
     warnings: list[str] = field(default_factory=list)
     """Become `Warning: 299` headers of the response (RFC 7234 section 5.5, as Kubernetes does)."""
+    audit: dict[str, str] = field(default_factory=dict)
+    """What was noted about the request for the audit log: webhooks' annotations, and which of them changed the object."""
 
 
 @dataclass(slots=True)

@@ -6,16 +6,15 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from .callbacks import WebhookClientConfig
 from .conditions import Condition
 from .fields import (
     DEFAULT_EMPTY,
     DNS_LABEL_PATTERN,
     LIST_ATOMIC,
     PRESERVE_UNKNOWN,
-    Base64,
     Int32,
     Int64,
-    Port,
     list_map,
 )
 from .meta import KubeObject, Model, ResourceDef
@@ -117,30 +116,6 @@ class CustomResourceDefinitionVersion(Model):
         default_factory=list, max_length=SELECTABLE_FIELDS_MAX, json_schema_extra=LIST_ATOMIC
     )
     """Paths that field selectors may use beside metadata.name and metadata.namespace."""
-
-
-class ServiceReference(Model):
-    """A service of the cluster."""
-
-    namespace: str
-    """Its namespace."""
-    name: str
-    """Its name."""
-    path: str | None = None
-    """Path of the request."""
-    port: Port | None = None
-    """Its port; default 443."""
-
-
-class WebhookClientConfig(Model):
-    """How a webhook is reached: by url or by service."""
-
-    url: str | None = None
-    """An https URL."""
-    service: ServiceReference | None = None
-    """A service of the cluster."""
-    ca_bundle: Base64 | None = None
-    """PEM certificates that sign its certificate; default the system's."""
 
 
 class WebhookConversion(Model):

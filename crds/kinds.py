@@ -18,6 +18,7 @@ from .policy import PodDisruptionBudget
 from .scheduling import PriorityClass
 from .servers import Server
 from .services import EndpointSlice, Service
+from .webhooks import MutatingWebhookConfiguration, ValidatingWebhookConfiguration
 
 KINDS: tuple[type[KubeObject], ...] = (
     Namespace,
@@ -43,6 +44,8 @@ KINDS: tuple[type[KubeObject], ...] = (
     EndpointSlice,
     LimitRange,
     ResourceQuota,
+    MutatingWebhookConfiguration,
+    ValidatingWebhookConfiguration,
 )
 """Every kind whose objects are stored."""
 

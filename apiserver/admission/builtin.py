@@ -19,10 +19,11 @@ from .service_accounts import pod_service_account
 from .services import service_defaults
 from .validate_packs import pack_name_belongs_to_its_owner
 from .validation import validate_object
+from .webhooks.rounds import Webhooks
 
 
-def builtin_chain(resources: Resources) -> Chain:
-    """Every built-in plugin, in order."""
+def builtin_chain(resources: Resources, webhooks: Webhooks | None = None) -> Chain:
+    """Every built-in plugin, in order, and then those outside."""
     return Chain(
         mutating=[
             namespace_lifecycle,
@@ -39,4 +40,5 @@ def builtin_chain(resources: Resources) -> Chain:
             service_defaults,
         ],
         validating=[node_restriction, pack_name_belongs_to_its_owner, priority_classes, validate_object, limit_ranges],
+        webhooks=webhooks,
     )

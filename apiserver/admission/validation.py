@@ -18,6 +18,7 @@ from .validate_config import config_map_causes, node_causes, secret_causes
 from .validate_packs import pack_causes
 from .validate_pods import pod_causes
 from .validate_policy import disruption_budget_causes
+from .validate_webhooks import webhook_configuration_causes
 
 Mapped = Mapping[str, Any]
 Judge = Callable[[Mapped, Mapped | None, FoundSpec | None], Iterable[Cause]]
@@ -46,6 +47,12 @@ JUDGES: Mapping[tuple[str, str], Judge] = {
     ("apps", "daemonsets"): daemonset_causes,
     ("batch", "jobs"): job_causes,
     ("batch", "cronjobs"): cronjob_causes,
+    ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"): (
+        lambda obj, old, found: webhook_configuration_causes(obj)
+    ),
+    ("admissionregistration.k8s.io", "validatingwebhookconfigurations"): (
+        lambda obj, old, found: webhook_configuration_causes(obj)
+    ),
     ("stark.dev", "packs"): lambda obj, old, found: pack_causes(obj, old),
 }
 

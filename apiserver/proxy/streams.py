@@ -74,5 +74,7 @@ async def connect(admit: Admit, request: Request, target: Target, options: dict[
         None,
         request.user,
         warnings=request.warnings,
+        audit=request.audit,
+        kind=("", "v1", options["kind"]),
     )
     await admit(attributes)

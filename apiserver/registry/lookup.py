@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Final
 
 from ..cache.entry import Entry
 from ..cache.feed import Feed, StoreLost, TooFarAhead
-from ..cache.filter import Filter
+from ..cache.filter import EVERYTHING, Filter
 from ..cache.resource_cache import Prefix, ResourceCache
 from .keys import CORE, local_key
+from .refusals import store_away
 
+FIRST_TIMEOUT_S: Final = 3.0
+"""How long who needs all objects of a resource waits for its cache to be filled the first time."""
 DECODED_MAX: Final = 256
 """Objects kept decoded: admission asks for the same namespace again and again."""
 DECODED_BYTES_MAX: Final = 16_384
@@ -67,3 +71,26 @@ class CachedLookup:
 
     def _cache(self, group: str, plural: str) -> ResourceCache | None:
         return self._feed.cache(Prefix(group or CORE, plural))
+
+
+class CachedObjects:
+    """All objects of one resource, for whoever makes something of them and keeps it until one of them changes."""
+
+    def __init__(self, feed: Feed, group: str, plural: str) -> None:
+        self._feed, self._prefix = feed, Prefix(group or CORE, plural)
+
+    def mark(self) -> Hashable:
+        """Another one whenever an object changed; None while the cache is being filled."""
+        cache = self._feed.cache(self._prefix)
+        return (id(cache), cache.revision) if cache is not None and cache.ready.is_set() else None
+
+    async def objects(self) -> Sequence[Mapping[str, Any]]:
+        """All of them, in the order of their names. Raises ServiceUnavailable."""
+        cache = self._feed.cache(self._prefix)
+        assert cache is not None, self._prefix
+        try:
+            async with asyncio.timeout(FIRST_TIMEOUT_S):
+                await cache.ready.wait()
+        except TimeoutError:
+            raise store_away("storage is (re)initializing") from None
+        return [entry.decode() for entry in cache.select(EVERYTHING)]

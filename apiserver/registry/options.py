@@ -50,9 +50,17 @@ class Writing:
     """Whose the fields become, in managedFields."""
     applies: bool = False
     """A server-side apply: the record of owners has been made already."""
+    given: Mapping[str, Any] = field(default_factory=dict)
+    """The options that the client gave, in wire form: those outside who judge the write are told."""
+    audit: dict[str, str] = field(default_factory=dict)
+    """What was noted about the write for the audit log."""
+    consults: bool = True
+    """Whether those outside are asked: not about what the server writes by itself."""
 
 
-def writing(query: Query, user: User, warnings: list[str], user_agent: str = "") -> Writing:
+def writing(
+    query: Query, user: User, warnings: list[str], user_agent: str = "", audit: dict[str, str] | None = None
+) -> Writing:
     """The options of a write. Raises Invalid."""
     validation = query.first("fieldValidation")
     if validation and validation not in VALIDATIONS:
@@ -64,6 +72,8 @@ def writing(query: Query, user: User, warnings: list[str], user_agent: str = "")
         validation in ("Warn", "Strict"),
         warnings,
         _manager(query.first("fieldManager"), user_agent),
+        given={name: query.first(name) for name in ("fieldManager", "fieldValidation") if query.first(name)},
+        audit={} if audit is None else audit,
     )
 
 
@@ -251,6 +261,18 @@ class Deletion:
     uid: str = ""
     resource_version: str = ""
     dry_run: bool = False
+
+    def to_wire(self) -> dict[str, Any]:
+        """As DeleteOptions again."""
+        preconditions = {"uid": self.uid, "resourceVersion": self.resource_version}
+        options = {
+            "gracePeriodSeconds": self.grace_period_s,
+            "preconditions": {name: value for name, value in preconditions.items() if value} or None,
+            "propagationPolicy": self.propagation or None,
+            "dryRun": ["All"] if self.dry_run else None,
+        }
+        given = {name: value for name, value in options.items() if value is not None}
+        return {"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1", **given}
 
 
 def deletion(query: Query, body: Mapping[str, Any]) -> Deletion:

@@ -6,7 +6,7 @@ The options are read, the body decoded, the rules applied, and the answer put in
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -208,12 +208,15 @@ class Verbs:
 
     async def _bind(self, request: Request, target: Target) -> Response:
         writing, binding = await self._body_of(request, "v1", "Binding")
+        await self._writes.admit_body(target, ("", "v1", "Binding"), binding, writing)
         await bind(self._writes, target, binding, writing)
         return answer(request, Accepted(), orjson.dumps(_success()), 201)
 
     async def _evict(self, request: Request, target: Target) -> Response:
         writing, eviction = await self._body_of(request, "policy/v1", "Eviction")
-        await self._parts.evictions.evict(target, eviction, writing, request.query)
+        await self._writes.admit_body(target, ("policy", "v1", "Eviction"), eviction, writing)
+        # Judged as an eviction, the deletion that follows is not judged again.
+        await self._parts.evictions.evict(target, eviction, replace(writing, consults=False), request.query)
         return answer(request, Accepted(), orjson.dumps(_success()), 201)
 
     async def _finalize(self, request: Request, target: Target) -> Response:
@@ -230,7 +233,8 @@ class Verbs:
 
     def _writing(self, request: Request) -> Writing:
         assert request.user is not None, request.path
-        return options.writing(request.query, request.user, request.warnings, request.headers.get("user-agent", ""))
+        user_agent = request.headers.get("user-agent", "")
+        return options.writing(request.query, request.user, request.warnings, user_agent, request.audit)
 
     async def _written(self, request: Request, target: Target) -> tuple[Writing, Object]:
         """The options and the decoded body of a write, with complaints about keys that are there twice."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ..resources import Resource, Resources
 
 
@@ -19,3 +22,7 @@ class Versions:
             self._generation = self._resources.generation
             self._stored = {(r.group, r.plural): r.api_version for r in self._resources if r.storage_version}
         return self._stored.get((resource.group, resource.plural), resource.api_version)
+
+    async def convert(self, obj: Mapping[str, Any], wanted: Resource) -> dict[str, Any]:
+        """The object in the version of `wanted`."""
+        return {**obj, "apiVersion": wanted.api_version}

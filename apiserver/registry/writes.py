@@ -8,14 +8,15 @@ else was faster.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
-from ..admission.attributes import Attributes
+from ..admission.attributes import GroupVersionKind
 from ..errors import AlreadyExists, ApiError, BadRequest, NotFound
 from ..resources import Resource
 from . import bodies, deletion, metadata, updating
+from .admitting import Admission, Admitting
 from .options import Deletion, Target, Writing
 from .ownership import SCALE, Ownership
 from .quotas import Quotas
@@ -40,14 +41,6 @@ MayCreate = Callable[[], Awaitable[None]]
 """Raises Forbidden when the client may not create objects of the kind."""
 
 
-class Admission(Protocol):
-    """Admission's chain with its look-ups bound."""
-
-    async def __call__(self, attributes: Attributes) -> None:
-        """Change the object in place, or raise an ApiError."""
-        ...
-
-
 class StorageVersions(Protocol):
     """In which version a kind's objects are stored."""
 
@@ -62,8 +55,8 @@ class Writes:
     def __init__(
         self, records: Records, schemas: Schemas, admission: Admission, versions: StorageVersions, quotas: Quotas
     ) -> None:
-        self._records, self._schemas, self._admission, self._versions = records, schemas, admission, versions
-        self._quotas = quotas
+        self._records, self._schemas, self._versions, self._quotas = records, schemas, versions, quotas
+        self._admitting = Admitting(admission, schemas)
         self._ownership = Ownership()
 
     async def create(self, target: Target, obj: Object, writing: Writing) -> Stored:
@@ -87,16 +80,14 @@ class Writes:
         if updating.has_status(resource) and not strategy.keeps_status_on_create:
             new.pop(updating.STATUS, None)
         strategy.prepare_create(new)
-        given_name = new["metadata"].get("name", "")
-        await self._admit("CREATE", target, new, None, writing, name=given_name)
+        attributes = await self._admitting.creation(target, new, writing)
         self._ownership.created(target, new, writing)
-        metadata.begin(
-            new, metadata.now(), generation=resource.custom or "spec" in resource.schema.get("properties", {})
-        )
+        metadata.begin(new, metadata.now(), generation=_counts_generation(resource, strategy))
         strategy.settle_identity(new)
         causes = [*metadata.problems(new, strategy.name_problems), *strategy.create_problems(new)]
         if causes:
             raise invalid_object(resource, new["metadata"].get("name", ""), causes)
+        await self._admitting.conclude(attributes)
         return new
 
     async def _store_new(self, resource: Resource, new: Object, writing: Writing) -> Stored:
@@ -179,10 +170,11 @@ class Writes:
         async def decide(current: Object) -> Object | Removed:
             old = self._as_served(resource, current)
             new = await change(self._as_served(resource, current))
-            await self._admit("UPDATE", target, new, old, writing)
+            attributes = await self._admitting.change(target, new, old, writing)
             if target.subresource == SCALE:
                 self._ownership.updated(target, new, old, writing)
             updating.count_generation(resource, new, old)
+            await self._admitting.conclude(attributes)
             kept[:] = [new]
             return REMOVED if deletion.is_over(new, strategy) else self._as_stored(resource, new)
 
@@ -217,10 +209,11 @@ class Writes:
         metadata.keep(new, old)
         if target.subresource != updating.STATUS:
             strategy.prepare_update(new, old)
-        await self._admit("UPDATE", target, new, old, writing)
+        attributes = await self._admitting.change(target, new, old, writing)
         self._ownership.updated(target, new, old, writing)
         updating.count_generation(target.resource, new, old)
         updating.check(target, new, old, strategy)
+        await self._admitting.conclude(attributes)
         return new
 
     async def delete(self, target: Target, wanted: Deletion, writing: Writing) -> tuple[Stored, bool]:
@@ -230,7 +223,7 @@ class Writes:
         async def decide(current: Object) -> Object | Removed:
             deletion.check_preconditions(resource, current, wanted)
             old = self._as_served(resource, current)
-            await self._admit("DELETE", target, None, old, writing)
+            await self._admitting.deletion(target, old, wanted, writing)
             outcome = deletion.plan(old, strategy, wanted, metadata.now())
             return outcome if isinstance(outcome, Removed) else self._as_stored(resource, outcome)
 
@@ -256,29 +249,9 @@ class Writes:
         if refusal is not None:
             raise refusal
 
-    async def _admit(
-        self,
-        operation: str,
-        target: Target,
-        new: Object | None,
-        old: Mapping[str, Any] | None,
-        writing: Writing,
-        name: str | None = None,
-    ) -> None:
-        await self._admission(
-            Attributes(
-                operation,
-                target.resource,
-                target.subresource,
-                target.namespace,
-                target.name if name is None else name,
-                new,
-                old,
-                writing.user,
-                writing.dry_run,
-                writing.warnings,
-            )
-        )
+    async def admit_body(self, target: Target, kind: GroupVersionKind, body: Object, writing: Writing) -> None:
+        """Let those outside change and judge the body of a subresource that is a kind of its own. Raises ApiError."""
+        await self._admitting.body(target, kind, body, writing)
 
     def _as_served(self, resource: Resource, obj: Object) -> Object:
         """A copy in the client's words. Versions differ in nothing but their name (conversion strategy None)."""
@@ -292,6 +265,10 @@ class Writes:
         if view is not None:
             return view.stored(obj)
         return {**obj, "apiVersion": self._versions.stored_api_version(resource)}
+
+
+def _counts_generation(resource: Resource, strategy: Strategy) -> bool:
+    return resource.custom or strategy.counts_generation or "spec" in resource.schema.get("properties", {})
 
 
 def _place(target: Target) -> tuple[Resource, str, str]:

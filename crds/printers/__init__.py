@@ -36,6 +36,7 @@ from .others import (
     secret_cells,
     service_cells,
     serviceaccount_cells,
+    webhooks_cells,
 )
 from .pods import node_cells, node_roles, node_status, pod_cells, summarize_pod
 from .workloads import cronjob_cells, daemonset_cells, deployment_cells, job_cells, replicaset_cells
@@ -55,6 +56,9 @@ def row_conditions(group: str, kind: str, obj: Object) -> list[dict[str, str]]:
     return [{"type": "Completed", "status": "True", "reason": phase, "message": message}]
 
 
+WEBHOOKS = Printer(
+    (NAME_COLUMN, number_column("Webhooks", "Webhooks in the configuration."), AGE_COLUMN), webhooks_cells
+)
 EVENT_COLUMNS = (
     text_column("Last Seen", "Time since it happened last."),
     text_column("Type", "Normal or Warning."),
@@ -69,6 +73,8 @@ EVENT_COLUMNS = (
 )
 
 PRINTERS: Mapping[tuple[str, str], Printer] = {
+    ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"): WEBHOOKS,
+    ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"): WEBHOOKS,
     ("", "Pod"): Printer(
         (
             NAME_COLUMN,

@@ -158,3 +158,8 @@ def quota_cells(quota: Object, now: datetime) -> Cells:
     requests = ", ".join(text for name, text in rows if not name.startswith("limits."))
     limits = ", ".join(text for name, text in rows if name.startswith("limits."))
     return [name_of(quota), requests, limits, age_of(quota, now)]
+
+
+def webhooks_cells(configuration: Object, now: datetime) -> Cells:
+    """Name, number of webhooks, age."""
+    return [name_of(configuration), len(configuration.get("webhooks") or ()), age_of(configuration, now)]

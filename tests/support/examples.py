@@ -148,6 +148,32 @@ CRD_NAMES = {
     "categories": ["all"],
 }
 
+WEBHOOK: dict[str, Any] = {
+    "name": "policy.example.com",
+    "clientConfig": {
+        "url": "https://policy.example.com/check",
+        "service": {"namespace": "default", "name": "policy", "path": "/check", "port": 8443},
+        "caBundle": "QUFB",
+    },
+    "rules": [
+        {
+            "operations": ["CREATE"],
+            "apiGroups": [""],
+            "apiVersions": ["v1"],
+            "resources": ["pods"],
+            "scope": "Namespaced",
+        }
+    ],
+    "failurePolicy": "Ignore",
+    "matchPolicy": "Exact",
+    "namespaceSelector": SELECTOR,
+    "objectSelector": SELECTOR,
+    "sideEffects": "None",
+    "timeoutSeconds": 5,
+    "admissionReviewVersions": ["v1"],
+    "matchConditions": [{"name": "not-by-nodes", "expression": "!('system:nodes' in request.userInfo.groups)"}],
+}
+
 _BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("v1", "Namespace"): {
         "metadata": CLUSTER_METADATA,
@@ -404,7 +430,7 @@ _BODIES: dict[tuple[str, str], dict[str, Any]] = {
                 "webhook": {
                     "clientConfig": {
                         "url": "https://example.com",
-                        "service": {"namespace": "a", "name": "b"},
+                        "service": {"namespace": "a", "name": "b", "path": "/convert", "port": 8443},
                         "caBundle": "AAE=",
                     },
                     "conversionReviewVersions": ["v1"],
@@ -504,6 +530,14 @@ _BODIES: dict[tuple[str, str], dict[str, Any]] = {
         "metadata": METADATA,
         "spec": {"hard": {"pods": "2"}},
         "status": {"hard": {"pods": "2"}, "used": {"pods": "1"}},
+    },
+    ("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration"): {
+        "metadata": CLUSTER_METADATA,
+        "webhooks": [{**WEBHOOK, "reinvocationPolicy": "IfNeeded"}],
+    },
+    ("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration"): {
+        "metadata": CLUSTER_METADATA,
+        "webhooks": [WEBHOOK],
     },
     ("stark.dev/v1", "Pack"): {
         "metadata": {"name": "hello.1.2.0"},

@@ -27,6 +27,8 @@ class Strategy:
     """A new object may come with its status: for what registers itself."""
     tracks_fields: ClassVar[bool] = True
     """managedFields tell who set what."""
+    counts_generation: ClassVar[bool] = False
+    """metadata.generation counts changes although the kind has no spec."""
     create_on_update: ClassVar[bool] = False
     """A PUT to a name that does not exist creates."""
     view: ClassVar[View | None] = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from ...errors import Cause
 from ...schema import check_structural
@@ -69,3 +70,9 @@ class DefinitionStrategy(Strategy):
         names.setdefault("singular", names["kind"].lower())
         names.setdefault("listKind", f"{names['kind']}List")
         obj["spec"].setdefault("conversion", {"strategy": "None"})
+
+
+class WebhookConfigurationStrategy(Strategy):
+    """Its webhooks are its spec."""
+
+    counts_generation: ClassVar[bool] = True
