@@ -22,3 +22,24 @@ if ! command -v kubectl >/dev/null; then
     echo "the tests need kubectl 1.27 or newer on the PATH: see https://kubernetes.io/docs/tasks/tools/"
     exit 1
 fi
+
+# Suites that others wrote and we do not keep copies of, from npm.
+cd "$(dirname "$0")/.." || exit 1
+suite=json-patch-test-suite@1.1.0
+if [ ! -f .needs/$suite/package/tests.json ]; then
+    if ! command -v npm >/dev/null; then
+        if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+            { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq npm; } >/dev/null 2>&1
+        fi
+        command -v npm >/dev/null || {
+            echo "the tests need npm, to fetch $suite"
+            echo "run: sudo apt-get install npm"
+            exit 1
+        }
+    fi
+    mkdir -p .needs/$suite && (cd .needs/$suite && tar -xzf "$(npm pack --silent $suite)") || {
+        rm -rf .needs/$suite
+        echo "could not fetch $suite; run: npm pack $suite"
+        exit 1
+    }
+fi

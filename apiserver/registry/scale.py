@@ -17,6 +17,7 @@ Object = dict[str, Any]
 
 API_VERSION = "autoscaling/v1"
 KIND = "Scale"
+INT32_MAX = 2**31 - 1
 
 
 def paths_of(resource: Resource) -> ScalePaths:
@@ -41,12 +42,8 @@ def scale_of(resource: Resource, obj: Mapping[str, Any]) -> Object:
 
 
 def scaled(resource: Resource, obj: Object, scale: Mapping[str, Any]) -> Object:
-    """The object with the replicas that a Scale wants. Raises BadRequest, Invalid."""
-    if (scale.get("apiVersion", API_VERSION), scale.get("kind", KIND)) != (API_VERSION, KIND):
-        raise BadRequest(f"expected a {KIND} of {API_VERSION}, got {scale.get('apiVersion')} {scale.get('kind')}")
-    replicas = (scale.get("spec") or {}).get("replicas", 0)
-    if not isinstance(replicas, int) or isinstance(replicas, bool):
-        raise BadRequest(f"spec.replicas: expected an integer, got {replicas!r}")
+    """The object with the replicas that a checked Scale wants. Raises Invalid."""
+    replicas = (scale.get("spec") or {}).get("replicas") or 0
     if replicas < 0:
         message = f"Invalid value: {replicas}: must be greater than or equal to 0"
         raise invalid_object(resource, obj["metadata"]["name"], [Cause("spec.replicas", message)])
@@ -54,7 +51,7 @@ def scaled(resource: Resource, obj: Object, scale: Mapping[str, Any]) -> Object:
 
 
 def config_of(resource: Resource, obj: Mapping[str, Any], scale: Mapping[str, Any]) -> Object:
-    """What applying a Scale says about the object. Raises BadRequest, Invalid."""
+    """What applying a checked Scale says about the object. Raises Invalid."""
     meta = {name: obj["metadata"][name] for name in ("name", "namespace") if name in obj["metadata"]}
     config = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": meta}
     if (scale.get("spec") or {}).get("replicas") is None:
@@ -62,8 +59,16 @@ def config_of(resource: Resource, obj: Mapping[str, Any], scale: Mapping[str, An
     return scaled(resource, config, scale)
 
 
-def check_scale_version(resource: Resource, scale: Mapping[str, Any], obj: Mapping[str, Any]) -> None:
-    """A Scale's resourceVersion is that of the object. Raises Conflict."""
+def check_scale(resource: Resource, scale: Mapping[str, Any], obj: Mapping[str, Any]) -> None:
+    """It is a Scale, and its resourceVersion that of the object. Raises BadRequest, Conflict."""
+    if (scale.get("apiVersion", API_VERSION), scale.get("kind", KIND)) != (API_VERSION, KIND):
+        raise BadRequest(f"expected a {KIND} of {API_VERSION}, got {scale.get('apiVersion')} {scale.get('kind')}")
+    for part in ("metadata", "spec"):
+        if not isinstance(scale.get(part) or {}, Mapping):
+            raise BadRequest(f"{part}: expected an object, got {scale[part]!r}")
+    replicas = (scale.get("spec") or {}).get("replicas", 0)
+    if replicas is not None and (type(replicas) is not int or abs(replicas) > INT32_MAX):
+        raise BadRequest(f"spec.replicas: expected a 32-bit integer, got {replicas!r}")
     given = {"metadata": scale.get("metadata") or {}}
     check_version(Target(resource, name=obj["metadata"]["name"]), given, obj, required=False)
 

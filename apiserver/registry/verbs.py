@@ -28,7 +28,7 @@ from .placement import bind, finalize
 from .records import Records, Stored
 from .refusals import method_not_allowed
 from .renderings import ListRendering, rendering_of
-from .scale import check_scale_version, config_of, scale_of, scaled
+from .scale import check_scale, config_of, scale_of, scaled
 from .schemas import complain
 from .strategies import strategy_of
 from .watching import Watches
@@ -147,7 +147,7 @@ class Verbs:
 
     async def _apply_scale(self, target: Target, scale: Object, writing: Writing, force: bool) -> Stored:
         def config(obj: Object) -> Object:
-            check_scale_version(target.resource, scale, obj)
+            check_scale(target.resource, scale, obj)
             return config_of(target.resource, obj, scale)
 
         return await self._writes.apply_part(target, config, writing, force=force)
@@ -188,7 +188,7 @@ class Verbs:
         scale = bodies.decode(data, request.headers.get("content-type", ""), self._parts.protobuf)
 
         async def change(obj: Object) -> Object:
-            check_scale_version(target.resource, scale, obj)
+            check_scale(target.resource, scale, obj)
             return scaled(target.resource, obj, scale)
 
         stored = await self._writes.mutate(target, change, self._writing(request))
@@ -200,7 +200,7 @@ class Verbs:
 
         async def change(obj: Object) -> Object:
             scale = patch(scale_of(target.resource, obj))
-            check_scale_version(target.resource, scale, obj)
+            check_scale(target.resource, scale, obj)
             return scaled(target.resource, obj, scale)
 
         stored = await self._writes.mutate(target, change, self._writing(request))

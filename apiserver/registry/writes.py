@@ -84,7 +84,9 @@ class Writes:
         self._ownership.created(target, new, writing)
         metadata.begin(new, metadata.now(), generation=_counts_generation(resource, strategy))
         strategy.settle_identity(new)
-        causes = [*metadata.problems(new, strategy.name_problems), *strategy.create_problems(new)]
+        causes = metadata.problems(new, strategy.name_problems)
+        if new["metadata"].get("name"):  # a kind's own rules may count on it
+            causes += strategy.create_problems(new)
         if causes:
             raise invalid_object(resource, new["metadata"].get("name", ""), causes)
         await self._admitting.conclude(attributes)

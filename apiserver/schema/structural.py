@@ -31,12 +31,18 @@ _SHAPING = (
 )
 """Keywords that decide what an object looks like; inside logic they would make that depend on the branch."""
 _REFUSED = ("$ref", "definitions", "dependencies", "deprecated", "discriminator", "id", "patternProperties", "readOnly")
+_FLAGS = (
+    "x-kubernetes-embedded-resource",
+    "x-kubernetes-int-or-string",
+    "x-kubernetes-preserve-unknown-fields",
+)
 _COUNTS = ("maxLength", "minLength", "maxItems", "minItems", "maxProperties", "minProperties")
 _KEYWORD_TYPES: Mapping[str, str] = {
     **dict.fromkeys(_COUNTS, "integer"),
     **dict.fromkeys(("type", "format", "pattern", "description", "title", "x-kubernetes-list-type"), "string"),
     **dict.fromkeys(("minimum", "maximum", "multipleOf"), "number"),
     **dict.fromkeys(("nullable", "uniqueItems", "exclusiveMinimum", "exclusiveMaximum"), "boolean"),
+    **dict.fromkeys(_FLAGS, "boolean"),
     **dict.fromkeys(("required", "enum", "x-kubernetes-list-map-keys", *LOGIC), "array"),
     "properties": "object",
 }
@@ -76,7 +82,7 @@ def _shapes(schema: Any, path: str, depth: int = 0) -> Iterator[Cause]:
 
 
 def _sound(word: str, value: Any) -> bool:
-    if word == "required":
+    if word in ("required", "x-kubernetes-list-map-keys"):
         return all(isinstance(name, str) for name in value)
     return word not in _COUNTS or value >= 0
 
