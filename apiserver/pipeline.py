@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import orjson
 import structlog
@@ -101,7 +101,7 @@ class Pipeline:
         served.metrics.observe(known, answer.status, duration_s)
         if isinstance(answer, Stream):
             served.metrics.long_begins(known)
-            answer.chunks = _Closing(answer.chunks, lambda: served.metrics.long_ends(known))
+            answer.on_close.append(lambda: served.metrics.long_ends(known))
         elif isinstance(answer, Upgrade):
             served.metrics.long_begins(known)
             answer.relay = _until_over(answer.relay, lambda: served.metrics.long_ends(known))
@@ -197,7 +197,7 @@ class Pipeline:
             leave()
             raise
         if isinstance(answer, Stream):
-            answer.chunks = _Closing(answer.chunks, leave)
+            answer.on_close.append(leave)
         elif isinstance(answer, Upgrade):
             answer.relay = _until_over(answer.relay, leave)
         else:
@@ -302,29 +302,6 @@ def _add_warning(answer: Answer, text: str) -> None:
     known = answer.headers.get("Warning")
     line = f'299 - "{escaped}"'
     answer.headers["Warning"] = f"{known}, {line}" if known else line
-
-
-class _Closing:
-    """A stream with something to do, once, when it is over."""
-
-    def __init__(self, chunks: AsyncIterator[bytes], on_close: Callable[[], None]) -> None:
-        self.inner = chunks
-        self._on_close: Callable[[], None] | None = on_close
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        return await self.inner.__anext__()
-
-    async def aclose(self) -> None:
-        """The answer is complete, or the client gone."""
-        on_close, self._on_close = self._on_close, None
-        if on_close is not None:
-            on_close()
-        close: Any = getattr(self.inner, "aclose", None)
-        if close is not None:
-            await close()
 
 
 def _until_over(

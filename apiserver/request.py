@@ -5,6 +5,7 @@ Nothing above `http/` knows which HTTP library is underneath. A handler is `asyn
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -97,14 +98,62 @@ class Response:
     headers: dict[str, str] = field(default_factory=dict)
 
 
+class Frames:
+    """Bytes that go to many connections. What HTTP puts around a chunk is made once, for whoever asks first."""
+
+    __slots__ = ("_chunk", "data")
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self._chunk = b""
+
+    @property
+    def chunk(self) -> bytes:
+        """The same as a chunk of a chunked body (RFC 9112 section 7.1)."""
+        if not self._chunk:
+            self._chunk = b"%x\r\n%b\r\n" % (len(self.data), self.data)
+        return self._chunk
+
+
+class Sink(Protocol):
+    """The connection that a pushed stream is written to."""
+
+    is_ready: bool
+    """False while the client has not taken what was written: then `Pushed.flow` is called when it has."""
+
+    def send(self, frames: Frames) -> None:
+        """Write one after the other, without waiting."""
+        ...
+
+    def end(self) -> None:
+        """There is nothing more: the answer is complete."""
+        ...
+
+
+class Pushed(ABC):
+    """Chunks that whoever makes them writes to the connection, with no task between. The adapter attaches it once."""
+
+    @abstractmethod
+    def attach(self, sink: Sink) -> None:
+        """From now on, write there."""
+
+    @abstractmethod
+    def flow(self) -> None:
+        """The client takes more: write what waits."""
+
+
 @dataclass(slots=True)
 class Stream:
-    """An answer that goes on: a watch, a log, a download. The adapter closes `chunks` when the client leaves."""
+    """An answer that goes on: a watch, a log, a download.
 
-    chunks: AsyncIterator[bytes]
+    When it is over, or the client leaves, the adapter closes an iterator of `chunks` and calls each of `on_close` once.
+    """
+
+    chunks: AsyncIterator[bytes] | Pushed
     status: int = 200
     content_type: str = "application/json"
     headers: dict[str, str] = field(default_factory=dict)
+    on_close: list[Callable[[], None]] = field(default_factory=list)
 
 
 class ByteStream(Protocol):

@@ -67,6 +67,7 @@ class Feed:
         self._caches: dict[Prefix, ResourceCache] = {}
         self._loading: set[asyncio.Task[None]] = set()
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._unflushed: dict[ResourceCache, None] = {}
         self._ticket = count()
         self.revision = 0
         """Everything up to this revision of the store has been applied."""
@@ -181,12 +182,22 @@ class Feed:
                 touched[cache] = None
         if batch.revision > self.revision:
             self.revision = batch.revision
-        for cache in touched:
-            cache.watchers.flush()
+        self._flush_soon(touched)
         while self._waiting and self._waiting[0][0] <= self.revision:
             future = heapq.heappop(self._waiting)[2]
             if not future.done():
                 future.set_result(None)
+
+    def _flush_soon(self, touched: Iterable[ResourceCache]) -> None:
+        """Deliver at the next turn of the loop: while watchers of one commit are written to, those that come next add up."""
+        if not self._unflushed:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._unflushed.update(dict.fromkeys(touched))
+
+    def _flush(self) -> None:
+        unflushed, self._unflushed = self._unflushed, {}
+        for cache in unflushed:
+            cache.watchers.flush()
 
     async def _fill_all(self) -> None:
         """Read every resource at one revision, the one the watch then starts from."""

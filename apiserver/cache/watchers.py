@@ -8,58 +8,109 @@ thousand agents that each watch the pods of their own node cost one audience per
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Hashable, Iterator
 from typing import Final
 
+from ..errors import Gone
+from ..request import Frames, Sink
 from .change import Change, Rendering, error_frame, frame
 from .filter import Filter
 
 WATCH_BACKLOG_MAX: Final = 1_000
-"""Undelivered deliveries (one per loop tick in which something changed) of one watcher. A slower reader is cut off and
-watches again from the last revision it saw."""
+"""Undelivered deliveries (one per loop tick in which something changed) of one watcher. A slower reader is told that it has
+missed something, and its watch ends."""
 
 WATCH_BACKLOG_BYTES_MAX: Final = 16 << 20
 """Undelivered bytes of one watcher. The same, for readers of large objects."""
 
+PIECES_AT_ONCE: Final = 4
+"""Pieces of what a watch begins with that are written before others have their turn, to a reader who takes everything."""
+
 BOOKMARK: Final = "BOOKMARK"
 
 
+TOO_SLOW: Final = error_frame(
+    Gone("the watch has ended because its reader was too slow: too much happened that it has not taken").status()
+)
+
+
 class Watcher:
-    """One watch: frames wait here until its connection takes them. Iterate over it once; it ends when the watch does."""
+    """One watch. Its frames go straight to the connection it is attached to, and wait here while that takes no more.
+
+    Within the server it can also be iterated over, once.
+    """
+
+    __slots__ = (
+        "_bytes", "_ended", "_first", "_frames", "_sink", "_waiting", "bookmarks", "on_end", "rendering", "was_cut",
+    )  # fmt: skip
 
     def __init__(self, rendering: Rendering, *, bookmarks: bool = False) -> None:
         self.rendering, self.bookmarks = rendering, bookmarks
         self.on_end: Callable[[], None] | None = None
-        self._first: Iterator[bytes] = iter(())
-        self._frames: deque[bytes] = deque()
+        self.was_cut = False
+        """The reader was too slow."""
+        self._first: Iterator[bytes] | None = None
+        self._frames: list[Frames] = []
         self._bytes = 0
         self._ended = False
-        self._cut = False
+        self._sink: Sink | None = None
         self._waiting: asyncio.Future[None] | None = None
 
     def begin(self, frames: Iterator[bytes]) -> None:
         """What goes out before anything live: made only as fast as the connection takes it."""
         self._first = frames
 
-    def push(self, data: bytes) -> None:
-        """Queue whole frames. A reader too far behind is cut off instead: it would never catch up, and memory is shared."""
+    def attach(self, sink: Sink) -> None:
+        """Write to that connection from now on."""
+        self._sink = sink
+        self.flow()
+
+    def push(self, frames: Frames) -> None:
+        """Pass on whole frames. A reader too far behind is cut off: it would never catch up, and memory is shared."""
         if self._ended:
             return
-        self._frames.append(data)
-        self._bytes += len(data)
+        sink = self._sink
+        if sink is not None and sink.is_ready and not self._frames and self._first is None:
+            sink.send(frames)
+            return
+        self._frames.append(frames)
+        self._bytes += len(frames.data)
         if len(self._frames) > WATCH_BACKLOG_MAX or self._bytes > WATCH_BACKLOG_BYTES_MAX:
-            self._cut = True
-            self._frames.clear()
-            self.end()
+            self._cut()
         self._wake()
+
+    def flow(self) -> None:
+        """The connection takes more: write what waits, as long as it does."""
+        sink, pieces = self._sink, 0
+        while sink is not None and sink.is_ready:
+            if self._first is not None:
+                if pieces == PIECES_AT_ONCE:
+                    asyncio.get_running_loop().call_soon(self.flow)
+                    return
+                pieces += 1
+                piece = next(self._first, None)
+                if piece is None:
+                    self._first = None
+                elif piece:
+                    sink.send(Frames(piece))
+            elif self._frames:
+                # Nothing is joined: the same bytes wait for every slow watcher.
+                frames = self._frames.pop(0)
+                self._bytes -= len(frames.data)
+                sink.send(frames)
+            elif self._ended:
+                self._sink = None
+                sink.end()
+                return
+            else:
+                return
 
     def end(self, last: bytes = b"") -> None:
         """No more frames after those that wait, and `last`."""
         if self._ended:
             return
-        if last and not self._cut:
-            self._frames.append(last)
+        if last:
+            self._frames.append(Frames(last))
         self._ended = True
         if self.on_end is not None:
             self.on_end()
@@ -73,19 +124,26 @@ class Watcher:
         """The watch cannot go on: the reader gets the reason."""
         self.end(error_frame(status))
 
-    @property
-    def was_cut(self) -> bool:
-        """The reader was too slow."""
-        return self._cut
+    def detach(self) -> None:
+        """The connection is gone."""
+        self._sink, self._first = None, None
+        self._frames.clear()
+        self.end()
+
+    def _cut(self) -> None:
+        """What waits is dropped, and the reader told so in its place."""
+        self.was_cut, self._first = True, None
+        self._frames.clear()
+        self.end(TOO_SLOW)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
-        """Everything that waits, as one piece: a busy watch is written once per loop tick, not once per change."""
-        if not self._cut:
-            for piece in self._first:
-                return piece
+        """Everything that waits, as one piece."""
+        for piece in self._first or ():
+            return piece
+        self._first = None
         while not self._frames:
             if self._ended:
                 raise StopAsyncIteration
@@ -94,17 +152,15 @@ class Watcher:
                 await self._waiting
             finally:
                 self._waiting = None
-        joined = self._frames[0] if len(self._frames) == 1 else b"".join(self._frames)
+        joined = self._frames[0].data if len(self._frames) == 1 else b"".join([each.data for each in self._frames])
         self._frames.clear()
         self._bytes = 0
         return joined
 
-    async def aclose(self) -> None:
-        """The connection is gone."""
-        self.end()
-
     def _wake(self) -> None:
-        if self._waiting is not None and not self._waiting.done():
+        if self._sink is not None:
+            self.flow()
+        elif self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
 
 
@@ -129,16 +185,17 @@ class Audience:
         pending, self._pending = self._pending, []
         if not pending:
             return
-        joined = pending[0] if len(pending) == 1 else b"".join(pending)
+        # One object for all: what is encoded, joined and framed is so once, and waits once for all who are slow.
+        frames = Frames(pending[0] if len(pending) == 1 else b"".join(pending))
         for watcher in tuple(self.watchers):
-            watcher.push(joined)
+            watcher.push(frames)
 
     def bookmark(self, revision: int) -> None:
         """Tell those who asked for bookmarks that they have seen everything up to `revision`."""
-        data = frame(BOOKMARK, self.rendering.bookmark(revision))
+        frames = Frames(frame(BOOKMARK, self.rendering.bookmark(revision)))
         for watcher in tuple(self.watchers):
             if watcher.bookmarks:
-                watcher.push(data)
+                watcher.push(frames)
 
 
 Bucket = tuple[str, Hashable]

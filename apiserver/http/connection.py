@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from math import inf
 from typing import Any, Final, Protocol, cast
 
@@ -18,7 +18,7 @@ import httptools
 import structlog
 
 from ..auth.authentication import certificate_user
-from ..request import Answer, Body, Peer, Query, Request, Response, Stream, Upgrade
+from ..request import Answer, Body, Frames, Peer, Pushed, Query, Request, Response, Stream, Upgrade
 from ..settings import HttpSettings
 from .answers import NO_LENGTH, AnswerHeads, refusal
 from .bodies import NO_BODY, ArrivingBody, NoBody, may_have_body, unreadable
@@ -43,6 +43,8 @@ DISCARD_S: Final = 5.0
 """How long the rest of such a body may take."""
 WRITE_BUFFER_MAX: Final = 64 * 1024
 """Bytes written to a client that has not taken them, past which its handler waits."""
+PIECES_AT_ONCE: Final = 4
+"""Pieces of an answer written before others have their turn, to a client that takes everything at once."""
 SMALL_BODY: Final = 32 * 1024
 """A body up to this size is sent in one buffer with its head."""
 
@@ -84,8 +86,9 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_arriving", "_at_end", "_awaits_upgrade", "_body_left", "_chunk_waste", "_closing", "_current", "_deadline",
-        "_drained", "_head_size", "_held", "_in_body", "_is_last", "_is_reading", "_parser", "_paused", "_peer", "_queue",
-        "_raw", "_refused", "_server", "_target", "_task", "_transport", "_write_deadline",
+        "_drained", "_head_size", "_held", "_in_body", "_is_chunked", "_is_last", "_is_reading", "_parser", "_paused",
+        "_peer", "_pushed", "_queue", "_raw", "_refused", "_server", "_target", "_task", "_transport", "_write_deadline",
+        "is_ready",
     )  # fmt: skip
 
     _transport: asyncio.Transport
@@ -113,6 +116,10 @@ class Connection(asyncio.Protocol):
         self._is_reading = True
         self._paused = False
         self._drained: asyncio.Future[None] | None = None
+        self._pushed: Stream | None = None
+        self._is_chunked = False
+        self.is_ready = False
+        """Whether a pushed answer may be written to: see Sink."""
         self._deadline = self._write_deadline = inf
 
     # The transport's side.
@@ -138,6 +145,7 @@ class Connection(asyncio.Protocol):
             self._task.cancel()
         if self._drained is not None and not self._drained.done():
             self._drained.set_exception(ConnectionResetError("the client is gone"))
+        self._forget_pushed()
         self._server.closed(self)
 
     def data_received(self, data: bytes) -> None:
@@ -149,7 +157,7 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The client does not take what we write."""
-        self._paused = True
+        self._paused, self.is_ready = True, False
         self._write_deadline = self._server.now() + self._server.settings.write_timeout_s
 
     def resume_writing(self) -> None:
@@ -157,6 +165,13 @@ class Connection(asyncio.Protocol):
         self._paused, self._write_deadline = False, inf
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
+        if self._pushed is not None:
+            self.is_ready = True
+            try:
+                cast(Pushed, self._pushed.chunks).flow()
+            except Exception:
+                log.exception("an answer could not be sent")
+                self.abort()
 
     # The server's side.
 
@@ -165,12 +180,13 @@ class Connection(asyncio.Protocol):
         if now <= self._deadline and now <= self._write_deadline:
             return
         if self._closing or self._paused or self._in_body or self._head_size:
-            self._transport.abort()
+            self.abort()
         else:
             self._linger()
 
     def abort(self) -> None:
         """End it at once."""
+        self.is_ready = False
         self._transport.abort()
 
     def end_when_idle(self) -> None:
@@ -357,7 +373,8 @@ class Connection(asyncio.Protocol):
                 return
             may_go_on = self._may_go_on(head, body)
             if isinstance(answer, Stream):
-                await self._stream(head, answer, may_go_on)
+                if await self._stream(head, answer, may_go_on):
+                    return
             else:
                 await self._respond(head, answer, may_go_on)
         except ConnectionError:
@@ -386,34 +403,68 @@ class Connection(asyncio.Protocol):
         else:
             self._transport.write(start)
             # Each piece is made, written and forgotten before the next.
-            for piece in body:
+            for number, piece in enumerate(body, 1):
+                self._transport.write(piece)
                 if self._paused:
                     await self._drain()
-                self._transport.write(piece)
+                elif not number % PIECES_AT_ONCE:
+                    await asyncio.sleep(0)
         if self._paused:
             await self._drain()
 
-    async def _stream(self, head: Head, answer: Stream, may_go_on: bool) -> None:
-        chunks: Any = answer.chunks
+    async def _stream(self, head: Head, answer: Stream, may_go_on: bool) -> bool:
+        """True when the answer goes on by itself."""
         has_length = "Content-Length" in answer.headers
         is_chunked = not has_length and not head.is_1_0
         framing = b"Transfer-Encoding: chunked\r\n" if is_chunked else b""
         ends_by_closing = not is_chunked and not has_length
         may_go_on = may_go_on and not ends_by_closing
         head.keep_alive = head.keep_alive and not ends_by_closing
+        is_pushed = False
         try:
             # A client waits for the head before it believes that the watch has begun.
             self._transport.write(
                 self._server.heads.head(answer, head.headers, framing + self._connection_line(head, may_go_on))
             )
-            if head.method != "HEAD":
-                await self._chunks(chunks, is_chunked)
+            if head.method == "HEAD":
+                return False
+            if isinstance(answer.chunks, Pushed):
+                is_pushed = True
+                self._push(answer, answer.chunks, is_chunked)
+                return True
+            await self._chunks(answer.chunks, is_chunked)
+            return False
         finally:
-            close: Callable[[], Coroutine[Any, Any, None]] | None = getattr(chunks, "aclose", None)
-            if close is not None:
-                await close()
+            if not is_pushed:
+                await _close(answer)
 
-    async def _chunks(self, chunks: Any, is_chunked: bool) -> None:
+    def _push(self, answer: Stream, pushed: Pushed, is_chunked: bool) -> None:
+        """Let whoever makes the chunks write them. From here on nothing runs for this connection but them."""
+        self._pushed, self._task = answer, None
+        self._is_chunked, self.is_ready = is_chunked, not self._paused
+        self._raw, self._target = [], b""
+        pushed.attach(self)
+
+    def send(self, frames: Frames) -> None:
+        """A piece of a pushed answer."""
+        if not self._transport.is_closing():
+            self._transport.write(frames.chunk if self._is_chunked else frames.data)
+
+    def end(self) -> None:
+        """A pushed answer is complete."""
+        if self._is_chunked and not self._transport.is_closing():
+            self._transport.write(b"0\r\n\r\n")
+        self._forget_pushed()
+        assert self._current is not None
+        self._answered(*self._current)
+
+    def _forget_pushed(self) -> None:
+        pushed, self._pushed, self.is_ready = self._pushed, None, False
+        if pushed is not None:
+            for each in pushed.on_close:
+                each()
+
+    async def _chunks(self, chunks: AsyncIterator[bytes], is_chunked: bool) -> None:
         async for piece in chunks:
             if not piece:
                 continue
@@ -468,7 +519,7 @@ class Connection(asyncio.Protocol):
         self._task = self._current = None
         if self._closing:
             return
-        if not head.keep_alive:
+        if not head.keep_alive or self._server.draining:
             self._linger()
             return
         self._awaits_upgrade = False  # We did not take up the offer, so that what follows is HTTP as before.
@@ -494,6 +545,17 @@ class Connection(asyncio.Protocol):
         else:
             # TLS reads on by itself until the other side has ended, too.
             self._transport.close()
+
+
+async def _close(answer: Stream) -> None:
+    """Give back what a stream held. What it does at its end is done even if the iterator fails to end well."""
+    try:
+        close: Callable[[], Coroutine[Any, Any, None]] | None = getattr(answer.chunks, "aclose", None)
+        if close is not None:
+            await close()
+    finally:
+        for each in answer.on_close:
+            each()
 
 
 def _head_too_large() -> Refused:

@@ -117,11 +117,11 @@ class Verbs:
         rendering = self._rendering(request, target.resource, accepted)
         leave = open_watch()
         try:
-            frames = await self._parts.watches.open(target, listing, rendering, leave)
+            frames = await self._parts.watches.open(target, listing, rendering)
         except BaseException:
             leave()
             raise
-        return Stream(frames, content_type="application/json")
+        return Stream(frames, content_type="application/json", on_close=[frames.close, leave])
 
     async def _create(self, request: Request, target: Target) -> Response:
         accepted = self._accepted(request)

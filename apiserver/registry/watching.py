@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from ..cache.change import Rendering
@@ -12,6 +11,7 @@ from ..cache.feed import Feed
 from ..cache.resource_cache import Expired, ResourceCache
 from ..cache.watchers import Watcher
 from ..errors import Gone
+from ..request import Pushed, Sink
 from .options import Listing, Target
 from .records import Records
 
@@ -19,33 +19,26 @@ TIMEOUT_MIN_S: Final = 1_800
 """A watch without timeoutSeconds lasts between this and twice this long, so that many do not end at the same moment."""
 
 
-class WatchFrames:
-    """The frames of one watch, as the adapter sends them. `watcher` is for an adapter that can take frames directly."""
+class WatchFrames(Pushed):
+    """The frames of one watch, which the cache writes to the connection."""
 
-    def __init__(self, watcher: Watcher, on_close: Callable[[], None]) -> None:
-        self.watcher = watcher
-        self._on_close: Callable[[], None] | None = on_close
+    __slots__ = ("_timer", "_watcher")
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
+    def __init__(self, watcher: Watcher, timer: asyncio.TimerHandle) -> None:
+        self._watcher, self._timer = watcher, timer
 
-    async def __anext__(self) -> bytes:
-        try:
-            return await self.watcher.__anext__()
-        except StopAsyncIteration:
-            self.close()
-            raise
+    def attach(self, sink: Sink) -> None:
+        """From now on, write there."""
+        self._watcher.attach(sink)
 
-    async def aclose(self) -> None:
-        """The connection is gone, or the answer complete."""
-        self.close()
+    def flow(self) -> None:
+        """The client takes more."""
+        self._watcher.flow()
 
     def close(self) -> None:
-        """End the watch and give back what it held; nothing happens the second time."""
-        self.watcher.end()
-        on_close, self._on_close = self._on_close, None
-        if on_close is not None:
-            on_close()
+        """Whoever read it is gone, or the answer complete."""
+        self._timer.cancel()
+        self._watcher.detach()
 
 
 class Watches:
@@ -54,10 +47,8 @@ class Watches:
     def __init__(self, feed: Feed, records: Records) -> None:
         self._feed, self._records = feed, records
 
-    async def open(
-        self, target: Target, options: Listing, rendering: Rendering, on_close: Callable[[], None]
-    ) -> WatchFrames:
-        """Begin a watch; `on_close` is called once when it is over. Raises Timeout, ServiceUnavailable."""
+    async def open(self, target: Target, options: Listing, rendering: Rendering) -> WatchFrames:
+        """Begin a watch, which must be closed. Raises Timeout, ServiceUnavailable."""
         cache = await self._records.cache(target.resource)
         version = options.resource_version
         if version:
@@ -67,13 +58,11 @@ class Watches:
         watcher = Watcher(rendering, bookmarks=options.bookmarks)
         self._begin(cache, watcher, options)
         timeout_s = options.timeout_s or random.uniform(TIMEOUT_MIN_S, 2 * TIMEOUT_MIN_S)
-        timer = asyncio.get_running_loop().call_later(timeout_s, lambda: watcher.expire(self._feed.revision))
+        timer = asyncio.get_running_loop().call_later(timeout_s, self._expire, watcher)
+        return WatchFrames(watcher, timer)
 
-        def closed() -> None:
-            timer.cancel()
-            on_close()
-
-        return WatchFrames(watcher, closed)
+    def _expire(self, watcher: Watcher) -> None:
+        watcher.expire(self._feed.revision)
 
     def _begin(self, cache: ResourceCache, watcher: Watcher, options: Listing) -> None:
         version, wanted = options.resource_version, options.wanted

@@ -151,6 +151,9 @@ async def test_a_reader_that_does_not_read_is_cut_off_and_nobody_else_notices(
         async with asyncio.timeout(10):
             received = await reader.read(-1)
         assert received.count(b'"type":"ADDED"') < 60
+        # What it got has no gap, and at its end is said why there is no more.
+        assert b'"type":"ERROR"' in received.splitlines()[-4]
+        assert b"too slow" in received.splitlines()[-4]
         writer.close()
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stark.apiserver.errors import RequestEntityTooLarge
-from stark.apiserver.request import Peer, Query, Request, User
+from stark.apiserver.request import Peer, Pushed, Query, Request, Stream, User
 from stark.apiserver.resources import Resource, Resources
 from stark.crds.kinds import KINDS
 
@@ -83,6 +83,12 @@ class Pieces:
             if isinstance(piece, BaseException):
                 raise piece
             yield piece
+
+
+def chunks_of(stream: Stream) -> Any:
+    """The iterator of a stream that is read and not pushed."""
+    assert not isinstance(stream.chunks, Pushed)
+    return stream.chunks
 
 
 def request(

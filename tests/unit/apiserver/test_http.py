@@ -16,7 +16,7 @@ from stark.apiserver.errors import Timeout
 from stark.apiserver.http.answers import AuditIds
 from stark.apiserver.http.bodies import BODY_BUFFER_MAX
 from stark.apiserver.http.connection import CHUNK_WASTE_MAX, PIPELINED_MAX
-from stark.apiserver.request import Request, Response, Stream
+from stark.apiserver.request import Frames, Pushed, Request, Response, Sink, Stream
 from tests.support.http_server import Place, http_server
 
 GET = b"GET /a?b=c HTTP/1.1\r\nHost: x\r\n"
@@ -496,6 +496,99 @@ async def test_streams_are_chunked_where_the_client_knows_chunks() -> None:
         assert (await place.ask(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n", "HEAD")).headers[
             "transfer-encoding"
         ] == "chunked"
+
+
+class Bulletin(Pushed):
+    """Pushes when it is told to; what cannot be written waits."""
+
+    def __init__(self) -> None:
+        self.sink: Sink | None = None
+        self.waiting: list[Frames] = []
+        self.comes = asyncio.Event()
+        self.closed = 0
+
+    def attach(self, sink: Sink) -> None:
+        self.sink = sink
+        self.comes.set()
+
+    def push(self, data: bytes) -> None:
+        self.waiting.append(Frames(data))
+        self.flow()
+
+    def flow(self) -> None:
+        while self.sink is not None and self.sink.is_ready and self.waiting:
+            self.sink.send(self.waiting.pop(0))
+
+    def close(self) -> None:
+        self.sink = None
+        self.closed += 1
+
+    async def __call__(self, request: Request) -> Stream:
+        return Stream(self, on_close=[self.close])
+
+    async def attached(self) -> Sink:
+        async with asyncio.timeout(5):
+            await self.comes.wait()
+        self.comes.clear()
+        assert self.sink is not None
+        return self.sink
+
+
+async def test_what_is_pushed_is_written_at_once_and_the_connection_goes_on_after_it() -> None:
+    bulletin = Bulletin()
+    async with http_server(bulletin) as place:
+        wire = await place.wire()
+        for _ in range(2):
+            await wire.send(GET + b"\r\n")
+            assert b"chunked" in await wire.reader.readuntil(b"\r\n\r\n")
+            sink = await bulletin.attached()
+            for data in (b"one", b"two"):
+                bulletin.push(data)
+                assert await anext(wire.chunks()) == data
+            sink.end()
+            assert [chunk async for chunk in wire.chunks()] == []
+        assert bulletin.closed == 2
+
+
+async def test_what_is_pushed_to_an_old_client_ends_with_the_connection() -> None:
+    bulletin = Bulletin()
+    async with http_server(bulletin) as place:
+        wire = await place.wire()
+        await wire.send(b"GET / HTTP/1.0\r\n\r\n")
+        sink = await bulletin.attached()
+        bulletin.push(b"one")
+        sink.end()
+        assert (await wire.answer()).body == b"one"
+
+
+async def test_nothing_is_pushed_to_a_client_that_does_not_read_until_it_does() -> None:
+    bulletin = Bulletin()
+    async with http_server(bulletin) as place:
+        wire = await place.wire()
+        await wire.send(GET + b"\r\n")
+        sink = await bulletin.attached()
+        for _ in range(300):
+            bulletin.push(b"x" * 100_000)
+        assert not sink.is_ready
+        assert bulletin.waiting
+        await wire.reader.readuntil(b"\r\n\r\n")
+        received = 0
+        chunks = wire.chunks()
+        while received < 30_000_000:
+            received += len(await anext(chunks))
+        assert not bulletin.waiting
+
+
+async def test_who_leaves_is_pushed_to_no_more() -> None:
+    bulletin = Bulletin()
+    async with http_server(bulletin) as place:
+        wire = await place.wire()
+        await wire.send(GET + b"\r\n")
+        sink = await bulletin.attached()
+        wire.writer.transport.abort()
+        await place.emptied()
+        assert (bulletin.sink, bulletin.closed) == (None, 1)
+        sink.send(Frames(b"too late"))
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from stark.apiserver.packs.blobs import BlobSettings, BlobStore
 from stark.apiserver.packs.bundles import Bundles
 from stark.apiserver.packs.ranges import Extent, Unsatisfiable, parse_range
 from stark.apiserver.request import Response, Stream
-from tests.support.server_side import request
+from tests.support.server_side import chunks_of, request
 
 CONTENT = bytes(range(256)) * 8192  # 2 MiB: several writes
 OTHER = b"something else"
@@ -95,7 +95,7 @@ async def download(bundles: Bundles, name: str, digest: str, **headers: str) -> 
     if isinstance(answer, Response):
         assert isinstance(answer.body, bytes)
         return answer.status, answer.headers, answer.body
-    return answer.status, answer.headers, b"".join([chunk async for chunk in answer.chunks])
+    return answer.status, answer.headers, b"".join([chunk async for chunk in chunks_of(answer)])
 
 
 def in_pieces(content: bytes) -> list[bytes]:
@@ -277,7 +277,7 @@ async def test_a_download_reads_only_as_fast_as_it_is_taken(blobs: BlobStore) ->
     await upload(bundles, "p", sha256(CONTENT), CONTENT)
     answer = await bundles.get_bundle(request(), "p", sha256(CONTENT))
     assert isinstance(answer, Stream)
-    first = await anext(answer.chunks)
+    first = await anext(chunks_of(answer))
     assert CONTENT.startswith(first)
 
 

@@ -20,7 +20,7 @@ from stark.apiserver.proxy.agents import ProxySettings, agent_of, choose_contain
 from stark.apiserver.proxy.logs import PodLogs
 from stark.apiserver.proxy.options import parse_log_options
 from stark.apiserver.request import Query
-from tests.support.server_side import Objects, request
+from tests.support.server_side import Objects, chunks_of, request
 
 Object = dict[str, Any]
 
@@ -123,7 +123,7 @@ async def logs(authority: Authority, objects: Objects) -> AsyncIterator[PodLogs]
 async def read(logs: PodLogs, query: str = "", name: str = "web") -> bytes:
     stream = await logs.get_log(request(query=query), "default", name)
     assert (stream.status, stream.content_type) == (200, "text/plain")
-    return b"".join([chunk async for chunk in stream.chunks])
+    return b"".join([chunk async for chunk in chunks_of(stream)])
 
 
 async def refusal(logs: PodLogs, query: str = "", name: str = "web") -> ApiError:
@@ -186,28 +186,28 @@ async def test_what_an_agent_refuses_is_passed_on(
 async def test_a_client_that_leaves_ends_the_agents_work(logs: PodLogs, agent: tuple[Agent, int]) -> None:
     agent[0].endless = True
     stream = await logs.get_log(request(query="follow=true"), "default", "web")
-    assert await anext(stream.chunks)
-    await stream.chunks.aclose()  # type: ignore[attr-defined]
+    assert await anext(chunks_of(stream))
+    await chunks_of(stream).aclose()
     await asyncio.wait_for(agent[0].left.wait(), 5)
 
 
 async def test_a_client_that_never_read_ends_the_agents_work_too(logs: PodLogs, agent: tuple[Agent, int]) -> None:
     agent[0].endless = True
     stream = await logs.get_log(request(query="follow=true"), "default", "web")
-    await stream.chunks.aclose()  # type: ignore[attr-defined]
+    await chunks_of(stream).aclose()
     await asyncio.wait_for(agent[0].left.wait(), 5)
 
 
 async def test_a_slow_client_slows_the_agent_down(logs: PodLogs, agent: tuple[Agent, int]) -> None:
     agent[0].endless = True
     stream = await logs.get_log(request(query="follow=true"), "default", "web")
-    await anext(stream.chunks)
+    await anext(chunks_of(stream))
     seen = -1
     while agent[0].sent != seen:  # until the agent stands still, since nobody reads
         seen = agent[0].sent
         await asyncio.sleep(0.3)
     assert seen < 16 * 1024 * 1024  # socket buffers, not ours
-    await stream.chunks.aclose()  # type: ignore[attr-defined]
+    await chunks_of(stream).aclose()
 
 
 async def test_an_agent_lost_in_the_middle_is_not_the_end_of_the_log(
