@@ -64,6 +64,7 @@ from .reports import EventRecorder, StatusWriter
 from .runtimes import Runtime, detect, reachable_for_others
 from .server import AgentServer, tls_context
 from .settings import AgentSettings
+from .usage import Sampler, Subject
 
 log = logging.getLogger(__name__)
 
@@ -143,7 +144,13 @@ class Agent:
             )
             self._statuses = StatusWriter(self._client)
             self._events = EventRecorder(self._client, self.settings.name)
-            server = AgentServer(shelf, self._is_current, lambda: self.registered.is_set() and not self._stopping)
+            self._usage = Sampler(self.settings.name, cgroups, self._subjects, self.settings.usage_period_s)
+            server = AgentServer(
+                shelf,
+                self._is_current,
+                lambda: self.registered.is_set() and not self._stopping,
+                lambda: self._usage.encoded,
+            )
             stack.push_async_callback(server.close)
             await self._listen(server)
             facts = Facts(
@@ -193,6 +200,7 @@ class Agent:
                     ("statuses", self._statuses.run()),
                     ("events", self._events.run()),
                     ("housekeeping", self._keep_house()),
+                    ("usage", self._usage.run()),
                 )
             ]
             await stop.wait()
@@ -310,6 +318,20 @@ class Agent:
         life = self._machine.pod(uid)
         lives = life.lives if life is not None else []
         return any(c.name == container and c.attempt == attempt and c.has_process for c in lives)
+
+    def _subjects(self) -> list[Subject]:
+        """The containers whose processes run now."""
+        found = []
+        for uid, hands in self._hands.items():
+            life, pod = self._machine.pod(uid), hands.pod
+            if life is None or pod is None:
+                continue
+            meta = pod.metadata
+            for each in life.lives:
+                if each.has_process and each.name in hands.pids:
+                    pid = hands.pids[each.name]
+                    found.append(Subject(uid, meta.namespace or "", meta.name, each.name, each.attempt, pid))
+        return found
 
     def _set_timer(self, at: float) -> None:
         if self._timer is not None:

@@ -122,32 +122,26 @@ class Cgroups:
                 found |= _members(folder)
         return found
 
-    def usage(self, pod_uid: str, container: str) -> tuple[float, int] | None:
-        """CPU seconds used so far and bytes of memory in use; None when the group is not there."""
+    @property
+    def counts_cpu(self) -> bool:
+        """Whether groups know the CPU time of all that ran in them: version 1 does with cpuacct mounted beside cpu."""
+        return self.version == 2 or (self.version == 1 and (self._bases["cpu"] / "cpuacct.usage").exists())
+
+    def usage(self, pod_uid: str, container: str) -> tuple[float | None, int] | None:
+        """CPU seconds used so far (None when they are not counted) and bytes of working set; None without a group."""
         try:
             if self.version == 2:
                 folder = self._bases["unified"] / pod_uid / container
-                words = (folder / "cpu.stat").read_text().split()
-                return int(words[words.index("usage_usec") + 1]) / 1e6, int((folder / "memory.current").read_text())
+                cpu_s = _field(folder / "cpu.stat", "usage_usec") / 1e6
+                return cpu_s, _working_set(folder, "memory.current", "inactive_file")
             if self.version == 1:
-                memory = self._bases["memory"] / pod_uid / container / "memory.usage_in_bytes"
-                cpu = self._cpu_seconds(self._bases["cpu"] / pod_uid / container)
-                return cpu, int(memory.read_text())
+                memory = self._bases["memory"] / pod_uid / container
+                held = _working_set(memory, "memory.usage_in_bytes", "total_inactive_file")
+                accounting = self._bases["cpu"] / pod_uid / container / "cpuacct.usage"
+                return (int(accounting.read_text()) / 1e9 if self.counts_cpu else None), held
         except (OSError, ValueError):
             pass
         return None
-
-    @staticmethod
-    def _cpu_seconds(folder: Path) -> float:
-        accounting = folder / "cpuacct.usage"
-        if accounting.exists():
-            return int(accounting.read_text()) / 1e9
-        ticks = 0
-        for pid in _members(folder):
-            with contextlib.suppress(OSError):
-                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-                ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
 
     def _settings(self, controller: str, folder: Path, limits: Limits) -> Iterable[tuple[str, str]]:
         quota = cpu_quota_us(limits.cpu_limit_milli) if limits.cpu_limit_milli is not None else None
@@ -173,6 +167,21 @@ class Cgroups:
             names = ["memory.limit_in_bytes", *(["memory.memsw.limit_in_bytes"] if swap else [])]
             for name in names if lowering else reversed(names):
                 yield name, value
+
+
+def _field(file: Path, name: str) -> int:
+    """A number of a file of names and numbers. Raises OSError, ValueError."""
+    words = file.read_text().split()
+    return int(words[words.index(name) + 1])
+
+
+def _working_set(folder: Path, usage: str, inactive: str) -> int:
+    """Memory in use without the file pages nobody touched lately, as the kubelet reports it. Raises OSError, ValueError."""
+    held = int((folder / usage).read_text())
+    try:
+        return max(0, held - _field(folder / "memory.stat", inactive))
+    except ValueError:
+        return held  # a kernel that does not tell
 
 
 def _is_lower(folder: Path, limit: int) -> bool:

@@ -65,6 +65,8 @@ class PodHands:
         self._dead: dict[str, int] | None = None
         """The same of a supervisor that died and is not buried yet."""
         self.pod: Pod | None = None
+        self.pids: dict[str, int] = {}
+        """First process of each container that runs: its others descend from it."""
         self.released = False
 
     # -- life -----------------------------------------------------------------------------------------------------
@@ -93,7 +95,9 @@ class PodHands:
                 known = views.get(view["name"])
                 views[view["name"]] = (view, known[1] if known else None)
             self._link = link
-            self._handed = {name: view["attempt"] for name, (view, _) in views.items() if view["state"] == "running"}
+            running = {name: view for name, (view, _) in views.items() if view["state"] == "running"}
+            self._handed = {name: view["attempt"] for name, view in running.items()}
+            self.pids = {name: view["pid"] for name, view in running.items()}
         except SupervisorError:
             await self._clear_remains()
         note = self._workshop.records.note(self.uid)
@@ -240,12 +244,14 @@ class PodHands:
         name, attempt = view.get("name", ""), view.get("attempt", 0)
         match view["ev"]:
             case "started":
+                self.pids[name] = view["pid"]
                 self._post(Started(self.uid, name, attempt, view["started"] / NANO, view["execution"]))
                 if view["called"]:
                     self._post(Called(self.uid, name, attempt, view["called"] / NANO))
             case "called":
                 self._post(Called(self.uid, name, attempt, view["called"] / NANO))
             case "exited":
+                self.pids.pop(name, None)
                 self._post(Exited(self.uid, name, attempt, self._exit(view)))
             case "refused":
                 if self._link is not None:
@@ -261,6 +267,7 @@ class PodHands:
         if self._ending:
             return
         self._link = None
+        self.pids.clear()
         self._dead, self._handed = self._handed, {}
         log.warning("supervisor was lost", extra={"podId": self.uid})
         self._order(self._bury)

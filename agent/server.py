@@ -1,4 +1,4 @@
-"""The agent's HTTPS endpoint: containers' logs and metrics for the API server and administrators, health for everybody.
+"""The agent's HTTPS endpoint: logs, usage and metrics for the API server and administrators, health for everybody.
 
 Who may read logs is decided by the API server, which proxies here; the agent only makes sure that it is the API server
 (CN system:apiserver) or an administrator (O system:masters) who asks, by certificates of the cluster's CA.
@@ -68,18 +68,20 @@ async def _only_trusted(request: web.Request, handler: Any) -> web.StreamRespons
 
 
 class AgentServer:
-    """Serves until closed. `healthy` says whether the agent works."""
+    """Serves until closed. `healthy` says whether the agent works, `usage` gives what /stats/summary answers."""
 
     def __init__(
         self,
         shelf: LogShelf,
         is_current: IsCurrent,
         healthy: Callable[[], bool],
+        usage: Callable[[], bytes] = lambda: b"{}",
         registry: CollectorRegistry = REGISTRY,
     ) -> None:
         self._shelf = shelf
         self._is_current = is_current
         self._healthy = healthy
+        self._usage = usage
         self._registry = registry
         self._runner: web.AppRunner | None = None
         self.port = 0
@@ -89,6 +91,7 @@ class AgentServer:
         app = web.Application(middlewares=[_only_trusted])
         app.router.add_get("/healthz", self._health)
         app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/stats/summary", self._summary)
         app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._logs)
         # A follower must not hold up the end of the agent.
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handler_cancellation=True)
@@ -110,6 +113,9 @@ class AgentServer:
 
     async def _metrics(self, _request: web.Request) -> web.Response:
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def _summary(self, _request: web.Request) -> web.Response:
+        return web.Response(body=self._usage(), content_type="application/json")
 
     async def _logs(self, request: web.Request) -> web.StreamResponse:
         try:

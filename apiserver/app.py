@@ -36,6 +36,7 @@ from .proxy.callbacks import Callbacks
 from .proxy.logs import PodLogs
 from .proxy.relay import Relays
 from .proxy.streams import PodStreams
+from .proxy.usage import AgentUsage
 from .registry.eviction import Evictions
 from .registry.keys import prefix_of
 from .registry.lists import Lists
@@ -54,6 +55,7 @@ from .resources import Resource, Resources
 from .settings import Settings
 from .store.protocol import Store, StoreError
 from .stores import compact_forever
+from .usage.kinds import usage_kinds
 from .wire.discovery import Discovery
 from .wire.openapi import OpenApi
 from .wire.protobuf import decode_protobuf
@@ -112,6 +114,7 @@ async def serving(settings: Settings, store: Store) -> AsyncIterator[Running]:
         background.cancel()
         await asyncio.gather(background, return_exceptions=True)
         await parts.logs.close()
+        await parts.usage.close()
         await parts.callbacks.close()
 
 
@@ -161,6 +164,7 @@ class _Parts:
         agents = agent_client_context(authority)
         self.logs = PodLogs(self.lookup, agents)
         self.relays = Relays(agents)
+        self.usage = AgentUsage(self.lookup, agents)
         self.definitions = Definitions(self.resources, self.feed, self.writes)
         self.bootstrap = Bootstrap(self.resources, self.writes)
         self.health = self._health()
@@ -178,6 +182,7 @@ class _Parts:
                 Evictions(self.resources, self.records, self.writes),
                 self.settings.http.body_bytes_max,
                 decode_protobuf,
+                usage_kinds(self.resources, self.records, self.usage),
             )
         )
         self.metrics.watch_feed(self.feed)
@@ -302,7 +307,7 @@ def _stored(resources: Resources) -> dict[Any, tuple[str, ...]]:
     """The prefixes of everything that is stored, with the field paths of all its versions."""
     paths: dict[Any, tuple[str, ...]] = {}
     for resource in resources:
-        if not resource.verbs or "list" in resource.verbs:
+        if not resource.verbs or "watch" in resource.verbs:
             prefix, view = prefix_of(resource), strategy_of(resource).view
             fields = [view.stored_path(path) if view else path for path in resource.selectable_fields]
             paths[prefix] = tuple(dict.fromkeys((*paths.get(prefix, ()), *fields)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from stark.crds.loader import load_builtin, merge_keys
+from stark.crds.loader import load_builtin, load_computed, merge_keys
 from stark.crds.resource import Column
 
 from .resources import Resource, ScalePaths
@@ -20,15 +20,17 @@ AGE = Column("Age", "date", ".metadata.creationTimestamp")
 def resources_of(crd: Mapping[str, Any], *, custom: bool = True) -> list[Resource]:
     """One Resource per served version of the definition, in the definition's order."""
     spec = crd["spec"]
-    return [_resource(spec, version, custom) for version in spec["versions"] if version.get("served", True)]
+    verbs = () if custom else tuple((crd.get("x-stark") or {}).get("verbs", ()))
+    return [_resource(spec, version, custom, verbs) for version in spec["versions"] if version.get("served", True)]
 
 
 def builtin_resources() -> list[Resource]:
-    """The kinds that come with us, from `stark.crds.loader.load_builtin()`."""
-    return [resource for crd in load_builtin() for resource in resources_of(crd, custom=False)]
+    """The kinds that come with us, from `stark.crds.loader`: those that are stored, then those that are computed."""
+    definitions = (*load_builtin(), *load_computed())
+    return [resource for crd in definitions for resource in resources_of(crd, custom=False)]
 
 
-def _resource(spec: Mapping[str, Any], version: Mapping[str, Any], custom: bool) -> Resource:
+def _resource(spec: Mapping[str, Any], version: Mapping[str, Any], custom: bool, verbs: tuple[str, ...]) -> Resource:
     names = spec["names"]
     schema = (version.get("schema") or {}).get("openAPIV3Schema") or _UNSCHEMED
     subresources = version.get("subresources") or {}
@@ -49,6 +51,7 @@ def _resource(spec: Mapping[str, Any], version: Mapping[str, Any], custom: bool)
         custom=custom,
         storage_version=bool(version.get("storage", True)),
         merge_keys={} if custom else merge_keys(schema),
+        verbs=verbs,
         scale=_scale(subresources.get("scale")),
         deprecation_warning=_deprecation(spec, version),
     )

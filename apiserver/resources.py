@@ -52,7 +52,7 @@ class Resource:
     scale: ScalePaths | None = None
     """Where the scale subresource finds its numbers; set exactly when `scale` is among the subresources."""
     verbs: tuple[str, ...] = ()
-    """What discovery offers, for a kind that is only created (a review); empty means all of `ALL_VERBS`."""
+    """What discovery offers, for a kind that is only created (a review) or only read; empty means all of `ALL_VERBS`."""
     deprecation_warning: str = ""
     """Said as a Warning header in every answer; empty for a version that is not deprecated."""
 

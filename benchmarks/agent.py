@@ -25,9 +25,13 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from stark.agent.cgroups import Cgroups, Limits
 from stark.agent.runtimes import Program, Runtime
 from stark.agent.runtimes.node import NodeRuntime
 from stark.agent.runtimes.python import PythonRuntime
+from stark.agent.settings import AgentSettings
+from stark.agent.usage import Subject
+from stark.agent.usage.sampler import take_sample
 from tests.support.agent_api import AgentApi, agent_api
 from tests.support.agents import AgentProcess, supervisor_of, until
 
@@ -36,6 +40,9 @@ SOURCES = {
     "python": b"import asyncio\nasync def default(context):\n    await asyncio.Event().wait()\n",
 }
 IDLE_S = 3.0
+PODS = 100
+SAMPLES = 20
+USAGE_PERIOD_S = AgentSettings(Path()).usage_period_s
 
 
 def bare_start_s(runtime: Runtime, bundle: Path) -> float:
@@ -127,11 +134,35 @@ async def measure_idle(api: AgentApi, agent: AgentProcess) -> None:
     print(f"agent_idle_cpu_percent: {cpu * 100:.2f}")
 
 
+def measure_usage() -> None:
+    """What it costs to sample what PODS idle pods use, by groups where they can be made and by processes."""
+    sleepers = [subprocess.Popen(["sleep", "60"]) for _ in range(PODS)]
+    cgroups = Cgroups.probe()
+    try:
+        for sleeper in sleepers:
+            group = cgroups.create(f"bench-{sleeper.pid}", "main", Limits())
+            for procs in group.procs:
+                Path(procs).write_text(str(sleeper.pid))
+        subjects = [Subject(f"bench-{s.pid}", "default", f"p{s.pid}", "main", 0, s.pid) for s in sleepers]
+        for name, how in (("groups", cgroups), ("processes", Cgroups(0, {}))):
+            begun = time.process_time()
+            for _ in range(SAMPLES):
+                assert len(take_sample(subjects, how).containers) == PODS
+            cost_s = (time.process_time() - begun) / SAMPLES
+            print(f"agent_usage_of_{PODS}_pods_by_{name}_percent: {cost_s / USAGE_PERIOD_S * 100:.3f}")
+    finally:
+        for sleeper in sleepers:
+            sleeper.kill()
+            sleeper.wait()
+            cgroups.remove(f"bench-{sleeper.pid}")
+
+
 def main() -> None:
     """Entry point."""
     words = argparse.ArgumentParser(description=__doc__)
     words.add_argument("--quick", action="store_true", help="fewer rounds")
     args = words.parse_args()
+    measure_usage()
     asyncio.run(measure(7 if args.quick else 30))
 
 

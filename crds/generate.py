@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .kind_pages import kind_page, overview_page, page_name
-from .kinds import KINDS, SUBRESOURCE_KINDS
+from .kinds import COMPUTED_KINDS, KINDS, SUBRESOURCE_KINDS
 from .loader import INDEX, SCHEMA_DIR
 from .meta import Column, KubeObject, ResourceDef
 from .printers import find_printer
@@ -42,6 +42,7 @@ def definition(kind: type[KubeObject]) -> dict[str, Any]:
         },
         "x-stark": {
             "stored": kind in KINDS,
+            "verbs": list(resource.verbs),
             "strategicMerge": not resource.group.endswith("stark.dev"),
             "computedColumns": find_printer(resource.group, resource.kind) is not None,
         },
@@ -98,7 +99,7 @@ def generated() -> Mapping[Path, str]:
 
     files: dict[Path, str] = {}
     definitions = []
-    for kind in (*KINDS, *SUBRESOURCE_KINDS):
+    for kind in (*KINDS, *COMPUTED_KINDS, *SUBRESOURCE_KINDS):
         body = definition(kind)
         definitions.append(body)
         # Through JSON, so that equal parts are not written as YAML anchors.
@@ -107,7 +108,7 @@ def generated() -> Mapping[Path, str]:
         files[SCHEMA_DIR / file_name(kind)] = HEADING + text
         files[DOCS_DIR / page_name(kind.RESOURCE)] = kind_page(kind)
     files[SCHEMA_DIR / INDEX] = json.dumps(definitions, separators=(",", ":"), ensure_ascii=False) + "\n"
-    files[DOCS_DIR / "README.md"] = overview_page((*KINDS, *SUBRESOURCE_KINDS))
+    files[DOCS_DIR / "README.md"] = overview_page((*KINDS, *COMPUTED_KINDS, *SUBRESOURCE_KINDS))
     return files
 
 

@@ -62,6 +62,8 @@ def kind_page(kind: type[KubeObject]) -> str:
         f"- resource: `{resource.plural}`{_names(resource.short_names)}",
         f"- scope: {'namespace' if resource.namespaced else 'cluster'}",
     ]
+    if resource.verbs:
+        lines.append(f"- verbs: {_code(resource.verbs)}")
     if resource.subresources:
         lines.append(f"- subresources: {_code(resource.subresources)}")
     if resource.selectable_fields:

@@ -18,6 +18,7 @@ from .policy import PodDisruptionBudget
 from .scheduling import PriorityClass
 from .servers import Server
 from .services import EndpointSlice, Service
+from .usage import NodeMetrics, PodMetrics
 from .webhooks import MutatingWebhookConfiguration, ValidatingWebhookConfiguration
 
 KINDS: tuple[type[KubeObject], ...] = (
@@ -48,6 +49,9 @@ KINDS: tuple[type[KubeObject], ...] = (
     ValidatingWebhookConfiguration,
 )
 """Every kind whose objects are stored."""
+
+COMPUTED_KINDS: tuple[type[KubeObject], ...] = (NodeMetrics, PodMetrics)
+"""Kinds that are made when they are asked for, and never stored."""
 
 SUBRESOURCE_KINDS: tuple[type[KubeObject], ...] = (Binding, Scale)
 """Kinds that are only the body of a subresource."""

@@ -29,9 +29,14 @@ def load_builtin() -> list[dict[str, Any]]:
     return [body for body in _definitions() if body["x-stark"]["stored"]]
 
 
+def load_computed() -> list[dict[str, Any]]:
+    """Kinds that are never stored and only read (`x-stark.verbs`), in the same form."""
+    return [body for body in _definitions() if not body["x-stark"]["stored"] and body["x-stark"]["verbs"]]
+
+
 def load_subresource_kinds() -> list[dict[str, Any]]:
     """Kinds that are only the body of a subresource (Binding, Scale), in the same form."""
-    return [body for body in _definitions() if not body["x-stark"]["stored"]]
+    return [body for body in _definitions() if not body["x-stark"]["stored"] and not body["x-stark"]["verbs"]]
 
 
 def _definitions() -> list[dict[str, Any]]:

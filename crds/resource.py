@@ -35,6 +35,8 @@ class ResourceDef:
     categories: tuple[str, ...] = ()
     subresources: tuple[str, ...] = ()
     columns: tuple[Column, ...] = ()
+    verbs: tuple[str, ...] = ()
+    """What it can be asked; empty means everything."""
     selectable_fields: tuple[str, ...] = ()
     """JSON paths usable as field selectors beside metadata.name and metadata.namespace, e.g. `spec.nodeName`."""
     extra: dict[str, Any] = field(default_factory=dict)

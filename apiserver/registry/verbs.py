@@ -6,7 +6,7 @@ The options are read, the body decoded, the rules applied, and the answer put in
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -18,6 +18,7 @@ from ..request import Request, Response, Stream
 from ..resources import Resource
 from ..wire.negotiate import ALL_FORMS, PLAIN, Accepted, negotiate
 from . import bodies, options
+from .computed import Computed, compute
 from .eviction import Evictions
 from .keys import local_key
 from .lists import Lists
@@ -53,6 +54,8 @@ class Parts:
     evictions: Evictions
     body_bytes_max: int
     protobuf: bodies.ProtobufReader | None = None
+    computed: Mapping[tuple[str, str], Computed] = field(default_factory=dict)
+    """Kinds that are not stored, by group and plural."""
 
 
 class Verbs:
@@ -84,6 +87,9 @@ class Verbs:
         self, verb: str, request: Request, target: Target, open_watch: OpenWatch, may_create: MayCreate
     ) -> Response | Stream:
         """The answer. Raises ApiError."""
+        computed = self._parts.computed.get((target.resource.group, target.resource.plural))
+        if computed is not None:
+            return await self._computed(computed, verb, request, target)
         if target.subresource and target.subresource not in target.resource.subresources:
             raise method_not_allowed(target.resource)
         if verb == "create" and target.name and not target.subresource:
@@ -108,6 +114,13 @@ class Verbs:
         cache = await self._records.cache(target.resource)
         part = await self._parts.lists.list(target, options.listing(request.query, target, cache.paths))
         body = self._rendering(request, target.resource, accepted).list(part.entries, part.meta())
+        return answer(request, accepted, body)
+
+    async def _computed(self, kind: Computed, verb: str, request: Request, target: Target) -> Response:
+        accepted = self._accepted(request)
+        entries = await compute(kind, verb, target, request.query)
+        rendering = self._rendering(request, target.resource, accepted)
+        body = rendering.render(entries[0]) if verb == "get" else rendering.list(entries, {})
         return answer(request, accepted, body)
 
     async def _watch(self, request: Request, target: Target, open_watch: OpenWatch) -> Stream:

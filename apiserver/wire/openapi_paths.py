@@ -63,7 +63,7 @@ def paths_of(resource: Resource) -> dict[str, Any]:
     verbs = resource.verbs or ALL_VERBS
     paths: dict[str, Any] = {collection: _collection(resource, verbs)}
     if "get" in verbs:
-        paths[item] = _item(resource)
+        paths[item] = _item(resource, verbs)
     if resource.namespaced and "list" in verbs:
         everywhere = f"{resource.root}/{resource.plural}"
         paths[everywhere] = {"get": _operation(resource, "list", "ForAllNamespaces", _LIST, list_name(resource))}
@@ -92,12 +92,14 @@ def _collection(resource: Resource, verbs: tuple[str, ...]) -> dict[str, Any]:
     return item
 
 
-def _item(resource: Resource) -> dict[str, Any]:
+def _item(resource: Resource, verbs: tuple[str, ...]) -> dict[str, Any]:
     own = schema_name(resource)
     options = {"*/*": {"schema": reference(DELETE_OPTIONS_NAME)}}
+    read = {"parameters": _place(resource, named=True), "get": _operation(resource, "get", "", [], own)}
+    if "update" not in verbs:
+        return read
     return {
-        "parameters": _place(resource, named=True),
-        "get": _operation(resource, "get", "", [], own),
+        **read,
         "put": _written(resource, "put", "", own),
         "patch": _patched(resource, "", own),
         "delete": {

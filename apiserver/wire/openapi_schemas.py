@@ -106,7 +106,7 @@ def schemas_of(resources: Iterable[Resource]) -> dict[str, Any]:
     schemas: dict[str, Any] = dict(_SHARED)
     for resource in resources:
         schemas[schema_name(resource)] = _object(resource)
-        if not resource.verbs:
+        if not resource.verbs or "list" in resource.verbs:
             schemas[list_name(resource)] = _list(resource)
     return schemas
 

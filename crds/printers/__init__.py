@@ -31,6 +31,7 @@ from .others import (
     grouped_event_cells,
     lease_cells,
     namespace_cells,
+    pod_usage_cells,
     priorityclass_cells,
     quota_cells,
     secret_cells,
@@ -166,6 +167,15 @@ PRINTERS: Mapping[tuple[str, str], Printer] = {
     ),
     ("", "Event"): Printer(EVENT_COLUMNS, event_cells),
     ("events.k8s.io", "Event"): Printer(EVENT_COLUMNS, grouped_event_cells),
+    ("metrics.k8s.io", "PodMetrics"): Printer(
+        (
+            NAME_COLUMN,
+            Column("cpu", "string", "", "CPU time that all containers use in a second.", format="quantity"),
+            Column("memory", "string", "", "Memory that all containers use.", format="quantity"),
+            Column("Window", "string", ".window", "How long was measured.", format="duration"),
+        ),
+        pod_usage_cells,
+    ),
     ("", "Namespace"): Printer(
         (NAME_COLUMN, text_column("Status", "Active, or Terminating while it is emptied."), AGE_COLUMN), namespace_cells
     ),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from decimal import Decimal
 
 from ..event_forms import core
+from ..quantity import format_quantity, parse_quantity
 from .base import (
     NONE,
     UNKNOWN,
@@ -54,6 +56,14 @@ def _event_source(event: Object) -> str:
     component = source.get("component") or event.get("reportingComponent") or ""
     instance = source.get("host") or event.get("reportingInstance")
     return f"{component}, {instance}" if instance else str(component)
+
+
+def pod_usage_cells(metrics: Object, now: datetime) -> Cells:
+    """Name, the CPU and the memory of all containers together, window."""
+    usages: list[Object] = [container.get("usage") or {} for container in metrics.get("containers") or ()]
+    cpu = sum((parse_quantity(usage.get("cpu", "0")) for usage in usages), Decimal(0))
+    memory = sum((parse_quantity(usage.get("memory", "0")) for usage in usages), Decimal(0))
+    return [name_of(metrics), format_quantity(cpu), format_quantity(memory, "binary"), metrics.get("window", "")]
 
 
 def namespace_cells(namespace: Object, now: datetime) -> Cells:

@@ -570,6 +570,18 @@ _BODIES: dict[tuple[str, str], dict[str, Any]] = {
             "conditions": [CONDITION],
         },
     },
+    ("metrics.k8s.io/v1beta1", "NodeMetrics"): {
+        "metadata": METADATA,
+        "timestamp": TIME,
+        "window": "10.003s",
+        "usage": {"cpu": "250m", "memory": "1Gi"},
+    },
+    ("metrics.k8s.io/v1beta1", "PodMetrics"): {
+        "metadata": METADATA,
+        "timestamp": TIME,
+        "window": "10.003s",
+        "containers": [{"name": "main", "usage": {"cpu": "999151n", "memory": "7740Ki"}}],
+    },
     ("v1", "Binding"): {"metadata": METADATA, "target": REFERENCE},
     ("autoscaling/v1", "Scale"): {
         "metadata": METADATA,

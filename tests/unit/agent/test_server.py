@@ -115,6 +115,9 @@ async def endpoint(tmp_path: Path) -> AsyncIterator[Endpoint]:
     [
         pytest.param("/healthz", "", "", 200, id="anybody may ask for health"),
         pytest.param("/metrics", "", "", 401, id="nobody without a certificate sees metrics"),
+        pytest.param("/stats/summary", "", "", 401, id="nor what is used"),
+        pytest.param("/stats/summary", "system:node:n", "system:nodes", 403, id="another node does not either"),
+        pytest.param("/stats/summary", "system:apiserver", "", 200, id="but the API server does"),
         pytest.param("/containerLogs/ns/pod/main", "", "", 401, id="nor logs"),
         pytest.param("/containerLogs/ns/pod/main", "system:node:n", "system:nodes", 403, id="nor does another node"),
         pytest.param("/containerLogs/ns/pod/main", "system:apiserver", "", 200, id="the API server does"),

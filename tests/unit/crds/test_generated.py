@@ -14,11 +14,11 @@ import yaml
 from stark.apiserver.schema.compiled import compile_schema
 from stark.apiserver.schema.structural import check_structural
 from stark.crds.generate import generated, stale
-from stark.crds.kinds import KINDS, SUBRESOURCE_KINDS
-from stark.crds.loader import SCHEMA_DIR, load_builtin, load_subresource_kinds, merge_keys, merge_keys_of
+from stark.crds.kinds import COMPUTED_KINDS, KINDS, SUBRESOURCE_KINDS
+from stark.crds.loader import SCHEMA_DIR, load_builtin, load_computed, load_subresource_kinds, merge_keys, merge_keys_of
 from tests.support.examples import example_of
 
-DEFINITIONS = [*load_builtin(), *load_subresource_kinds()]
+DEFINITIONS = [*load_builtin(), *load_computed(), *load_subresource_kinds()]
 
 
 def schema_of(definition: dict[str, Any]) -> dict[str, Any]:
@@ -51,6 +51,7 @@ def test_a_stale_file_is_noticed(files: Mapping[Path, str]) -> None:
 def test_every_kind_is_loaded_as_its_yaml_says() -> None:
     assert [body["spec"]["names"]["kind"] for body in load_builtin()] == [kind.RESOURCE.kind for kind in KINDS]
     assert len(load_subresource_kinds()) == len(SUBRESOURCE_KINDS)
+    assert len(load_computed()) == len(COMPUTED_KINDS)
     for body in DEFINITIONS:
         group, plural = body["spec"]["group"], body["spec"]["names"]["plural"]
         assert yaml.load((SCHEMA_DIR / f"{group or 'core'}_{plural}.yaml").read_text(), yaml.CSafeLoader) == body

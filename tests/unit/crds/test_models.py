@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from stark.crds.kinds import KINDS, SUBRESOURCE_KINDS
+from stark.crds.kinds import COMPUTED_KINDS, KINDS, SUBRESOURCE_KINDS
 from stark.crds.meta import KubeObject, ObjectMeta, Undecodable, decode, encode, to_wire, wire_name
 from stark.crds.nodes import Node
 from stark.crds.pods import Container, Pod, PodSpec, PodStatus
 from tests.support.examples import EXAMPLES, example_of
 
-EVERY_KIND = (*KINDS, *SUBRESOURCE_KINDS)
+EVERY_KIND = (*KINDS, *COMPUTED_KINDS, *SUBRESOURCE_KINDS)
 
 
 @pytest.mark.parametrize("kind", EVERY_KIND, ids=lambda kind: kind.__name__)
