@@ -28,6 +28,11 @@ def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(THREADS, thread_name_prefix="cel")
 
 
+async def aside(work: Callable[[], T]) -> T:
+    """The result of something long, such as compiling all rules of a definition."""
+    return await asyncio.get_running_loop().run_in_executor(_threads(), work)
+
+
 async def evaluate(work: Callable[[int], T], budget: int) -> T:
     """The result of `work(budget)`, which must be a pure function that raises BudgetExceeded when the budget is short."""
     if budget <= INLINE_BUDGET:

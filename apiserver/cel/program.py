@@ -10,7 +10,7 @@ more than it may. Neither raises anything else, whatever the expression.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -124,10 +124,23 @@ class Program:
         roots = {name: found for name, found in self._scope.variables.items() if isinstance(found, Declared)}
         return estimate(self._checked, roots)
 
-    def evaluate(self, values: Mapping[str, Any], budget: int = PER_CALL_LIMIT) -> Evaluated:
-        """Its value for these variables, at most `budget` units of cost. Raises EvaluationError, BudgetExceeded."""
-        frame = Frame(self._slots(values), budget)
-        return Evaluated(self._run(frame), budget - frame.left)
+    def evaluate(
+        self,
+        values: Mapping[str, Any],
+        budget: int = PER_CALL_LIMIT,
+        deadline: float | None = None,
+        pay: Callable[[int], None] | None = None,
+    ) -> Evaluated:
+        """Its value for these variables, at most `budget` units of cost, not after `deadline` (of the monotonic clock).
+
+        `pay` is told the cost, whatever came out. Raises EvaluationError, BudgetExceeded.
+        """
+        frame = Frame(self._slots(values), budget, deadline)
+        try:
+            return Evaluated(self._run(frame), budget - frame.left)
+        finally:
+            if pay is not None:
+                pay(budget - max(0, frame.left))
 
     def lazily(self, values: Mapping[str, Any]) -> Lazy:
         """A variable for other expressions that is this program's value: evaluated when first read, then kept."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import BadRequest
+from ..cel import OBJECT_BUDGET, Unavailable, offload
+from ..cel.rules import Place, compile_rules, has_rules, judge
+from ..errors import BadRequest, Cause
 from ..resources import Resource
 from ..schema import CompiledSchema, SchemaInvalid, compile_schema
 from .options import Writing
@@ -19,6 +21,7 @@ class Schemas:
 
     def __init__(self) -> None:
         self._compiled: dict[tuple[str, str, str], tuple[Resource, CompiledSchema]] = {}
+        self._rules: dict[tuple[str, str, str], tuple[Resource, Place | None]] = {}
 
     def of(self, resource: Resource) -> CompiledSchema:
         """The resource's schema, ready to use."""
@@ -51,6 +54,32 @@ class Schemas:
                 raise invalid_object(resource, _name_of(new), error.causes) from error
         self._tell(resource, unknown, writing)
         return admitted
+
+    async def judge(self, resource: Resource, new: Object, old: Mapping[str, Any] | None, writing: Writing) -> None:
+        """Apply the rules of the kind's schema (x-kubernetes-validations) to what is about to be stored. Raises Invalid."""
+        at = (resource.group, resource.version, resource.plural)
+        known = self._rules.get(at)
+        if known is None or known[0] is not resource:
+            known = self._rules[at] = (resource, await self._compile_rules(resource, new))
+        place = known[1]
+        if place is None:
+            return
+        verdict = await offload.evaluate(
+            lambda budget: judge(place, new, old, budget=budget, inline=budget < OBJECT_BUDGET), OBJECT_BUDGET
+        )
+        writing.warnings += [text for text in verdict.warnings if text not in writing.warnings]
+        if verdict.causes:
+            raise invalid_object(resource, _name_of(new), verdict.causes)
+
+    async def _compile_rules(self, resource: Resource, obj: Object) -> Place | None:
+        if not has_rules(resource.schema):
+            return None
+        try:
+            return await offload.aside(lambda: compile_rules(resource.schema))
+        except Unavailable as error:
+            raise invalid_object(
+                resource, _name_of(obj), [Cause("", f"Internal error: {error}", "InternalError")]
+            ) from error
 
     def _tell(self, resource: Resource, unknown: list[str], writing: Writing) -> None:
         complain(resource, [f'unknown field "{path}"' for path in unknown], writing)

@@ -89,6 +89,7 @@ class Writes:
             causes += strategy.create_problems(new)
         if causes:
             raise invalid_object(resource, new["metadata"].get("name", ""), causes)
+        await self._review(resource, new, None, writing)
         await self._admitting.conclude(attributes)
         return new
 
@@ -175,6 +176,7 @@ class Writes:
             attributes = await self._admitting.change(target, new, old, writing)
             if target.subresource == SCALE:
                 self._ownership.updated(target, new, old, writing)
+                await self._schemas.judge(resource, new, old, writing)
             updating.count_generation(resource, new, old)
             await self._admitting.conclude(attributes)
             kept[:] = [new]
@@ -215,8 +217,16 @@ class Writes:
         self._ownership.updated(target, new, old, writing)
         updating.count_generation(target.resource, new, old)
         updating.check(target, new, old, strategy)
+        await self._review(target.resource, new, old, writing)
         await self._admitting.conclude(attributes)
         return new
+
+    async def _review(self, resource: Resource, new: Object, old: Object | None, writing: Writing) -> None:
+        """What may take long to find out: the kind's own last word, and the rules of its schema. Raises Invalid."""
+        causes = await strategy_of(resource).review(new, old)
+        if causes:
+            raise invalid_object(resource, new["metadata"].get("name", ""), causes)
+        await self._schemas.judge(resource, new, old, writing)
 
     async def delete(self, target: Target, wanted: Deletion, writing: Writing) -> tuple[Stored, bool]:
         """Delete an object, or begin to. The object, and whether it is gone. Raises NotFound, Conflict, Forbidden ..."""

@@ -28,6 +28,7 @@ _SHAPING = (
     "x-kubernetes-embedded-resource",
     "x-kubernetes-int-or-string",
     "x-kubernetes-list-type",
+    "x-kubernetes-validations",
 )
 """Keywords that decide what an object looks like; inside logic they would make that depend on the branch."""
 _REFUSED = ("$ref", "definitions", "dependencies", "deprecated", "discriminator", "id", "patternProperties", "readOnly")
@@ -43,7 +44,7 @@ _KEYWORD_TYPES: Mapping[str, str] = {
     **dict.fromkeys(("minimum", "maximum", "multipleOf"), "number"),
     **dict.fromkeys(("nullable", "uniqueItems", "exclusiveMinimum", "exclusiveMaximum"), "boolean"),
     **dict.fromkeys(_FLAGS, "boolean"),
-    **dict.fromkeys(("required", "enum", "x-kubernetes-list-map-keys", *LOGIC), "array"),
+    **dict.fromkeys(("required", "enum", "x-kubernetes-list-map-keys", "x-kubernetes-validations", *LOGIC), "array"),
     "properties": "object",
 }
 PROBLEMS_MAX = 100

@@ -120,7 +120,15 @@ def _object(resource: Resource) -> dict[str, Any]:
         "type": "object",
         "properties": {"apiVersion": _API_VERSION, "kind": _KIND, "metadata": metadata, **own},
         "x-kubernetes-group-version-kind": [gvk(resource)],
+        **_selectable(resource),
     }
+
+
+def _selectable(resource: Resource) -> dict[str, Any]:
+    """What field selectors may use, which is told of users' kinds only, as in Kubernetes (KEP-4358)."""
+    if not resource.custom or not resource.selectable_fields:
+        return {}
+    return {"x-kubernetes-selectable-fields": [{"fieldPath": path} for path in resource.selectable_fields]}
 
 
 _IMPLIED = ("apiVersion", "kind", "metadata")

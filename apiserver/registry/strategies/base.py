@@ -59,6 +59,10 @@ class Strategy:
         """Rules of a status update."""
         return ()
 
+    async def review(self, new: Known, old: Known | None) -> Sequence[Cause]:
+        """What takes long to find out, so that it is done aside of the event loop, after all other rules held."""
+        return ()
+
     def grace_s(self, obj: Known, wanted_s: int | None) -> int:
         """Seconds between the request to delete and the end; 0: at once. `wanted_s` is the client's gracePeriodSeconds."""
         return 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from ...cel import offload
+from ...cel.review import check_rules, check_selectable
 from ...errors import Cause
 from ...schema import check_structural
 from .base import Known, Object, Strategy, immutable, shown
@@ -65,11 +67,26 @@ class DefinitionStrategy(Strategy):
             found.append(Cause("status.storedVersions", message))
         return found
 
+    async def review(self, new: Known, old: Known | None) -> Sequence[Cause]:
+        """The rules in the schemas compile and are bounded; field selectors point at fields."""
+        if old is not None and old["spec"]["versions"] == new["spec"]["versions"]:
+            return ()
+        return await offload.aside(lambda: _version_problems(new["spec"]["versions"]))
+
     def _prepare(self, obj: Object) -> None:
         names = obj["spec"]["names"]
         names.setdefault("singular", names["kind"].lower())
         names.setdefault("listKind", f"{names['kind']}List")
         obj["spec"].setdefault("conversion", {"strategy": "None"})
+
+
+def _version_problems(versions: Sequence[Known]) -> list[Cause]:
+    found: list[Cause] = []
+    for index, version in enumerate(versions):
+        schema, path = version["schema"]["openAPIV3Schema"], f"spec.versions[{index}]"
+        found += check_selectable(version.get("selectableFields") or [], schema, f"{path}.selectableFields")
+        found += check_rules(schema, f"{path}.schema.openAPIV3Schema")
+    return found
 
 
 class WebhookConfigurationStrategy(Strategy):
