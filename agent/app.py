@@ -58,6 +58,7 @@ from .machine import (
     WriteStatus,
 )
 from .noderecord import Facts, NodeRecord
+from .portforward import PortForwards, Target
 from .probes import Prober
 from .records import InUse, PodRecords
 from .reports import EventRecorder, StatusWriter
@@ -144,12 +145,15 @@ class Agent:
             )
             self._statuses = StatusWriter(self._client)
             self._events = EventRecorder(self._client, self.settings.name)
+            self._forwards = PortForwards(self._target, self._node_ip)
+
             self._usage = Sampler(self.settings.name, cgroups, self._subjects, self.settings.usage_period_s)
             server = AgentServer(
                 shelf,
                 self._is_current,
                 lambda: self.registered.is_set() and not self._stopping,
                 lambda: self._usage.encoded,
+                port_forward=self._forwards.handle,
             )
             stack.push_async_callback(server.close)
             await self._listen(server)
@@ -319,6 +323,10 @@ class Agent:
         lives = life.lives if life is not None else []
         return any(c.name == container and c.attempt == attempt and c.has_process for c in lives)
 
+    def _target(self, uid: str) -> Target | None:
+        pod = self._pods.get(uid)
+        return Target(pod, self._workshop.ports.ports(uid), self._running(uid)) if pod is not None else None
+
     def _subjects(self) -> list[Subject]:
         """The containers whose processes run now."""
         found = []
@@ -343,6 +351,7 @@ class Agent:
         for uid in [uid for uid, hands in self._hands.items() if hands.released]:
             del self._hands[uid]
             self._pods.pop(uid, None)
+            self._forwards.end(uid)
             self._first_seen.pop(uid, None)
             self._tasks.pop(uid)
 

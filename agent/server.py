@@ -1,6 +1,6 @@
-"""The agent's HTTPS endpoint: logs, usage and metrics for the API server and administrators, health for everybody.
+"""The agent's HTTPS endpoint: logs, usage, ports and metrics for the API server and administrators, health for everybody.
 
-Who may read logs is decided by the API server, which proxies here; the agent only makes sure that it is the API server
+Who may have them is decided by the API server, which proxies here; the agent only makes sure that it is the API server
 (CN system:apiserver) or an administrator (O system:masters) who asks, by certificates of the cluster's CA.
 """
 
@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ MASTERS = "system:masters"
 _NAMES = re.compile(r"^[a-z0-9-]+ [a-z0-9][a-z0-9.-]* [a-z0-9-]+$")  # nothing that could leave the logs' folder
 OPEN_PATHS = frozenset({"/healthz"})
 
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 IsCurrent = Callable[[str, str, int], bool]
 """Whether (pod uid, container, attempt) may still write: a follower waits for more."""
 
@@ -77,12 +78,14 @@ class AgentServer:
         healthy: Callable[[], bool],
         usage: Callable[[], bytes] = lambda: b"{}",
         registry: CollectorRegistry = REGISTRY,
+        port_forward: Handler | None = None,
     ) -> None:
         self._shelf = shelf
         self._is_current = is_current
         self._healthy = healthy
         self._usage = usage
         self._registry = registry
+        self._port_forward = port_forward
         self._runner: web.AppRunner | None = None
         self.port = 0
 
@@ -93,6 +96,9 @@ class AgentServer:
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/stats/summary", self._summary)
         app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._logs)
+        if self._port_forward is not None:
+            for method in ("GET", "POST"):
+                app.router.add_route(method, "/portForward/{namespace}/{pod}", self._port_forward)
         # A follower must not hold up the end of the agent.
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handler_cancellation=True)
         await self._runner.setup()

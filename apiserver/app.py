@@ -299,6 +299,7 @@ class _Parts:
             ("", "pods", "log"): log_of,
             ("", "pods", "exec"): connecting(streams.exec),
             ("", "pods", "attach"): connecting(streams.attach),
+            ("", "pods", "portforward"): connecting(streams.port_forward),
             ("stark.dev", "packs", "bundles"): bundle,
         }
 

@@ -405,7 +405,7 @@ class Pod(KubeObject):
         namespaced=True,
         short_names=("po",),
         categories=("all",),
-        subresources=("status", "log", "exec", "attach", "binding", "eviction"),
+        subresources=("status", "log", "exec", "attach", "portforward", "binding", "eviction"),
         selectable_fields=(
             "spec.nodeName",
             "spec.restartPolicy",

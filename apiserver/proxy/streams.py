@@ -1,6 +1,7 @@
-"""`pods/exec` and `pods/attach`: who is meant, may they connect, and hand the connection to the pod's agent.
+"""`pods/exec`, `pods/attach` and `pods/portforward`: who is meant, may they connect, and hand the connection to the agent.
 
-The streams themselves (stdin, stdout, stderr, exit code, terminal size) are the agent's business: see `relay`.
+The streams themselves (stdin, stdout, stderr, exit code, terminal size, forwarded connections) are the agent's business:
+see `relay`.
 """
 
 from __future__ import annotations
@@ -35,6 +36,20 @@ class PodStreams:
         """Connect to the container's own program. Raises as `exec` does."""
         return await self._open(request, target, ())
 
+    async def port_forward(self, request: Request, target: Target) -> Upgrade:
+        """Connect to ports of the pod: those in the query over WebSocket, those of each stream over SPDY.
+
+        Raises as `exec` does.
+        """
+        ports = ports_of(request.query)
+        options = {"kind": "PodPortForwardOptions", "apiVersion": "v1"} | ({"ports": ports} if ports else {})
+        await connect(self._admit, request, target, options)
+        upgrade_of(request.headers)
+        pod, agent = await pod_and_agent(self._lookup, target.namespace, target.name)
+        path = quote(f"/portForward/{target.namespace}/{target.name}")
+        query = urlencode([("uid", pod["metadata"]["uid"]), *(("ports", port) for port in ports)])
+        return await self._relays.open(agent, f"{path}?{query}", request)
+
     async def _open(self, request: Request, target: Target, command: Sequence[str]) -> Upgrade:
         options = options_of(target.subresource, request.query, command)
         await connect(self._admit, request, target, options)
@@ -59,6 +74,15 @@ def options_of(subresource: str, query: Query, command: Sequence[str]) -> dict[s
     if not any(options[flag] for flag in ("stdin", "stdout", "stderr")):
         raise BadRequest("you must specify at least 1 of stdin, stdout, stderr")
     return options
+
+
+def ports_of(query: Query) -> list[int]:
+    """The ports asked for, repeated or with commas between them. Raises BadRequest."""
+    words = [word for value in query.all("ports") for word in value.split(",")]
+    for word in words:
+        if not word.isdecimal() or not 0 < int(word) < 1 << 16:
+            raise BadRequest(f'ports: expected numbers from 1 to 65535, got "{word}"')
+    return [int(word) for word in words]
 
 
 async def connect(admit: Admit, request: Request, target: Target, options: dict[str, Any]) -> None:

@@ -175,6 +175,22 @@ async def test_an_upgrade_goes_to_the_pods_agent_and_its_answer_comes_back(api: 
     ]
 
 
+SPDY = "Connection: Upgrade\r\nUpgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: portforward.k8s.io\r\n"
+
+
+async def test_a_port_forward_goes_to_the_pods_agent_whatever_its_protocol(api: Api, agent: Agent) -> None:
+    uid = (await api.get(f"{PODS}/web")).ok()["metadata"]["uid"]
+    agent.answer = f"HTTP/1.1 101 Switching Protocols\r\n{SPDY}\r\n".encode()
+    async with connected(api) as client:
+        head = await client.send(f"{PODS}/web/portforward", SPDY)
+        assert {"Upgrade: SPDY/3.1", "X-Stream-Protocol-Version: portforward.k8s.io"} <= set(head.split("\r\n"))
+    assert agent.head.startswith(f"GET /portForward/default/web?uid={uid} HTTP/1.1\r\n")
+    assert "x-stream-protocol-version: portforward.k8s.io\r\n" in agent.head
+    async with connected(api) as client:
+        assert " 101 " in await client.send(f"{PODS}/web/portforward?ports=80,81&ports=9090&namespace=x")
+    assert agent.head.startswith(f"GET /portForward/default/web?uid={uid}&ports=80&ports=81&ports=9090 HTTP/1.1\r\n")
+
+
 async def test_bytes_arrive_as_they_were_sent_also_those_sent_too_early(api: Api, agent: Agent) -> None:
     data = os.urandom(8 * MIB)
     async with connected(api) as client:
@@ -259,6 +275,11 @@ async def test_a_server_that_stops_ends_its_relays(tmp_path: Path) -> None:
             f"{PODS}/web/exec?command=ls", UPGRADE, 400, "at least 1 of stdin, stdout, stderr", id="no stream"
         ),
         pytest.param(f"{PODS}/loose/attach?stdout=1", UPGRADE, 400, "does not have a host assigned", id="no node"),
+        pytest.param(f"{PODS}/web/portforward", "", 400, "Upgrade request required", id="a forward that is no upgrade"),
+        pytest.param(f"{PODS}/web/portforward?ports=http", UPGRADE, 400, 'got "http"', id="a port by name"),
+        pytest.param(
+            f"{PODS}/loose/portforward", SPDY, 400, "does not have a host assigned", id="a forward to no node"
+        ),
         pytest.param(f"{PODS}/else/attach?stdout=1", UPGRADE, 503, "certificate that is not this node's", id="n2"),
     ],
 )

@@ -1,0 +1,126 @@
+"""What carries SPDY's bytes: WebSocket messages (KEP-4006), or the connection itself after its 101."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final, Protocol
+
+from aiohttp import WSMsgType, web
+
+READ_BYTES_MAX: Final = 64 * 1024
+"""Read at a time; asyncio reads at most twice as much ahead."""
+MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Of one WebSocket message. The Python clients send what they have read, up to a MiB."""
+CLOSE_TIMEOUT_S: Final = 2.0
+"""For the peer to take the last bytes."""
+
+
+class Wire(Protocol):
+    """Bytes both ways."""
+
+    async def read(self) -> bytes:
+        """The next bytes; empty at the end, also when the connection was cut."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Returns when more may be written. Raises ConnectionError."""
+        ...
+
+    async def close(self) -> None:
+        """End it, after what was written if the peer takes that."""
+        ...
+
+
+class WebSocketWire:
+    """SPDY's bytes as binary messages, cut anywhere."""
+
+    def __init__(self, socket: web.WebSocketResponse) -> None:
+        self._socket = socket
+
+    async def read(self) -> bytes:
+        """Raises nothing: whatever is not a binary message ends the connection."""
+        while (message := await self._socket.receive()).type is WSMsgType.BINARY:
+            if message.data:
+                return bytes(message.data)
+        return b""
+
+    async def write(self, data: bytes) -> None:
+        """One message."""
+        await self._socket.send_bytes(data)
+
+    async def close(self) -> None:
+        """With the closing handshake."""
+        await self._socket.close()
+
+
+class RawWire:
+    """The connection itself, taken away from aiohttp."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    async def read(self) -> bytes:
+        """The next bytes."""
+        try:
+            return await self._reader.read(READ_BYTES_MAX)
+        except OSError:
+            return b""
+
+    async def write(self, data: bytes) -> None:
+        """Write them all."""
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def close(self) -> None:
+        """With TLS' goodbye."""
+        self._writer.close()
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._writer.wait_closed()
+        except (OSError, TimeoutError):
+            self._writer.transport.abort()
+
+
+class _TakenOver(asyncio.StreamReaderProtocol):
+    """Streams over a connection that aiohttp accepted, and whose end aiohttp wants to hear of."""
+
+    def __init__(self, reader: asyncio.StreamReader, former: asyncio.BaseProtocol) -> None:
+        super().__init__(reader)
+        self._former = former
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is over for both."""
+        super().connection_lost(exc)
+        self._former.connection_lost(exc)
+
+
+def take_over(request: web.Request, head: bytes) -> RawWire:
+    """Answer with `head` and have the connection for ourselves. Raises ConnectionResetError when the client has gone.
+
+    A client waits for the 101 before it speaks its new protocol, so there is nothing that aiohttp has read too much.
+    """
+    transport: Any = request.transport
+    if transport is None:
+        raise ConnectionResetError("the client has gone")
+    reader = asyncio.StreamReader(READ_BYTES_MAX)
+    protocol = _TakenOver(reader, request.protocol)
+    transport.set_protocol(protocol)
+    protocol.connection_made(transport)
+    writer = asyncio.StreamWriter(transport, protocol, reader, asyncio.get_running_loop())
+    writer.write(head)
+    return RawWire(reader, writer)
+
+
+class Spent(web.StreamResponse):
+    """What aiohttp is told when the connection was taken over and is over: there is nothing to send."""
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Nothing."""
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Nothing."""
+
+    @property
+    def keep_alive(self) -> bool:
+        """Never."""
+        return False
