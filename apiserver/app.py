@@ -24,6 +24,10 @@ from .auth.reviews import VirtualResource, virtual_resources
 from .bootstrap import SERVER, Bootstrap
 from .cache.feed import Feed
 from .definitions import Definitions
+from .fairness.gate import Gate
+from .fairness.metrics import FairnessCollector
+from .fairness.upkeep import Upkeep
+from .fairness.widths import Widths
 from .health import Health
 from .http.server import HttpServer
 from .kinds import builtin_resources
@@ -167,6 +171,8 @@ class _Parts:
         self.usage = AgentUsage(self.lookup, agents)
         self.definitions = Definitions(self.resources, self.feed, self.writes)
         self.bootstrap = Bootstrap(self.resources, self.writes)
+        self.gate = Gate(settings.limits.seats_max, settings.http.request_timeout_s)
+        self.fairness = Upkeep(self.resources, self.feed, self.writes, self.gate)
         self.health = self._health()
         self.authorizer = builtin_authorizer(self.lookup)
         self.virtual = self._add_virtual(virtual_resources(self.authorizer))
@@ -186,6 +192,7 @@ class _Parts:
             )
         )
         self.metrics.watch_feed(self.feed)
+        self.metrics.registry.register(FairnessCollector(self.gate.levels))
         return Served(
             self.settings,
             self.resources,
@@ -193,6 +200,8 @@ class _Parts:
             Authenticator([StaticTokens(self.settings.data_dir / "pki" / "tokens.csv")]),
             self.authorizer,
             Limits(self.settings.limits),
+            self.gate,
+            Widths(self.feed),
             self.metrics,
             self.health,
             Discovery(self.resources),
@@ -208,6 +217,8 @@ class _Parts:
             self.feed.bookmark_forever(),
             self.definitions.run(),
             self.bootstrap.run(),
+            self.fairness.run(),
+            self.gate.run(),
             compact_forever(self.store, self.settings.history_s),
             _renew_forever(tls),
         )
@@ -253,6 +264,9 @@ class _Parts:
         async def bootstrapped() -> str:
             return "" if self.bootstrap.done.is_set() else "bootstrap objects are not there yet"
 
+        async def levels_kept() -> str:
+            return "" if self.fairness.done.is_set() else "priority levels and flow schemas are not there yet"
+
         async def not_stopping() -> str:
             return "the server is stopping" if self.is_stopping else ""
 
@@ -260,6 +274,7 @@ class _Parts:
             ("store", store_answers),
             ("informer-sync", caches_synced),
             ("poststarthook/bootstrap", bootstrapped),
+            ("poststarthook/priority-and-fairness-config-producer", levels_kept),
             ("shutdown", not_stopping),
         )
         for name, check in checks:

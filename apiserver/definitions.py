@@ -12,8 +12,7 @@ from typing import Any, Final
 
 import structlog
 
-from .cache.change import Rendering
-from .cache.entry import Entry
+from .cache.bell import BELL
 from .cache.feed import Feed
 from .cache.filter import EVERYTHING
 from .cache.resource_cache import Prefix, ResourceCache
@@ -40,18 +39,6 @@ SERVER = User("system:apiserver", ("system:masters",))
 Object = dict[str, Any]
 
 
-class _Bell:
-    """A rendering that renders nothing: we are told that something changed and look for ourselves."""
-
-    identity = "bell"
-
-    def render(self, entry: Entry) -> bytes:
-        return b"1"
-
-    def bookmark(self, revision: int, *, initial_events_end: bool = False) -> bytes:
-        return b"1"
-
-
 class Definitions:
     """Owns the resources that come from definitions."""
 
@@ -66,10 +53,9 @@ class Definitions:
         """Follow the definitions until cancelled."""
         cache = self._feed.cache(Prefix(GROUP, PLURAL))
         assert cache is not None, PLURAL
-        bell: Rendering = _Bell()
         while True:
             await cache.ready.wait()
-            watcher = Watcher(bell)
+            watcher = Watcher(BELL)
             cache.watch_from_now(watcher, EVERYTHING, initial_events=False)
             try:
                 await self._follow(cache, watcher)

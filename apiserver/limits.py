@@ -1,16 +1,13 @@
-"""How much may go on at the same time. Past that a client is told to come back, before anything is read or decoded.
+"""How many long requests there may be: watches, logs, transfers. Past that a client is told to come back.
 
-One loop serves everybody: what is let in and cannot be served would only make everybody slower.
+They last as long as clients like, so they have no seats and no queues (see `fairness`): only a bound.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from .errors import TooManyRequests
-from .routes import Asked
 from .settings import LimitSettings
 
 RETRY_AFTER_S = 1
@@ -36,22 +33,7 @@ class Gauge:
 
 
 class Limits:
-    """Reads, writes and long requests, counted apart so that none can crowd out another."""
+    """Long requests, counted apart from all others so that neither can crowd out the other."""
 
     def __init__(self, settings: LimitSettings) -> None:
-        self.reads = Gauge(settings.reads_max)
-        self.writes = Gauge(settings.writes_max)
         self.watches = Gauge(settings.watches_max)
-
-    @contextmanager
-    def admit(self, asked: Asked) -> Iterator[None]:
-        """Hold a place while the request is answered. Long ones hold theirs for as long as their stream lives."""
-        if asked.is_long:
-            yield
-            return
-        gauge = self.reads if asked.is_read else self.writes
-        gauge.enter()
-        try:
-            yield
-        finally:
-            gauge.leave()

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final, Protocol
 
 import orjson
@@ -20,11 +21,14 @@ from .auth.authorization import AuthorizationAttributes, Authorizer, forbidden
 from .auth.impersonation import impersonate
 from .auth.reviews import VirtualResource
 from .errors import ApiError, InternalError, MethodNotAllowed, NotFound, Timeout
+from .fairness.gate import Gate
+from .fairness.widths import Widths
 from .health import Health
 from .limits import Limits
 from .metrics import Metrics
 from .registry.options import Target
 from .registry.verbs import Verbs
+from .registry.watching import WatchFrames
 from .request import Answer, ByteStream, Request, Response, Stream, Upgrade, User
 from .resources import Resource, Resources
 from .routes import COLLECTION_VERBS, Asked, parse
@@ -60,6 +64,8 @@ class Served:
     authentication: Authentication
     authorizer: Authorizer
     limits: Limits
+    gate: Gate
+    widths: Widths
     metrics: Metrics
     health: Health
     discovery: Discovery
@@ -97,6 +103,8 @@ class Pipeline:
         served = self._served
         for text in request.warnings:
             _add_warning(answer, text)
+        if request.marks:
+            answer.headers.update(request.marks)
         known = self._known(asked)
         served.metrics.observe(known, answer.status, duration_s)
         if isinstance(answer, Stream):
@@ -136,15 +144,35 @@ class Pipeline:
         served = self._served
         user = await served.authentication.authenticate(request)
         request.user = user = await impersonate(request, user, served.authorizer)
-        await self._authorize(user, request, asked)
-        with served.limits.admit(asked):
-            if asked.is_long:
+        if asked.is_long and asked.verb != "watch":
+            await self._authorize(user, request, asked)
+            return await self._route(request, asked)
+        gate = served.gate
+        flow = gate.levels.flow_of(user, asked)
+        request.marks = flow.headers
+        seat = gate.enter(flow, served.widths.seats(asked, request.query, flow.seats_max))
+        if not seat.executing:
+            await gate.turn(seat)
+        try:
+            await self._authorize(user, request, asked)
+            answer = await self._in_time(request, asked)
+        except BaseException:
+            gate.leave(seat)
+            raise
+        if isinstance(answer, Stream):
+            _leave_when_live(answer, partial(gate.leave, seat))
+        else:
+            gate.leave(seat)
+        return answer
+
+    async def _in_time(self, request: Request, asked: Asked) -> Answer:
+        if asked.is_long:
+            return await self._route(request, asked)
+        try:
+            async with asyncio.timeout(self._served.settings.http.request_timeout_s):
                 return await self._route(request, asked)
-            try:
-                async with asyncio.timeout(served.settings.http.request_timeout_s):
-                    return await self._route(request, asked)
-            except TimeoutError:
-                raise Timeout("request did not complete within the allotted time") from None
+        except TimeoutError:
+            raise Timeout("request did not complete within the allotted time") from None
 
     async def _authorize(self, user: User, request: Request, asked: Asked) -> None:
         attributes = AuthorizationAttributes(
@@ -302,6 +330,15 @@ def _add_warning(answer: Answer, text: str) -> None:
     known = answer.headers.get("Warning")
     line = f'299 - "{escaped}"'
     answer.headers["Warning"] = f"{known}, {line}" if known else line
+
+
+def _leave_when_live(answer: Stream, leave: Callable[[], None]) -> None:
+    """A watch works for its seat while it sends what is there; what changes later costs it nothing."""
+    answer.on_close.append(leave)
+    if isinstance(answer.chunks, WatchFrames):
+        answer.chunks.when_live(leave)
+    else:
+        leave()
 
 
 def _until_over(

@@ -84,6 +84,8 @@ class Request:
     user: User | None = None
     warnings: list[str] = field(default_factory=list)
     """Become `Warning: 299` headers of the response (RFC 7234 section 5.5, as Kubernetes does)."""
+    marks: Mapping[str, str] | None = None
+    """Headers of the response, whatever it will be: which flow schema and priority level the request belongs to."""
     audit: dict[str, str] = field(default_factory=dict)
     """What was noted about the request for the audit log: webhooks' annotations, and which of them changed the object."""
 

@@ -36,10 +36,10 @@ class HttpSettings:
 class LimitSettings:
     """What all clients together may have going on."""
 
-    reads_max: int = 800
-    """Reads at the same time; one more is answered 429."""
-    writes_max: int = 400
-    """Writes at the same time. Each holds its object in memory until the store has it on disk."""
+    seats_max: int = 600
+    """Seats of all priority levels together; a request takes one, a long list several. Kubernetes' number (400 reads and
+    200 writes). One process answers a few thousand requests a second, so it is busy with far fewer at once: the others
+    wait for a disk, for etcd or for a body. More seats would only move the waiting from fair queues into memory."""
     watches_max: int = 10_000
     """Watches, logs and transfers at the same time."""
 

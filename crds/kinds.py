@@ -8,6 +8,7 @@ from .config import ConfigMap, Secret, ServiceAccount
 from .coordination import Lease
 from .events import Event, GroupedEvent
 from .extensions import CustomResourceDefinition
+from .flowcontrol import FlowSchema, PriorityLevelConfiguration
 from .limits import LimitRange, ResourceQuota
 from .meta import KubeObject
 from .namespaces import Namespace
@@ -45,6 +46,8 @@ KINDS: tuple[type[KubeObject], ...] = (
     EndpointSlice,
     LimitRange,
     ResourceQuota,
+    FlowSchema,
+    PriorityLevelConfiguration,
     MutatingWebhookConfiguration,
     ValidatingWebhookConfiguration,
 )

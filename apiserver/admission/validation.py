@@ -15,6 +15,7 @@ from .services import endpoint_slice_causes, service_causes
 from .validate_apps import daemonset_causes, deployment_causes, workload_causes
 from .validate_batch import cronjob_causes, job_causes
 from .validate_config import config_map_causes, node_causes, secret_causes
+from .validate_flowcontrol import flow_schema_causes, priority_level_causes
 from .validate_packs import pack_causes
 from .validate_pods import pod_causes
 from .validate_policy import disruption_budget_causes
@@ -44,6 +45,8 @@ JUDGES: Mapping[tuple[str, str], Judge] = {
     ("discovery.k8s.io", "endpointslices"): lambda obj, old, found: endpoint_slice_causes(obj, old),
     ("policy", "poddisruptionbudgets"): lambda obj, old, found: disruption_budget_causes(obj),
     ("scheduling.k8s.io", "priorityclasses"): lambda obj, old, found: priority_class_causes(obj, old),
+    ("flowcontrol.apiserver.k8s.io", "flowschemas"): lambda obj, old, found: flow_schema_causes(obj),
+    ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations"): lambda obj, old, found: priority_level_causes(obj),
     ("apps", "daemonsets"): daemonset_causes,
     ("batch", "jobs"): job_causes,
     ("batch", "cronjobs"): cronjob_causes,

@@ -41,7 +41,8 @@ class Watcher:
     """
 
     __slots__ = (
-        "_bytes", "_ended", "_first", "_frames", "_sink", "_waiting", "bookmarks", "on_end", "rendering", "was_cut",
+        "_bytes", "_ended", "_first", "_frames", "_on_live", "_sink", "_waiting",
+        "bookmarks", "on_end", "rendering", "was_cut",
     )  # fmt: skip
 
     def __init__(self, rendering: Rendering, *, bookmarks: bool = False) -> None:
@@ -50,6 +51,7 @@ class Watcher:
         self.was_cut = False
         """The reader was too slow."""
         self._first: Iterator[bytes] | None = None
+        self._on_live: Callable[[], None] | None = None
         self._frames: list[Frames] = []
         self._bytes = 0
         self._ended = False
@@ -59,6 +61,18 @@ class Watcher:
     def begin(self, frames: Iterator[bytes]) -> None:
         """What goes out before anything live: made only as fast as the connection takes it."""
         self._first = frames
+
+    def when_live(self, call: Callable[[], None]) -> None:
+        """Call it when everything that goes out before anything live has been taken."""
+        self._on_live = call
+        if self._first is None:
+            self._go_live()
+
+    def _go_live(self) -> None:
+        self._first = None
+        on_live, self._on_live = self._on_live, None
+        if on_live is not None:
+            on_live()
 
     def attach(self, sink: Sink) -> None:
         """Write to that connection from now on."""
@@ -90,7 +104,7 @@ class Watcher:
                 pieces += 1
                 piece = next(self._first, None)
                 if piece is None:
-                    self._first = None
+                    self._go_live()
                 elif piece:
                     sink.send(Frames(piece))
             elif self._frames:
@@ -143,7 +157,7 @@ class Watcher:
         """Everything that waits, as one piece."""
         for piece in self._first or ():
             return piece
-        self._first = None
+        self._go_live()
         while not self._frames:
             if self._ended:
                 raise StopAsyncIteration

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from typing import Final
 
 from ..cache.change import Rendering
@@ -34,6 +35,10 @@ class WatchFrames(Pushed):
     def flow(self) -> None:
         """The client takes more."""
         self._watcher.flow()
+
+    def when_live(self, call: Callable[[], None]) -> None:
+        """Call it when everything there was has been sent; not at all when the watch ends before."""
+        self._watcher.when_live(call)
 
     def close(self) -> None:
         """Whoever read it is gone, or the answer complete."""

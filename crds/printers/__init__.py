@@ -28,11 +28,13 @@ from .others import (
     crd_cells,
     endpointslice_cells,
     event_cells,
+    flowschema_cells,
     grouped_event_cells,
     lease_cells,
     namespace_cells,
     pod_usage_cells,
     priorityclass_cells,
+    prioritylevel_cells,
     quota_cells,
     secret_cells,
     service_cells,
@@ -243,6 +245,29 @@ PRINTERS: Mapping[tuple[str, str], Printer] = {
             AGE_COLUMN,
         ),
         quota_cells,
+    ),
+    ("flowcontrol.apiserver.k8s.io", "FlowSchema"): Printer(
+        (
+            NAME_COLUMN,
+            text_column("PriorityLevel", "The level its requests belong to."),
+            number_column("MatchingPrecedence", "Of the schemas that match, the lowest is used."),
+            text_column("DistinguisherMethod", "What tells its flows apart."),
+            AGE_COLUMN,
+            text_column("MissingPL", "Whether its level does not exist."),
+        ),
+        flowschema_cells,
+    ),
+    ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration"): Printer(
+        (
+            NAME_COLUMN,
+            text_column("Type", "Limited, or Exempt from every limit."),
+            text_column("NominalConcurrencyShares", "Its part of the server's seats."),
+            text_column("Queues", "Queues in which its requests wait."),
+            text_column("HandSize", "Queues that one flow may use."),
+            text_column("QueueLengthLimit", "Requests that may wait in one queue."),
+            AGE_COLUMN,
+        ),
+        prioritylevel_cells,
     ),
     ("apiextensions.k8s.io", "CustomResourceDefinition"): Printer(
         (NAME_COLUMN, Column("Created At", "date", ".metadata.creationTimestamp", "When it was created.")), crd_cells

@@ -121,6 +121,37 @@ def budget_cells(budget: Object, now: datetime) -> Cells:
     ]
 
 
+def flowschema_cells(schema: Object, now: datetime) -> Cells:
+    """Name, level, precedence, what tells flows apart, age, whether the level is missing."""
+    spec = spec_of(schema)
+    conditions: Iterable[Object] = status_of(schema).get("conditions") or ()
+    dangling = next((item.get("status") for item in conditions if item.get("type") == "Dangling"), None)
+    return [
+        name_of(schema),
+        (spec.get("priorityLevelConfiguration") or {}).get("name", ""),
+        spec.get("matchingPrecedence") or 0,
+        (spec.get("distinguisherMethod") or {}).get("type") or NONE,
+        age_of(schema, now),
+        "?" if dangling is None else str(dangling),
+    ]
+
+
+def prioritylevel_cells(level: Object, now: datetime) -> Cells:
+    """Name, type, shares, queues, hand size, queue length, age."""
+    spec = spec_of(level)
+    limited: Object = spec.get("limited") or {}
+    shares = (limited or spec.get("exempt") or {}).get("nominalConcurrencyShares")
+    queuing: Object = (limited.get("limitResponse") or {}).get("queuing") or {}
+    fields = ("queues", "handSize", "queueLengthLimit")
+    return [
+        name_of(level),
+        spec.get("type", ""),
+        NONE if shares is None else str(shares),
+        *(str(queuing.get(field, NONE)) for field in fields),
+        age_of(level, now),
+    ]
+
+
 PRINTED_MAX = 3
 """Ports and endpoints of a slice that are named; the others are counted."""
 

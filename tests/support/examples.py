@@ -452,6 +452,51 @@ _BODIES: dict[tuple[str, str], dict[str, Any]] = {
         "description": "for what matters",
         "preemptionPolicy": "Never",
     },
+    ("flowcontrol.apiserver.k8s.io/v1", "FlowSchema"): {
+        "metadata": {"name": "robots"},
+        "spec": {
+            "priorityLevelConfiguration": {"name": "small"},
+            "matchingPrecedence": 500,
+            "distinguisherMethod": {"type": "ByUser"},
+            "rules": [
+                {
+                    "subjects": [
+                        {"kind": "User", "user": {"name": "robot"}},
+                        {"kind": "Group", "group": {"name": "robots"}},
+                        {"kind": "ServiceAccount", "serviceAccount": {"namespace": "default", "name": "*"}},
+                    ],
+                    "resourceRules": [
+                        {
+                            "verbs": ["get", "list"],
+                            "apiGroups": [""],
+                            "resources": ["pods"],
+                            "clusterScope": True,
+                            "namespaces": ["*"],
+                        }
+                    ],
+                    "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["/metrics", "/openapi/*"]}],
+                }
+            ],
+        },
+        "status": {"conditions": [CONDITION]},
+    },
+    ("flowcontrol.apiserver.k8s.io/v1", "PriorityLevelConfiguration"): {
+        "metadata": {"name": "small"},
+        "spec": {
+            "type": "Limited",
+            "limited": {
+                "nominalConcurrencyShares": 5,
+                "limitResponse": {
+                    "type": "Queue",
+                    "queuing": {"queues": 16, "handSize": 4, "queueLengthLimit": 10},
+                },
+                "lendablePercent": 10,
+                "borrowingLimitPercent": 50,
+            },
+            "exempt": {"nominalConcurrencyShares": 1, "lendablePercent": 50},
+        },
+        "status": {"conditions": [CONDITION]},
+    },
     ("policy/v1", "PodDisruptionBudget"): {
         "metadata": METADATA,
         "spec": {
