@@ -155,13 +155,14 @@ class _Parts:
         self.records = Records(store, self.feed)
         self.metrics = Metrics()
         self.callbacks = Callbacks(self.lookup)
-        versions = Versions(self.resources)
-        self.admission = BoundChain(builtin_chain(self.resources, self._webhooks(versions)), self.lookup)
+        schemas = Schemas()
+        self.versions = Versions(self.resources, schemas, self.callbacks)
+        self.admission = BoundChain(builtin_chain(self.resources, self._webhooks()), self.lookup)
         self.writes = Writes(
             self.records,
-            Schemas(),
+            schemas,
             self.admission,
-            versions,
+            self.versions,
             Quotas(self.resources, self.records),
         )
         self.blobs = BlobStore.local(settings.data_dir / "blobs")
@@ -184,8 +185,9 @@ class _Parts:
                 self.records,
                 self.writes,
                 Lists(self.store, self.feed, self.records),
-                Watches(self.feed, self.records),
+                Watches(self.feed, self.records, self.versions),
                 Evictions(self.resources, self.records, self.writes),
+                self.versions,
                 self.settings.http.body_bytes_max,
                 decode_protobuf,
                 usage_kinds(self.resources, self.records, self.usage),
@@ -223,14 +225,14 @@ class _Parts:
             _renew_forever(tls),
         )
 
-    def _webhooks(self, versions: Versions) -> Webhooks:
+    def _webhooks(self) -> Webhooks:
         kinds = ("mutatingwebhookconfigurations", "validatingwebhookconfigurations")
         mutating, validating = (
             Configurations(CachedObjects(self.feed, "admissionregistration.k8s.io", plural), no_conditions)
             for plural in kinds
         )
         metrics = WebhookMetrics(self.metrics.registry)
-        return Webhooks(mutating, validating, Asking(self.resources, self.callbacks, versions.convert, metrics))
+        return Webhooks(mutating, validating, Asking(self.resources, self.callbacks, self.versions.convert, metrics))
 
     def _add_virtual(self, virtual: Sequence[VirtualResource]) -> Mapping[tuple[str, str, str], VirtualResource]:
         for item in virtual:

@@ -11,7 +11,7 @@ from typing import Any
 from stark.crds.loader import load_builtin, load_computed, merge_keys
 from stark.crds.resource import Column
 
-from .resources import Resource, ScalePaths
+from .resources import Family, Resource, ScalePaths
 
 AGE = Column("Age", "date", ".metadata.creationTimestamp")
 """The column of a kind that defines none."""
@@ -20,8 +20,32 @@ AGE = Column("Age", "date", ".metadata.creationTimestamp")
 def resources_of(crd: Mapping[str, Any], *, custom: bool = True) -> list[Resource]:
     """One Resource per served version of the definition, in the definition's order."""
     spec = crd["spec"]
+    family = family_of(crd) if custom else None
     verbs = () if custom else tuple((crd.get("x-stark") or {}).get("verbs", ()))
-    return [_resource(spec, version, custom, verbs) for version in spec["versions"] if version.get("served", True)]
+    return [_resource(spec, version, family, verbs) for version in spec["versions"] if version.get("served", True)]
+
+
+def family_of(crd: Mapping[str, Any]) -> Family:
+    """What the versions of a user's kind share."""
+    spec = crd["spec"]
+    schemas = {version["name"]: _schema(version) for version in spec["versions"]}
+    conversion = spec.get("conversion") or {}
+    webhook = (conversion.get("webhook") or {}) if conversion.get("strategy") == "Webhook" else None
+    first = next(iter(schemas.values()))
+    return Family(
+        next(version["name"] for version in spec["versions"] if version.get("storage")),
+        schemas,
+        None if webhook is None else webhook.get("clientConfig") or {},
+        webhook is None and all(schema == first for schema in schemas.values()),
+        "deletionTimestamp" in crd["metadata"],
+    )
+
+
+def storage_resource(crd: Mapping[str, Any]) -> Resource:
+    """A user's kind in the version it is stored in, served or not: for what the server does with its objects itself."""
+    spec = crd["spec"]
+    stored = next(version for version in spec["versions"] if version.get("storage"))
+    return _resource(spec, stored, family_of(crd), ())
 
 
 def builtin_resources() -> list[Resource]:
@@ -30,9 +54,14 @@ def builtin_resources() -> list[Resource]:
     return [resource for crd in definitions for resource in resources_of(crd, custom=False)]
 
 
-def _resource(spec: Mapping[str, Any], version: Mapping[str, Any], custom: bool, verbs: tuple[str, ...]) -> Resource:
-    names = spec["names"]
-    schema = (version.get("schema") or {}).get("openAPIV3Schema") or _UNSCHEMED
+def _schema(version: Mapping[str, Any]) -> Mapping[str, Any]:
+    return (version.get("schema") or {}).get("openAPIV3Schema") or _UNSCHEMED
+
+
+def _resource(
+    spec: Mapping[str, Any], version: Mapping[str, Any], family: Family | None, verbs: tuple[str, ...]
+) -> Resource:
+    names, schema, custom = spec["names"], _schema(version), family is not None
     subresources = version.get("subresources") or {}
     return Resource(
         group=spec.get("group") or "",
@@ -53,6 +82,7 @@ def _resource(spec: Mapping[str, Any], version: Mapping[str, Any], custom: bool,
         merge_keys={} if custom else merge_keys(schema),
         verbs=verbs,
         scale=_scale(subresources.get("scale")),
+        family=family,
         deprecation_warning=_deprecation(spec, version),
     )
 

@@ -24,6 +24,22 @@ class ScalePaths:
     label_selector: str = ""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Family:
+    """What the versions of a user's kind have in common: in which of them it is stored, and how it gets into the others."""
+
+    storage: str
+    """The version objects are stored in, whether it is served or not."""
+    schemas: Mapping[str, Mapping[str, Any]]
+    """The schema of each version, served or not."""
+    webhook: Mapping[str, Any] | None = None
+    """clientConfig of the webhook that converts; None when versions differ by name and schema only."""
+    is_plain: bool = True
+    """No webhook converts and all schemas are the same: a version is just a name."""
+    is_terminating: bool = False
+    """Its definition has been deleted: objects still go, and no new ones come."""
+
+
 @dataclass(frozen=True, slots=True)
 class Resource:
     """One served kind at one version."""
@@ -53,6 +69,8 @@ class Resource:
     """Where the scale subresource finds its numbers; set exactly when `scale` is among the subresources."""
     verbs: tuple[str, ...] = ()
     """What discovery offers, for a kind that is only created (a review) or only read; empty means all of `ALL_VERBS`."""
+    family: Family | None = None
+    """What it shares with the other versions of a user's kind; None for a built-in kind, which has one version."""
     deprecation_warning: str = ""
     """Said as a Warning header in every answer; empty for a version that is not deprecated."""
 

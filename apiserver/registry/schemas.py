@@ -21,6 +21,7 @@ class Schemas:
 
     def __init__(self) -> None:
         self._compiled: dict[tuple[str, str, str], tuple[Resource, CompiledSchema]] = {}
+        self._others: dict[tuple[str, str, str], tuple[Mapping[str, Any], CompiledSchema]] = {}
         self._rules: dict[tuple[str, str, str], tuple[Resource, Place | None]] = {}
 
     def of(self, resource: Resource) -> CompiledSchema:
@@ -29,6 +30,17 @@ class Schemas:
         known = self._compiled.get(at)
         if known is None or known[0] is not resource:
             known = self._compiled[at] = (resource, compile_schema(resource.schema))
+        return known[1]
+
+    def of_version(self, resource: Resource, version: str) -> CompiledSchema:
+        """The schema of another version of the resource's kind."""
+        if version == resource.version or resource.family is None:
+            return self.of(resource)
+        at = (resource.group, resource.plural, version)
+        schema = resource.family.schemas[version]
+        known = self._others.get(at)
+        if known is None or known[0] is not schema:
+            known = self._others[at] = (schema, compile_schema(schema))
         return known[1]
 
     def admit_new(self, resource: Resource, obj: Object, writing: Writing) -> Object:

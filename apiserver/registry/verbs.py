@@ -32,6 +32,7 @@ from .renderings import ListRendering, rendering_of
 from .scale import check_scale, config_of, scale_of, scaled
 from .schemas import complain
 from .strategies import strategy_of
+from .versions import Versions
 from .watching import Watches
 from .writes import MayCreate, Writes
 
@@ -52,6 +53,7 @@ class Parts:
     lists: Lists
     watches: Watches
     evictions: Evictions
+    versions: Versions
     body_bytes_max: int
     protobuf: bodies.ProtobufReader | None = None
     computed: Mapping[tuple[str, str], Computed] = field(default_factory=dict)
@@ -107,13 +109,15 @@ class Verbs:
         accepted = self._accepted(request)
         at_least = options.parse_revision(request.query.first("resourceVersion"))
         entry = await self._records.get(target.resource, target.namespace, target.name, at_least=at_least)
-        return answer(request, accepted, self._rendering(request, target.resource, accepted).render(entry))
+        (shown,) = await self._parts.versions.entries(target.resource, [entry])
+        return answer(request, accepted, self._rendering(request, target.resource, accepted).render(shown))
 
     async def _list(self, request: Request, target: Target) -> Response:
         accepted = self._accepted(request)
         cache = await self._records.cache(target.resource)
         part = await self._parts.lists.list(target, options.listing(request.query, target, cache.paths))
-        body = self._rendering(request, target.resource, accepted).list(part.entries, part.meta())
+        shown = await self._parts.versions.entries(target.resource, part.entries)
+        body = self._rendering(request, target.resource, accepted).list(shown, part.meta())
         return answer(request, accepted, body)
 
     async def _computed(self, kind: Computed, verb: str, request: Request, target: Target) -> Response:
@@ -140,13 +144,13 @@ class Verbs:
         accepted = self._accepted(request)
         writing, obj = await self._written(request, target)
         stored = await self._writes.create(target, obj, writing)
-        return self._answer_stored(request, accepted, target, stored, 201)
+        return await self._answer_stored(request, accepted, target, stored, 201)
 
     async def _update(self, request: Request, target: Target) -> Response:
         accepted = self._accepted(request)
         writing, obj = await self._written(request, target)
         stored, is_new = await self._writes.update(target, obj, writing)
-        return self._answer_stored(request, accepted, target, stored, 201 if is_new else 200)
+        return await self._answer_stored(request, accepted, target, stored, 201 if is_new else 200)
 
     async def _apply(self, request: Request, target: Target, may_create: MayCreate) -> Response:
         accepted = self._accepted(request)
@@ -154,9 +158,11 @@ class Verbs:
         writing.applies = True
         config = configuration_of(await request.body.read(self._parts.body_bytes_max))
         if target.subresource == SCALE:
-            return self._answer_scale(request, target, (await self._apply_scale(target, config, writing, force)).obj)
+            return await self._answer_scale(
+                request, target, (await self._apply_scale(target, config, writing, force)).obj
+            )
         stored, is_new = await self._writes.apply(target, config, writing, force=force, may_create=may_create)
-        return self._answer_stored(request, accepted, target, stored, 201 if is_new else 200)
+        return await self._answer_stored(request, accepted, target, stored, 201 if is_new else 200)
 
     async def _apply_scale(self, target: Target, scale: Object, writing: Writing, force: bool) -> Stored:
         def config(obj: Object) -> Object:
@@ -172,7 +178,7 @@ class Verbs:
         data = await request.body.read(self._parts.body_bytes_max)
         change = patch_of(data, request.headers.get("content-type", ""), target.resource)
         stored = await self._writes.patch(target, change, writing)
-        return self._answer_stored(request, accepted, target, stored, 200)
+        return await self._answer_stored(request, accepted, target, stored, 200)
 
     async def _delete(self, request: Request, target: Target) -> Response:
         accepted = self._accepted(request)
@@ -180,7 +186,7 @@ class Verbs:
         stored, is_gone = await self._writes.delete(target, wanted, self._writing(request))
         if is_gone and not strategy_of(target.resource).returns_deleted:
             return answer(request, accepted, orjson.dumps(_gone(target, stored)))
-        return self._answer_stored(request, accepted, target, stored, 200)
+        return await self._answer_stored(request, accepted, target, stored, 200)
 
     async def _delete_collection(self, request: Request, target: Target) -> Response:
         accepted = self._accepted(request)
@@ -189,12 +195,13 @@ class Verbs:
         part = await self._parts.lists.list(target, options.listing(request.query, target, cache.paths))
         targets = [Target(target.resource, entry.namespace, entry.name) for entry in part.entries]
         await self._writes.delete_all(targets, wanted, self._writing(request))
-        body = self._rendering(request, target.resource, accepted).list(part.entries, part.meta())
+        shown = await self._parts.versions.entries(target.resource, part.entries)
+        body = self._rendering(request, target.resource, accepted).list(shown, part.meta())
         return answer(request, accepted, body)
 
     async def _get_scale(self, request: Request, target: Target) -> Response:
         entry = await self._records.get(target.resource, target.namespace, target.name)
-        return self._answer_scale(request, target, entry.decode())
+        return await self._answer_scale(request, target, entry.decode())
 
     async def _put_scale(self, request: Request, target: Target) -> Response:
         data = await request.body.read(self._parts.body_bytes_max)
@@ -205,7 +212,7 @@ class Verbs:
             return scaled(target.resource, obj, scale)
 
         stored = await self._writes.mutate(target, change, self._writing(request))
-        return self._answer_scale(request, target, stored.obj)
+        return await self._answer_scale(request, target, stored.obj)
 
     async def _patch_scale(self, request: Request, target: Target) -> Response:
         data = await request.body.read(self._parts.body_bytes_max)
@@ -217,7 +224,7 @@ class Verbs:
             return scaled(target.resource, obj, scale)
 
         stored = await self._writes.mutate(target, change, self._writing(request))
-        return self._answer_scale(request, target, stored.obj)
+        return await self._answer_scale(request, target, stored.obj)
 
     async def _bind(self, request: Request, target: Target) -> Response:
         writing, binding = await self._body_of(request, "v1", "Binding")
@@ -236,7 +243,7 @@ class Verbs:
         accepted = self._accepted(request)
         writing, obj = await self._body_of(request, target.resource.api_version, target.resource.kind)
         stored = await finalize(self._writes, target, obj, writing)
-        return self._answer_stored(request, accepted, target, stored, 200)
+        return await self._answer_stored(request, accepted, target, stored, 200)
 
     def _accepted(self, request: Request) -> Accepted:
         return negotiate(request.headers.get("accept", ""))
@@ -277,17 +284,19 @@ class Verbs:
             raise BadRequest(f"expected DeleteOptions, got {body['kind']}")
         return options.deletion(request.query, body)
 
-    def _answer_stored(
+    async def _answer_stored(
         self, request: Request, accepted: Accepted, target: Target, stored: Stored, status: int
     ) -> Response:
         meta = stored.obj["metadata"]
         entry = Entry(local_key(meta.get("namespace", ""), meta["name"]), stored.revision, stored.data)
-        body = self._rendering(request, target.resource, accepted).render(entry)
+        (shown,) = await self._parts.versions.entries(target.resource, [entry])
+        body = self._rendering(request, target.resource, accepted).render(shown)
         return answer(request, accepted, body, status)
 
-    def _answer_scale(self, request: Request, target: Target, obj: Mapping[str, Any]) -> Response:
+    async def _answer_scale(self, request: Request, target: Target, obj: Mapping[str, Any]) -> Response:
         accepted = negotiate(request.headers.get("accept", ""), PLAIN)
-        return answer(request, accepted, orjson.dumps(scale_of(target.resource, obj)))
+        shown = await self._parts.versions.convert(obj, target.resource)
+        return answer(request, accepted, orjson.dumps(scale_of(target.resource, shown)))
 
 
 def answer(request: Request, accepted: Accepted, body: bytes | Sequence[bytes], status: int = 200) -> Response:

@@ -1,28 +1,131 @@
-"""In which version a kind is stored: one for all the versions it is served in."""
+"""One kind in several versions: stored in one of them, served in each.
+
+The store and the caches have an object in the version it was last written in. Whoever asks for another gets it converted:
+by its name alone when the versions have the same schema, through the schema of the other version when they differ, by the
+kind's webhook when it has one. What was converted is kept for a while by revision, because a watch asks for the same
+object as often as it has readers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
-from ..resources import Resource, Resources
+from ..cache.entry import Entry, encode_object, with_revision
+from ..callbacks import Caller
+from ..resources import Family, Resource, Resources
+from . import conversion
+from .schemas import Schemas
+
+KEPT_BYTES_MAX: Final = 32 << 20
+"""Bytes of converted objects kept for each kind."""
+
+Object = dict[str, Any]
+Mapped = Mapping[str, Any]
+
+
+class Kept:
+    """Converted objects of one kind by key, revision and version; those used least recently go."""
+
+    def __init__(self, family: Family) -> None:
+        self.family = family
+        self._entries: OrderedDict[tuple[str, int, str], Entry] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, entry: Entry, version: str) -> Entry | None:
+        """The entry in that version, if it was converted before."""
+        at = (entry.key, entry.revision, version)
+        found = self._entries.get(at)
+        if found is not None:
+            self._entries.move_to_end(at)
+        return found
+
+    def put(self, entry: Entry, version: str) -> None:
+        """Keep a converted entry. One that was never stored (a dry run) has no revision and is not kept."""
+        if not entry.revision:
+            return
+        at = (entry.key, entry.revision, version)
+        before = self._entries.pop(at, None)
+        self._entries[at] = entry
+        self._bytes += len(entry.data) - (len(before.data) if before is not None else 0)
+        while self._bytes > KEPT_BYTES_MAX:
+            self._bytes -= len(self._entries.popitem(last=False)[1].data)
 
 
 class Versions:
-    """Looks it up among the served resources, again whenever those change."""
+    """Converts objects between the versions of their kind."""
 
-    def __init__(self, resources: Resources) -> None:
-        self._resources = resources
-        self._generation = -1
-        self._stored: dict[tuple[str, str], str] = {}
+    def __init__(self, resources: Resources, schemas: Schemas, caller: Caller) -> None:
+        self._resources, self._schemas, self._caller = resources, schemas, caller
+        self._kept: dict[tuple[str, str], Kept] = {}
 
-    def stored_api_version(self, resource: Resource) -> str:
-        """The apiVersion of the stored form; the resource's own when its storage version is not served."""
-        if self._generation != self._resources.generation:
-            self._generation = self._resources.generation
-            self._stored = {(r.group, r.plural): r.api_version for r in self._resources if r.storage_version}
-        return self._stored.get((resource.group, resource.plural), resource.api_version)
+    def is_plain(self, resource: Resource) -> bool:
+        """Whether all versions of the kind say the same under other names."""
+        return resource.family is None or resource.family.is_plain
 
-    async def convert(self, obj: Mapping[str, Any], wanted: Resource) -> dict[str, Any]:
-        """The object in the version of `wanted`."""
-        return {**obj, "apiVersion": wanted.api_version}
+    def is_terminating(self, resource: Resource) -> bool:
+        """Whether the kind is on its way out, by the latest news of it."""
+        if resource.family is None:
+            return False
+        latest = self._resources.find(resource.group, resource.version, resource.plural)
+        return latest is not None and latest.family is not None and latest.family.is_terminating
+
+    async def convert(self, obj: Mapped, wanted: Resource) -> Object:
+        """The object in the version of `wanted`; what it shares with `obj` is not changed. Raises ConversionFailed."""
+        return (await self._convert([obj], wanted, wanted.version))[0]
+
+    async def stored(self, resource: Resource, obj: Object) -> Object:
+        """The object in the version its kind is stored in. Raises ConversionFailed."""
+        family = resource.family
+        return obj if family is None else (await self._convert([obj], resource, family.storage))[0]
+
+    async def entries(self, resource: Resource, entries: Sequence[Entry]) -> list[Entry]:
+        """Entries in the version of the resource, in order. Raises ConversionFailed."""
+        family = resource.family
+        if family is None or family.is_plain:
+            return list(entries)
+        kept = self._kept_for(resource, family)
+        found = [self._ready(kept, entry, resource) for entry in entries]
+        missing = [entry for entry, known in zip(entries, found, strict=True) if known is None]
+        if missing:
+            objects = await self._convert([entry.decode() for entry in missing], resource, resource.version)
+            made = [_entry_of(entry, obj) for entry, obj in zip(missing, objects, strict=True)]
+            for entry in made:
+                kept.put(entry, resource.version)
+            rest = iter(made)
+            found = [next(rest) if known is None else known for known in found]
+        return [entry for entry in found if entry is not None]
+
+    def _ready(self, kept: Kept, entry: Entry, resource: Resource) -> Entry | None:
+        head = f'{{"apiVersion":"{resource.api_version}",'.encode()
+        return entry if entry.data.startswith(head) else kept.get(entry, resource.version)
+
+    def _kept_for(self, resource: Resource, family: Family) -> Kept:
+        """What was converted by another definition of the kind is worth nothing any more."""
+        at = (resource.group, resource.plural)
+        known = self._kept.get(at)
+        if known is None or known.family is not family:
+            known = self._kept[at] = Kept(family)
+        return known
+
+    async def _convert(self, objects: Sequence[Mapped], resource: Resource, version: str) -> list[Object]:
+        wanted = f"{resource.group}/{version}" if resource.group else version
+        family = resource.family
+        others = [obj for obj in objects if obj["apiVersion"] != wanted]
+        if not others:
+            return [dict(obj) for obj in objects]
+        if family is None or family.is_plain:
+            return [{**obj, "apiVersion": wanted} for obj in objects]
+        if family.webhook is None:
+            converted: list[Object] = [{**obj, "apiVersion": wanted} for obj in others]
+        else:
+            converted = await conversion.convert(self._caller, family.webhook, others, wanted)
+        schema = self._schemas.of_version(resource, version)
+        made = iter([schema.shape(obj) for obj in converted])
+        return [next(made) if obj["apiVersion"] != wanted else dict(obj) for obj in objects]
+
+
+def _entry_of(entry: Entry, obj: Object) -> Entry:
+    data = with_revision(encode_object(obj), entry.revision)
+    return Entry(entry.key, entry.revision, data, entry.labels, entry.fields)

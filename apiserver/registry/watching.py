@@ -13,8 +13,10 @@ from ..cache.resource_cache import Expired, ResourceCache
 from ..cache.watchers import Watcher
 from ..errors import Gone
 from ..request import Pushed, Sink
+from .frames import AsStored, ConvertedFrames
 from .options import Listing, Target
 from .records import Records
+from .versions import Versions
 
 TIMEOUT_MIN_S: Final = 1_800
 """A watch without timeoutSeconds lasts between this and twice this long, so that many do not end at the same moment."""
@@ -49,10 +51,10 @@ class WatchFrames(Pushed):
 class Watches:
     """The watch side of the registry."""
 
-    def __init__(self, feed: Feed, records: Records) -> None:
-        self._feed, self._records = feed, records
+    def __init__(self, feed: Feed, records: Records, versions: Versions) -> None:
+        self._feed, self._records, self._versions = feed, records, versions
 
-    async def open(self, target: Target, options: Listing, rendering: Rendering) -> WatchFrames:
+    async def open(self, target: Target, options: Listing, rendering: Rendering) -> WatchFrames | ConvertedFrames:
         """Begin a watch, which must be closed. Raises Timeout, ServiceUnavailable."""
         cache = await self._records.cache(target.resource)
         version = options.resource_version
@@ -60,11 +62,14 @@ class Watches:
             await self._records.reached(version)
         elif version is None:
             await self._records.fresh()
-        watcher = Watcher(rendering, bookmarks=options.bookmarks)
+        is_plain = self._versions.is_plain(target.resource)
+        watcher = Watcher(rendering if is_plain else AsStored(rendering), bookmarks=options.bookmarks)
         self._begin(cache, watcher, options)
         timeout_s = options.timeout_s or random.uniform(TIMEOUT_MIN_S, 2 * TIMEOUT_MIN_S)
         timer = asyncio.get_running_loop().call_later(timeout_s, self._expire, watcher)
-        return WatchFrames(watcher, timer)
+        if is_plain:
+            return WatchFrames(watcher, timer)
+        return ConvertedFrames(watcher, timer, target.resource, self._versions, rendering)
 
     def _expire(self, watcher: Watcher) -> None:
         watcher.expire(self._feed.revision)

@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import Final
 
 from ..admission.attributes import GroupVersionKind
-from ..errors import AlreadyExists, ApiError, BadRequest, NotFound
+from ..errors import AlreadyExists, ApiError, BadRequest, MethodNotAllowed, NotFound
 from ..resources import Resource
 from . import bodies, deletion, metadata, updating
 from .admitting import Admission, Admitting
@@ -25,6 +25,7 @@ from .refusals import conflict, invalid_object
 from .schemas import Schemas
 from .strategies import strategy_of
 from .strategies.base import Strategy
+from .versions import Versions
 
 NAME_ATTEMPTS_MAX: Final = 8
 """How often another random suffix is tried when a generated name is taken, as in Kubernetes."""
@@ -41,19 +42,11 @@ MayCreate = Callable[[], Awaitable[None]]
 """Raises Forbidden when the client may not create objects of the kind."""
 
 
-class StorageVersions(Protocol):
-    """In which version a kind's objects are stored."""
-
-    def stored_api_version(self, resource: Resource) -> str:
-        """`apps/v1` for every version of a kind that is stored as apps/v1."""
-        ...
-
-
 class Writes:
     """The write side of the registry."""
 
     def __init__(
-        self, records: Records, schemas: Schemas, admission: Admission, versions: StorageVersions, quotas: Quotas
+        self, records: Records, schemas: Schemas, admission: Admission, versions: Versions, quotas: Quotas
     ) -> None:
         self._records, self._schemas, self._versions, self._quotas = records, schemas, versions, quotas
         self._admitting = Admitting(admission, schemas)
@@ -64,6 +57,7 @@ class Writes:
         resource = target.resource
         bodies.expect_kind(obj, resource.api_version, resource.kind)
         bodies.expect_place(obj, resource, target.namespace, target.name)
+        self._check_alive(resource)
         is_generated = not obj["metadata"].get("name") and bool(obj["metadata"].get("generateName"))
         for attempt in range(NAME_ATTEMPTS_MAX):
             new = await self._prepare_new(target, obj, writing)
@@ -94,7 +88,9 @@ class Writes:
         return new
 
     async def _store_new(self, resource: Resource, new: Object, writing: Writing) -> Stored:
-        stored = self._as_stored(resource, new)
+        # Asked again: the definition may have been deleted while somebody outside was asked about the object.
+        self._check_alive(resource)
+        stored = await self._as_stored(resource, new)
         return await self._quotas.create(resource, stored, ttl_s=strategy_of(resource).ttl_s, dry_run=writing.dry_run)
 
     async def update(self, target: Target, obj: Object, writing: Writing) -> tuple[Stored, bool]:
@@ -171,8 +167,8 @@ class Writes:
         kept: list[Object] = []
 
         async def decide(current: Object) -> Object | Removed:
-            old = self._as_served(resource, current)
-            new = await change(self._as_served(resource, current))
+            old = await self._as_served(resource, current)
+            new = await change(await self._as_served(resource, current))
             attributes = await self._admitting.change(target, new, old, writing)
             if target.subresource == SCALE:
                 self._ownership.updated(target, new, old, writing)
@@ -180,30 +176,30 @@ class Writes:
             updating.count_generation(resource, new, old)
             await self._admitting.conclude(attributes)
             kept[:] = [new]
-            return REMOVED if deletion.is_over(new, strategy) else self._as_stored(resource, new)
+            return REMOVED if deletion.is_over(new, strategy) else await self._as_stored(resource, new)
 
         stored, is_removed = await self._records.change(_place(target), decide, dry_run=writing.dry_run)
-        return Stored.of(self._as_stored(resource, kept[0]), stored.revision) if is_removed else stored
+        return Stored.of(await self._as_stored(resource, kept[0]), stored.revision) if is_removed else stored
 
     async def _change(self, target: Target, change: Change, writing: Writing, *, needs_version: bool) -> Stored:
         resource, strategy = target.resource, strategy_of(target.resource)
         kept: list[Object] = []
 
         async def decide(current: Object) -> Object | Removed:
-            old = self._as_served(resource, current)
+            old = await self._as_served(resource, current)
             wanted = change(old)
             updating.check_version(target, wanted, old, required=needs_version)
             new = await self._prepare_update(target, wanted, old, strategy, writing)
             kept[:] = [new]
             if deletion.is_over(new, strategy):
                 return REMOVED
-            return self._as_stored(resource, new)
+            return await self._as_stored(resource, new)
 
         stored, is_removed = await self._records.change(
             _place(target), decide, ttl_s=strategy.ttl_s, dry_run=writing.dry_run
         )
         # An update that took the last finalizer away is answered with what the client made of the object.
-        return Stored.of(self._as_stored(resource, kept[0]), stored.revision) if is_removed else stored
+        return Stored.of(await self._as_stored(resource, kept[0]), stored.revision) if is_removed else stored
 
     async def _prepare_update(
         self, target: Target, wanted: Object, old: Object, strategy: Strategy, writing: Writing
@@ -234,10 +230,10 @@ class Writes:
 
         async def decide(current: Object) -> Object | Removed:
             deletion.check_preconditions(resource, current, wanted)
-            old = self._as_served(resource, current)
+            old = await self._as_served(resource, current)
             await self._admitting.deletion(target, old, wanted, writing)
             outcome = deletion.plan(old, strategy, wanted, metadata.now())
-            return outcome if isinstance(outcome, Removed) else self._as_stored(resource, outcome)
+            return outcome if isinstance(outcome, Removed) else await self._as_stored(resource, outcome)
 
         return await self._records.change(_place(target), decide, dry_run=writing.dry_run or wanted.dry_run)
 
@@ -265,18 +261,24 @@ class Writes:
         """Let those outside change and judge the body of a subresource that is a kind of its own. Raises ApiError."""
         await self._admitting.body(target, kind, body, writing)
 
-    def _as_served(self, resource: Resource, obj: Object) -> Object:
-        """A copy in the client's words. Versions differ in nothing but their name (conversion strategy None)."""
-        view = strategy_of(resource).view
-        if view is not None:
-            return view.served({**obj, "metadata": dict(obj["metadata"])})
-        return {**obj, "apiVersion": resource.api_version, "metadata": dict(obj["metadata"])}
+    def _check_alive(self, resource: Resource) -> None:
+        """Raises MethodNotAllowed when the kind is on its way out."""
+        if self._versions.is_terminating(resource):
+            raise MethodNotAllowed(
+                "create not allowed while custom resource definition is terminating",
+                group=resource.group,
+                kind=resource.plural,
+            )
 
-    def _as_stored(self, resource: Resource, obj: Object) -> Object:
+    async def _as_served(self, resource: Resource, obj: Object) -> Object:
+        """A copy in the client's words: of another kind's view, or in the version asked for. Raises ConversionFailed."""
+        copy = {**obj, "metadata": dict(obj["metadata"])}
         view = strategy_of(resource).view
-        if view is not None:
-            return view.stored(obj)
-        return {**obj, "apiVersion": self._versions.stored_api_version(resource)}
+        return view.served(copy) if view is not None else await self._versions.convert(copy, resource)
+
+    async def _as_stored(self, resource: Resource, obj: Object) -> Object:
+        view = strategy_of(resource).view
+        return view.stored(obj) if view is not None else await self._versions.stored(resource, obj)
 
 
 def _counts_generation(resource: Resource, strategy: Strategy) -> bool:

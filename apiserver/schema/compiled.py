@@ -81,6 +81,14 @@ class CompiledSchema:
             return self._judge(new, shape(self._root, dict(old)))
         return admitted
 
+    def shape(self, obj: dict[str, Any]) -> dict[str, Any]:
+        """The object pruned and defaulted, right or not: for what was stored under another schema and is only read."""
+        try:
+            shaped: dict[str, Any] = self._pruning.validate_python(obj)
+        except ValidationError:
+            shaped = shape(self._root, obj)
+        return shaped
+
     def unknown_fields(self, obj: Mapping[str, Any]) -> list[str]:
         """Paths of the fields that pruning drops, e.g. `spec.containers[0].imagee`, in document order."""
         return list(islice(unknown(self._root, obj), UNKNOWN_FIELDS_MAX))

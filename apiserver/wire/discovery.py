@@ -207,7 +207,7 @@ def _entries(resource: Resource, resources: tuple[Resource, ...]) -> Iterator[di
     if resource.categories:
         entry["categories"] = list(resource.categories)
     if not resource.verbs:
-        stored = _storage_version(resource, resources)
+        stored = _storage_version(resource)
         entry["storageVersionHash"] = storage_version_hash(resource.group, stored, resource.kind)
     yield entry
     for name in resource.subresources:
@@ -228,11 +228,8 @@ def _sub_entry(resource: Resource, name: str) -> dict[str, Any]:
     return entry
 
 
-def _storage_version(resource: Resource, resources: tuple[Resource, ...]) -> str:
-    if resource.storage_version:
-        return resource.version
-    same = (other for other in resources if (other.group, other.plural) == (resource.group, resource.plural))
-    return next((other.version for other in same if other.storage_version), resource.version)
+def _storage_version(resource: Resource) -> str:
+    return resource.family.storage if resource.family is not None else resource.version
 
 
 def aggregated(resources: Iterable[Resource], *, core: bool, version: str) -> dict[str, Any]:

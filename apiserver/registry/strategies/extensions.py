@@ -8,8 +8,13 @@ from typing import ClassVar
 from ...cel import offload
 from ...cel.review import check_rules, check_selectable
 from ...errors import Cause
+from ...naming import ESTABLISHED, TERMINATING, condition_of, with_condition
 from ...schema import check_structural
+from ..metadata import now, timestamp
 from .base import Known, Object, Strategy, immutable, shown
+from .definition_rules import spec_causes, stored_version_causes
+
+DELETION_PENDING = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon"
 
 
 class DefinitionStrategy(Strategy):
@@ -37,12 +42,7 @@ class DefinitionStrategy(Strategy):
         if obj["metadata"]["name"] != expected:
             message = f'Invalid value: {shown(obj["metadata"]["name"])}: must be spec.names.plural+"."+spec.group'
             found.append(Cause("metadata.name", message))
-        if sum(bool(version.get("storage")) for version in spec["versions"]) != 1:
-            message = "Invalid value: must have exactly one version marked as storage version"
-            found.append(Cause("spec.versions", message))
-        if (spec.get("conversion") or {}).get("strategy", "None") != "None":
-            message = 'Unsupported value: "Webhook": supported values: "None"'
-            found.append(Cause("spec.conversion.strategy", message, "FieldValueNotSupported"))
+        found += spec_causes(spec)
         for index, version in enumerate(spec["versions"]):
             schema = (version.get("schema") or {}).get("openAPIV3Schema")
             path = f"spec.versions[{index}].schema.openAPIV3Schema"
@@ -56,16 +56,25 @@ class DefinitionStrategy(Strategy):
         """The same; and the group, the scope and the names that are in keys and URLs stay."""
         before, after = old["spec"], new["spec"]
         found = [*self.create_problems(new)]
-        for field in ("group", "scope"):
-            found += immutable(f"spec.{field}", after.get(field), before.get(field))
-        for field in ("plural", "kind"):
-            found += immutable(f"spec.names.{field}", after["names"].get(field), before["names"].get(field))
-        stored = set((new.get("status") or {}).get("storedVersions") or [])
-        missing = stored - {version["name"] for version in after["versions"]}
-        if missing:
-            message = f"Invalid value: {sorted(missing)}: stored versions must be in spec.versions"
-            found.append(Cause("status.storedVersions", message))
+        if _is_established(old):
+            found += immutable("spec.scope", after.get("scope"), before.get("scope"))
+            found += immutable("spec.names.kind", after["names"].get("kind"), before["names"].get("kind"))
+        found += immutable("spec.group", after.get("group"), before.get("group"))
+        found += immutable("spec.names.plural", after["names"].get("plural"), before["names"].get("plural"))
+        found += stored_version_causes((new.get("status") or {}).get("storedVersions") or [], after["versions"])
         return found
+
+    def status_problems(self, new: Known, old: Known) -> Sequence[Cause]:
+        """Whoever has rewritten every object may take a version off the list, but not the one that is stored now."""
+        stored = (new.get("status") or {}).get("storedVersions") or []
+        return list(stored_version_causes(stored, new["spec"]["versions"]))
+
+    def begin_deletion(self, obj: Object) -> None:
+        """From this moment nothing is created any more."""
+        told = ("True", "InstanceDeletionPending", DELETION_PENDING)
+        status = obj.get("status") or {}
+        conditions = with_condition(status.get("conditions") or (), TERMINATING, told, timestamp(now()))
+        obj["status"] = {**status, "conditions": conditions}
 
     async def review(self, new: Known, old: Known | None) -> Sequence[Cause]:
         """The rules in the schemas compile and are bounded; field selectors point at fields."""
@@ -78,6 +87,11 @@ class DefinitionStrategy(Strategy):
         names.setdefault("singular", names["kind"].lower())
         names.setdefault("listKind", f"{names['kind']}List")
         obj["spec"].setdefault("conversion", {"strategy": "None"})
+
+
+def _is_established(definition: Known) -> bool:
+    condition = condition_of(definition.get("status") or {}, ESTABLISHED)
+    return condition is not None and condition.get("status") == "True"
 
 
 def _version_problems(versions: Sequence[Known]) -> list[Cause]:
