@@ -33,6 +33,7 @@ from .request import Answer, ByteStream, Request, Response, Stream, Upgrade, Use
 from .resources import Resource, Resources
 from .routes import COLLECTION_VERBS, Asked, parse
 from .settings import Settings
+from .wire.compression import compress
 from .wire.discovery import Discovery
 from .wire.openapi import OpenApi
 
@@ -88,6 +89,8 @@ class Pipeline:
         asked = parse(request.method, request.path, request.query)
         try:
             answer = await self._answer(request, asked)
+            if isinstance(answer, Response):
+                compress(request, answer)
         except ApiError as error:
             answer = failure(error)
         except (asyncio.CancelledError, GeneratorExit):

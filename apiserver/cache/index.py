@@ -67,6 +67,9 @@ class Index:
 
     def select(self, wanted: Filter, start: str = "") -> Iterator[Entry]:
         """The objects the filter lets through, in key order, from `start` on."""
+        if not wanted.selects:
+            low, high = self._bounds(wanted.namespace, start)
+            return map(self._entries.__getitem__, self._keys[low:high])
         return (entry for entry in self._candidates(wanted, start) if wanted.matches(entry))
 
     def count_from(self, namespace: str, start: str = "") -> int:

@@ -11,6 +11,7 @@ from .change import ADDED, Change, History, Rendering, frame
 from .entry import Entry, EntryReader
 from .filter import Filter
 from .index import Index
+from .snapshot import Snapshot, Snapshots
 from .watchers import Watcher, Watchers
 
 
@@ -40,6 +41,7 @@ class ResourceCache:
         self._reader = EntryReader(paths)
         self._index = Index(paths)
         self._history = History()
+        self._snapshots = Snapshots()
         self.watchers = Watchers()
         self.revision = 0
         """Everything up to this revision is in here."""
@@ -66,6 +68,7 @@ class ResourceCache:
     def load(self, items: Iterable[KeyValue], revision: int) -> None:
         """Start over from a snapshot. Events that came in while it was read are applied on top of it."""
         self._index.load(self.read(item) for item in items)
+        self._snapshots.changed()
         self._history = History(revision)
         self.revision = self._loaded_at = revision
         early, self._early = self._early, []
@@ -90,6 +93,7 @@ class ResourceCache:
             if previous is None:
                 return
             change = Change(None, previous, event.revision)
+        self._snapshots.changed()
         self._history.add(change)
         self.watchers.offer(change)
 
@@ -103,6 +107,10 @@ class ResourceCache:
         if not limit:
             return list(found)
         return [entry for entry, _ in zip(found, range(limit), strict=False)]
+
+    def snapshot(self, namespace: str) -> Snapshot:
+        """Everything in the namespace, or everything: made once, until something changes."""
+        return self._snapshots.get(namespace, lambda: self.select(Filter(namespace)))
 
     def count_from(self, namespace: str, start: str) -> int:
         """How many objects of the namespace have a key not before `start`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -53,7 +54,7 @@ class ExpiredToken(Gone):
 class Part:
     """What a list found: a page and where it ends. `remaining` is None when a selector makes it unknowable."""
 
-    entries: list[Entry]
+    entries: Sequence[Entry]
     revision: int
     next_start: str = ""
     remaining: int | None = None
@@ -129,7 +130,9 @@ class Lists:
     def _from_cache(self, cache: ResourceCache, options: Listing, start: str, limit: int) -> Part:
         revision = self._revision(cache)
         if not limit:
-            return Part(cache.select(options.wanted, start), revision)
+            is_everything = not start and not options.wanted.selects
+            found = cache.snapshot(options.wanted.namespace) if is_everything else cache.select(options.wanted, start)
+            return Part(found, revision)
         entries = cache.select(options.wanted, start, limit + 1)
         if len(entries) <= limit:
             return Part(entries, revision)

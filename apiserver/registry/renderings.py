@@ -14,15 +14,15 @@ import orjson
 
 from ..cache.change import Rendering
 from ..cache.entry import METADATA, Entry
+from ..cache.snapshot import Segment, Snapshot, snapshot_of
 from ..resources import Resource
+from ..wire.compression import Deflated, deflated
 from ..wire.negotiate import Accepted, Form
 from ..wire.tables import partial_metadata, partial_metadata_list, table
 from .strategies import strategy_of
 from .strategies.views import View
 
 INITIAL_EVENTS_END: Final = "k8s.io/initial-events-end"
-PIECE_SIZE: Final = 128
-"""Objects per piece of a list's body."""
 
 
 class Whole:
@@ -46,7 +46,8 @@ class Whole:
         """The body of a list."""
         kind = self._resource.list_kind or f"{self._resource.kind}List"
         head = {"kind": kind, "apiVersion": self._resource.api_version, "metadata": meta}
-        return Joined(orjson.dumps(head)[:-1] + b',"items":[', [self.render(entry) for entry in entries], b"]}\n")
+        snapshot = entries if isinstance(entries, Snapshot) else snapshot_of(list(entries))
+        return Listed(self, orjson.dumps(head)[:-1] + b',"items":[', snapshot.segments, b"]}\n")
 
 
 class Viewed(Whole):
@@ -139,16 +140,18 @@ def _bare(api_version: str, kind: str, revision: int, initial_events_end: bool) 
     return {"kind": kind, "apiVersion": api_version, "metadata": metadata}
 
 
-class Joined(Sequence[bytes]):
-    """A list's body as pieces that are joined only when they are sent. `size` is that of all of them."""
+class Listed(Sequence[bytes]):
+    """A list's body as pieces, one for each segment, that are joined only when they are sent. `size` is that of all."""
 
-    def __init__(self, head: bytes, items: list[bytes], tail: bytes) -> None:
-        self._head, self._items, self._tail = head, items, tail
-        commas = max(len(items) - 1, 0)
-        self.size = len(head) + sum(map(len, items)) + commas + len(tail)
+    def __init__(self, rendering: Whole, head: bytes, segments: Sequence[Segment], tail: bytes) -> None:
+        self._rendering, self._head, self._segments, self._tail = rendering, head, segments, tail
+        self._identity = rendering.identity
+        commas = max(len(segments) - 1, 0)
+        sizes = (segment.form(("size", self._identity), self._measure) for segment in segments)
+        self.size = len(head) + sum(sizes) + commas + len(tail)
 
     def __len__(self) -> int:
-        return max(-(-len(self._items) // PIECE_SIZE), 1)
+        return max(len(self._segments), 1)
 
     @overload
     def __getitem__(self, index: int) -> bytes: ...
@@ -159,9 +162,29 @@ class Joined(Sequence[bytes]):
             return [self[at] for at in range(*index.indices(len(self)))]
         if not 0 <= index < len(self):
             raise IndexError(index)
-        piece = b",".join(self._items[index * PIECE_SIZE : (index + 1) * PIECE_SIZE])
-        is_last = index == len(self) - 1
-        return b"".join((b"," if index else self._head, piece, self._tail if is_last else b""))
+        render = self._rendering.render
+        items = [render(entry) for entry in self._segments[index].entries] if self._segments else []
+        before = b"," if index else self._head
+        after = self._tail if index == len(self) - 1 else b""
+        return before + b",".join(items) + after
+
+    def parts(self) -> Iterable[Deflated]:
+        """Compressed, segment by segment: those that were sent before are not compressed again."""
+        yield deflated(self._head)
+        for number, segment in enumerate(self._segments):
+            if number:
+                yield COMMA
+            yield segment.form(("deflated", self._identity), self._deflate)
+        yield deflated(self._tail)
+
+    def _measure(self, entries: Sequence[Entry]) -> int:
+        return sum(len(self._rendering.render(entry)) for entry in entries) + len(entries) - 1
+
+    def _deflate(self, entries: Sequence[Entry]) -> Deflated:
+        return deflated(b",".join([self._rendering.render(entry) for entry in entries]))
+
+
+COMMA: Final = deflated(b",")
 
 
 def check(rendering: ListRendering) -> Rendering:

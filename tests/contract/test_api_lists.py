@@ -290,3 +290,34 @@ async def test_many_watchers_get_the_same(api: Api) -> None:
     await asyncio.gather(*(api.post(MAPS, config_map(f"m{number}")) for number in range(30)))
     seen = await asyncio.gather(*followers)
     assert all(sorted(names) == sorted(seen[0]) and len(set(names)) == 30 for names in seen)
+
+
+@pytest.mark.parametrize(
+    "accept", ["application/json", "application/json;as=Table;v=v1;g=meta.k8s.io", "application/yaml"]
+)
+async def test_large_lists_are_compressed_for_those_who_take_it_and_say_the_same(api: Api, accept: str) -> None:
+    for number in range(300):
+        (await api.post(MAPS, config_map(f"m{number:03}", k="x" * 1_000))).ok(201)
+    headers = {"Accept": accept, "Accept-Encoding": "identity"}
+    for step in range(3):
+        async with api.session.get(api.running.url + MAPS, headers=headers) as plain:
+            assert "Content-Encoding" not in plain.headers
+            expected = await plain.read()
+        async with api.session.get(api.running.url + MAPS, headers={**headers, "Accept-Encoding": "gzip"}) as packed:
+            if len(expected) < 128 * 1024:
+                assert "Content-Encoding" not in packed.headers
+                continue
+            assert (packed.headers["Content-Encoding"], packed.headers["Vary"]) == ("gzip", "Accept-Encoding")
+            assert int(packed.headers["Content-Length"]) < len(expected) / 4
+            assert await packed.read() == expected
+        if step == 0:
+            (await api.delete(f"{MAPS}/m100")).ok()
+            (await api.post(MAPS, config_map("m1005", k="y" * 1_000))).ok(201)
+            (await api.patch(f"{MAPS}/m200", {"data": {"k": "z" * 1_000}})).ok()
+
+
+async def test_watches_and_small_answers_are_not_compressed(api: Api) -> None:
+    (await api.post(MAPS, config_map("a"))).ok(201)
+    for path in (f"{MAPS}?watch=1&timeoutSeconds=1", f"{MAPS}/a"):
+        async with api.session.get(api.running.url + path, headers={"Accept-Encoding": "gzip"}) as answer:
+            assert "Content-Encoding" not in answer.headers

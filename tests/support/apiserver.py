@@ -155,9 +155,7 @@ def _session(running: Running, identity: str) -> aiohttp.ClientSession:
     path = folder / f"test-{identity.replace(':', '-')}.pem"
     path.write_bytes(credential.certificate_pem + credential.key_pem)
     context.load_cert_chain(path)
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=context, limit=0), read_bufsize=4 * 1024 * 1024, auto_decompress=False
-    )
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context, limit=0), read_bufsize=4 * 1024 * 1024)
 
 
 @asynccontextmanager
