@@ -22,6 +22,7 @@ from .errors import CelError, CompileError, EvaluationError
 from .estimate import Estimate, estimate
 from .evaluate import ABSENT, Planner
 from .frame import Frame, Lazy
+from .literals import check_literals
 from .tree import Checked, Type, decode
 
 PER_CALL_LIMIT = 1_000_000
@@ -82,6 +83,7 @@ class Scope:
         if not expression.strip():
             raise CompileError("expression is not specified")
         checked = decode(self._environment.check(expression))
+        check_literals(checked, expression)
         wanted, found = tuple(returns), checked.type_of(checked.root)
         if wanted and found.kind not in wanted and (found.kind != "dyn" or "dyn" not in wanted):
             raise CompileError(f"cel expression must evaluate to a {' or '.join(wanted)}")

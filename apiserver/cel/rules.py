@@ -29,6 +29,8 @@ INLINE_EVALUATIONS_MAX = 1_000
 OBJECT_DEADLINE_S = 2 * DEADLINE_S
 """Seconds that all rules for one object may take."""
 
+WHOLE = "<nil>"
+"""The field of a complaint about a whole object, as Go prints the path that is none."""
 REASONS = ("FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired")
 
 
@@ -324,15 +326,15 @@ def _key(item: Any, keys: tuple[str, ...]) -> bytes:
 
 
 def _invalid(path: str, kind: str, detail: str) -> Cause:
-    return Cause(path, f'Invalid value: "{kind}": {detail}')
+    return Cause(path or WHOLE, f'Invalid value: "{kind}": {detail}')
 
 
 def _of_reason(path: str, kind: str, detail: str, reason: str) -> Cause:
     match reason:
         case "FieldValueForbidden":
-            return Cause(path, f"Forbidden: {detail}", reason)
+            return Cause(path or WHOLE, f"Forbidden: {detail}", reason)
         case "FieldValueRequired":
-            return Cause(path, f"Required value: {detail}", reason)
+            return Cause(path or WHOLE, f"Required value: {detail}", reason)
         case "FieldValueDuplicate":
-            return Cause(path, f'Duplicate value: "{kind}"', reason)
+            return Cause(path or WHOLE, f'Duplicate value: "{kind}"', reason)
     return _invalid(path, kind, detail)

@@ -121,6 +121,8 @@ class Checked:
     root: Expr
     types: dict[int, Type] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
+    positions: dict[int, int] = field(default_factory=dict)
+    """Where in the text a node stands, in characters."""
 
     def type_of(self, node: Expr) -> Type:
         """The node's type; dyn where the checker recorded none."""
@@ -133,6 +135,7 @@ def decode(serialized: bytes) -> Checked:
     root: Expr | None = None
     types: dict[int, Type] = {}
     names: dict[int, str] = {}
+    positions: dict[int, int] = {}
     for number, value in _fields(body):
         if number == 4:
             root = _expr(value)
@@ -142,8 +145,11 @@ def decode(serialized: bytes) -> Checked:
         elif number == 2:
             entry = dict(_fields(value))
             names[entry[1]] = bytes(dict(_fields(entry.get(2, b""))).get(1, b"")).decode()
+        elif number == 5:
+            entries = (dict(_fields(entry)) for at, entry in _fields(value) if at == 4)
+            positions = {entry.get(1, 0): entry.get(2, 0) for entry in entries}
     assert root is not None
-    return Checked(root, types, {node: name for node, name in names.items() if name})
+    return Checked(root, types, {node: name for node, name in names.items() if name}, positions)
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, Any]]:

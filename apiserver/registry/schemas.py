@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..cel import OBJECT_BUDGET, Unavailable, offload
-from ..cel.rules import Place, compile_rules, has_rules, judge
+from ..cel.rules import WHOLE, Place, compile_rules, has_rules, judge
 from ..errors import BadRequest, Cause
 from ..resources import Resource
 from ..schema import CompiledSchema, SchemaInvalid, compile_schema
@@ -90,7 +90,7 @@ class Schemas:
             return await offload.aside(lambda: compile_rules(resource.schema))
         except Unavailable as error:
             raise invalid_object(
-                resource, _name_of(obj), [Cause("", f"Internal error: {error}", "InternalError")]
+                resource, _name_of(obj), [Cause(WHOLE, f"Internal error: {error}", "InternalError")]
             ) from error
 
     def _tell(self, resource: Resource, unknown: list[str], writing: Writing) -> None:
