@@ -12,7 +12,7 @@ import statistics
 import time
 from collections.abc import Callable
 
-from stark.controllers.scheduler.facts import Demand, Offer, PodToleration, Where
+from stark.controllers.placement.facts import Demand, Offer, PodToleration, Where
 from stark.controllers.scheduler.snapshot import Snapshot
 
 NODES = 5_000

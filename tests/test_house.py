@@ -6,11 +6,14 @@ import ast
 import os
 import subprocess
 import sys
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from stark.controllers.catalog import CATALOG
 
 REPO = Path(__file__).resolve().parent.parent
 ROOTS = ("crds", "client", "apiserver", "controllers", "agent", "ctl")
@@ -37,6 +40,13 @@ def test_the_doors_between_the_roots_hold() -> None:
         [Path(sys.executable).parent / "lint-imports"], cwd=REPO, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout
+
+
+def test_every_controller_is_a_stranger_to_the_others() -> None:
+    contracts = tomllib.loads((REPO / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    strangers = next(each["modules"] for each in contracts if each["type"] == "independence")
+    rooms = {".".join(path.partition(":")[0].split(".")[:3]) for path in CATALOG.values()}
+    assert rooms == set(strangers)
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(REPO)))

@@ -1,9 +1,9 @@
 """On which nodes a DaemonSet makes a pod, which pods it gives up, and how it stands. Pure.
 
 A pod is made with `spec.nodeName`, past the scheduler. Kubernetes pins it by node affinity and lets the scheduler bind
-it; Stark's pods have no affinity yet. So the rules that the scheduler would apply are applied here, by the scheduler's
-own functions: node selector, taints (with the tolerations every daemon has), runtime and architecture of the pack. What
-is left on the node is not looked at, and the agent refuses what does not fit.
+it; Stark's pods have no affinity yet. So the rules that the scheduler would apply are applied here, by the functions
+that both share (`placement`): node selector, taints (with the tolerations every daemon has), runtime and architecture
+of the pack. What is left on the node is not looked at, and the agent refuses what does not fit.
 A node gets a new pod only when the old one is gone, so there are never two.
 """
 
@@ -30,9 +30,9 @@ from stark.crds.nodes import Node
 from stark.crds.pods import Pod, Toleration
 
 from ..kit.podfacts import available_in, is_active, is_finished, is_ready
-from ..scheduler.facts import Offer, Where
-from ..scheduler.filters import has_architecture, has_runtime, is_selected
-from ..scheduler.reading import PackOf, demand_of, offer_of, pack_problem
+from ..placement.facts import Offer, Where
+from ..placement.filters import has_architecture, has_runtime, is_selected
+from ..placement.reading import PackOf, demand_of, offer_of, pack_problem
 
 TEMPLATE_HASH = "controller-revision-hash"
 """Label of a DaemonSet's pods: which template they come from."""

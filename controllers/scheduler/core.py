@@ -13,11 +13,14 @@ from dataclasses import dataclass, fields
 from stark.crds.nodes import Node
 from stark.crds.pods import Pod
 
-from .facts import Offer
-from .filters import Rule
+from ..kit.podfacts import is_finished
+from ..placement.facts import Offer
+from ..placement.filters import Rule
+from ..placement.reading import PackOf, demand_of, offer_of, pack_problem, takes_room
 from .queue import PodQueue, Waiting
-from .reading import PackOf, demand_of, is_ours, offer_of, pack_problem, takes_room
 from .snapshot import Snapshot
+
+DEFAULT_SCHEDULER = "default-scheduler"
 
 CURES: dict[str, frozenset[Rule]] = {
     "milli_cpu": frozenset({Rule.RESOURCES}),
@@ -55,6 +58,12 @@ class Refuse:
 
 
 Decision = Bind | Refuse
+
+
+def is_ours(pod: Pod) -> bool:
+    """Whether the pod waits for this scheduler: not bound, not finished, not leaving, and not another scheduler's."""
+    waiting = not pod.spec.node_name and not is_finished(pod) and pod.metadata.deletion_timestamp is None
+    return waiting and pod.spec.scheduler_name in ("", DEFAULT_SCHEDULER)
 
 
 class Core:

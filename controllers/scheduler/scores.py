@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from stark.crds.annotations import NODE_TYPE, NODE_TYPE_BROWSER
 
-from .facts import Demand, NodeState, Offer, Where
+from ..placement.facts import Demand, NodeState, Offer, Where
 
 RELUCTANCE_MAX = 255
 TAINTS_COUNTED_MAX = 127

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .facts import Demand, NodeState, Offer, Where
-from .filters import Rule, rejection
+from ..placement.facts import Demand, NodeState, Offer, Where
+from ..placement.filters import Rule, rejection
 from .scores import NODES_MAX, prefer
 from .tables import ClassTable, Columns, FixedTable, ranks
 

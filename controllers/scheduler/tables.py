@@ -12,8 +12,8 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from .facts import Demand, NodeState, Where
-from .filters import allowed, fits
+from ..placement.facts import Demand, NodeState, Where
+from ..placement.filters import allowed, fits
 from .scores import (
     OWNED_BITS,
     OWNED_MAX,

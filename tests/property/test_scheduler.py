@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stark.controllers.scheduler.facts import Demand, HostPort, NodeTaint, Offer, PodToleration, Where
+from stark.controllers.placement.facts import Demand, HostPort, NodeTaint, Offer, PodToleration, Where
 from stark.controllers.scheduler.snapshot import Snapshot, refuse, scan
 
 names = st.sampled_from([f"n{index}" for index in range(8)])

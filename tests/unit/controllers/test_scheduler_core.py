@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from stark.controllers.scheduler.core import Bind, Core, Refuse
-from stark.controllers.scheduler.facts import HostPort
-from stark.controllers.scheduler.filters import Rule
-from stark.controllers.scheduler.reading import demand_of, is_ours, offer_of, pack_problem, takes_room
+from stark.controllers.placement.facts import HostPort
+from stark.controllers.placement.filters import Rule
+from stark.controllers.placement.reading import demand_of, offer_of, pack_problem, takes_room
+from stark.controllers.scheduler.core import Bind, Core, Refuse, is_ours
 from stark.crds.nodes import Node
 from stark.crds.packs import Pack
 from stark.crds.pods import Pod

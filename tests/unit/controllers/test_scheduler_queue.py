@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from stark.controllers.scheduler.facts import Demand
-from stark.controllers.scheduler.filters import Rule
+from stark.controllers.placement.facts import Demand
+from stark.controllers.placement.filters import Rule
 from stark.controllers.scheduler.queue import PARKED_MAX_S, Place, PodQueue, Waiting
 
 CPU = frozenset({Rule.RESOURCES})

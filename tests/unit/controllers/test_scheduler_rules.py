@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from stark.controllers.scheduler.facts import Demand, HostPort, NodeState, NodeTaint, Offer, PodToleration, Where
-from stark.controllers.scheduler.filters import rejection
+from stark.controllers.placement.facts import Demand, HostPort, NodeState, NodeTaint, Offer, PodToleration, Where
+from stark.controllers.placement.filters import rejection
 from stark.controllers.scheduler.scores import prefer
 from stark.controllers.scheduler.snapshot import Snapshot, refuse
 

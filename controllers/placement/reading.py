@@ -19,7 +19,6 @@ from ..kit.claims import controller_of
 from ..kit.podfacts import is_finished
 from .facts import Demand, HostPort, NodeTaint, Offer, PodToleration, Where
 
-DEFAULT_SCHEDULER = "default-scheduler"
 BOTH = frozenset({"node", "browser"})
 CONTAINER = frozenset({"container"})
 PackOf = Callable[[str], Pack | None]
@@ -32,12 +31,6 @@ class PackProblem:
 
     reason: str
     message: str
-
-
-def is_ours(pod: Pod) -> bool:
-    """Whether the pod waits for this scheduler: not bound, not finished, not leaving, and not another scheduler's."""
-    waiting = not pod.spec.node_name and not is_finished(pod) and pod.metadata.deletion_timestamp is None
-    return waiting and pod.spec.scheduler_name in ("", DEFAULT_SCHEDULER)
 
 
 def takes_room(pod: Pod) -> bool:

@@ -1,4 +1,4 @@
-"""What a scheduling decision is about, as small values: what a pod demands and what a node offers.
+"""What a decision about a place is about, as small values: what a pod demands and what a node offers.
 
 Parsing pods and nodes into these happens once, in `reading`; past that line nobody looks at an object again. Two pods
 with equal demands are interchangeable for the scheduler (they are of one class), which is what makes its tables work.
