@@ -65,6 +65,7 @@ from .reports import EventRecorder, StatusWriter
 from .runtimes import Runtime, detect, reachable_for_others
 from .server import AgentServer, tls_context
 from .settings import AgentSettings
+from .streams import NoContainer, NoPod, Place, RemoteStreams
 from .usage import Sampler, Subject
 
 log = logging.getLogger(__name__)
@@ -151,9 +152,9 @@ class Agent:
             server = AgentServer(
                 shelf,
                 self._is_current,
-                lambda: self.registered.is_set() and not self._stopping,
+                self._is_healthy,
                 lambda: self._usage.encoded,
-                port_forward=self._forwards.handle,
+                (*RemoteStreams(self).routes(), *self._forwards.routes()),
             )
             stack.push_async_callback(server.close)
             await self._listen(server)
@@ -165,6 +166,9 @@ class Agent:
             )
             log.info("agent starts", extra={"address": self._node_ip, "port": self.port, **facts.isolation})
             await self._work(NodeRecord(self.settings, facts, self._client, self.registered.set), stop)
+
+    def _is_healthy(self) -> bool:
+        return self.registered.is_set() and not self._stopping
 
     async def _open_records(self) -> PodRecords:
         deadline = time.monotonic() + self.settings.lock_wait_s
@@ -322,6 +326,21 @@ class Agent:
         life = self._machine.pod(uid)
         lives = life.lives if life is not None else []
         return any(c.name == container and c.attempt == attempt and c.has_process for c in lives)
+
+    def find(self, namespace: str, pod: str, uid: str, container: str) -> Place:
+        """Where exec and attach find a running container; an empty `uid` means whichever. Raises NoPod, NoContainer."""
+        named = [
+            known
+            for known in self._pods.values()
+            if (known.metadata.namespace, known.metadata.name) == (namespace, pod) and uid in ("", known.uid)
+        ]
+        if not named:
+            raise NoPod(pod)
+        found = named[-1]  # of several the newest: an old one is on its way out
+        spec = next((one for one in found.spec.containers if one.name == container), None)
+        if spec is None or container not in self._running(found.uid):
+            raise NoContainer(container)
+        return Place(self._workshop.records.folder(found.uid), container, bool(spec.tty))
 
     def _target(self, uid: str) -> Target | None:
         pod = self._pods.get(uid)

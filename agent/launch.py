@@ -33,6 +33,7 @@ from .settings import AgentSettings
 
 NOFILE = (7, 65_536, 65_536)  # RLIMIT_NOFILE; lowered to the hard limit where that is less
 NO_CORE = (4, 0, 0)  # RLIMIT_CORE: a crash loop must not fill the disk with cores
+TERM = "xterm"  # what a program in a terminal finds, as container runtimes have it
 CONFIG_REASON = "CreateContainerConfigError"
 
 
@@ -64,6 +65,11 @@ def limits_of(container: Container) -> Limits:
         cpu_request_milli=milli_cpu(requests.get("cpu", limits.get("cpu", 0))),
         memory_bytes=byte_count(limits["memory"]) if "memory" in limits else None,
     )
+
+
+def _streams(container: Container) -> dict[str, bool]:
+    """What the supervisor gives the container for its standard streams."""
+    return {"stdin": bool(container.stdin), "stdin_once": bool(container.stdin_once), "tty": bool(container.tty)}
 
 
 class ConfigSource:
@@ -202,9 +208,7 @@ class Workshop:
         )
         invocation = runtime.invoke(program)
         group = self.cgroups.create(pod.uid, container.name, limits)
-        logs = self.shelf.folder(pod.metadata.namespace or "", pod.metadata.name, pod.uid, container.name)
-        logs.mkdir(parents=True, exist_ok=True, mode=0o750)
-        self.shelf.forget_old_attempts(logs)
+        logs = self._log_folder(pod, container)
         return {
             "name": container.name,
             "attempt": attempt,
@@ -227,8 +231,15 @@ class Workshop:
             "log": str(logs / f"{attempt}.log"),
             "log_max_bytes": self.settings.log_max_bytes,
             "log_max_files": self.settings.log_max_files,
+            **_streams(container),
             "deadline_s": program.timeout_ms / 1000 if program.timeout_ms else None,
         }
+
+    def _log_folder(self, pod: Pod, container: Container) -> Path:
+        folder = self.shelf.folder(pod.metadata.namespace or "", pod.metadata.name, pod.uid, container.name)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+        self.shelf.forget_old_attempts(folder)
+        return folder
 
     def _environment(
         self,
@@ -246,6 +257,7 @@ class Workshop:
             "TMPDIR": str(self.records.temporary_folder(pod.uid)),
             "LANG": "C.UTF-8",
             "HOSTNAME": pod.spec.hostname or pod.metadata.name,
+            **({"TERM": TERM} if container.tty else {}),
             **pack.spec.metadata.env,
         }
         last = {

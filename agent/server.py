@@ -1,4 +1,4 @@
-"""The agent's HTTPS endpoint: logs, usage, ports and metrics for the API server and administrators, health for everybody.
+"""The agent's HTTPS endpoint: logs, streams, usage, ports and metrics for the API server and administrators; health for all.
 
 Who may have them is decided by the API server, which proxies here; the agent only makes sure that it is the API server
 (CN system:apiserver) or an administrator (O system:masters) who asks, by certificates of the cluster's CA.
@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,6 @@ MASTERS = "system:masters"
 _NAMES = re.compile(r"^[a-z0-9-]+ [a-z0-9][a-z0-9.-]* [a-z0-9-]+$")  # nothing that could leave the logs' folder
 OPEN_PATHS = frozenset({"/healthz"})
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 IsCurrent = Callable[[str, str, int], bool]
 """Whether (pod uid, container, attempt) may still write: a follower waits for more."""
 
@@ -69,7 +68,10 @@ async def _only_trusted(request: web.Request, handler: Any) -> web.StreamRespons
 
 
 class AgentServer:
-    """Serves until closed. `healthy` says whether the agent works, `usage` gives what /stats/summary answers."""
+    """Serves until closed.
+
+    `healthy` says whether the agent works, `usage` gives what /stats/summary answers; `routes` are served beside its own.
+    """
 
     def __init__(
         self,
@@ -77,15 +79,15 @@ class AgentServer:
         is_current: IsCurrent,
         healthy: Callable[[], bool],
         usage: Callable[[], bytes] = lambda: b"{}",
+        routes: Iterable[web.AbstractRouteDef] = (),
         registry: CollectorRegistry = REGISTRY,
-        port_forward: Handler | None = None,
     ) -> None:
         self._shelf = shelf
         self._is_current = is_current
         self._healthy = healthy
         self._usage = usage
+        self._routes = tuple(routes)
         self._registry = registry
-        self._port_forward = port_forward
         self._runner: web.AppRunner | None = None
         self.port = 0
 
@@ -96,9 +98,7 @@ class AgentServer:
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/stats/summary", self._summary)
         app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._logs)
-        if self._port_forward is not None:
-            for method in ("GET", "POST"):
-                app.router.add_route(method, "/portForward/{namespace}/{pod}", self._port_forward)
+        app.router.add_routes(self._routes)
         # A follower must not hold up the end of the agent.
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handler_cancellation=True)
         await self._runner.setup()

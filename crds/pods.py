@@ -219,6 +219,12 @@ class Container(Model):
     """While it fails the container is not ready."""
     startup_probe: Probe | None = None
     """Until it succeeds the other probes wait; when it fails the container is restarted."""
+    stdin: bool | None = None
+    """Keep standard input open for whoever attaches. Default: it is empty."""
+    stdin_once: bool | None = None
+    """End standard input when the first who attached to it leaves. Default: it stays open as long as the container runs."""
+    tty: bool | None = None
+    """Give it a terminal for its standard streams."""
     image_pull_policy: ImagePullPolicy | None = None
     """When the image is fetched. Default: Always for a container image tagged `latest` or untagged, else IfNotPresent."""
 

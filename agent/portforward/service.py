@@ -38,7 +38,7 @@ Find = Callable[[str], Target | None]
 
 
 class PortForwards:
-    """The handler. `end` ends the forwards of a pod that is no more."""
+    """The endpoint. `end` ends the forwards of a pod that is no more."""
 
     def __init__(self, find: Find, node_ip: str) -> None:
         self._find, self._node_ip = find, node_ip
@@ -50,6 +50,11 @@ class PortForwards:
         """The pod is gone, and so are the connections to it."""
         for gone in self._ends.get(uid, ()):
             gone.set()
+
+    def routes(self) -> list[web.RouteDef]:
+        """For the agent's server."""
+        path = "/portForward/{namespace}/{pod}"
+        return [web.get(path, self.handle), web.post(path, self.handle)]
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request, for as long as it lasts."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
+TIOCSCTTY = 0x540E  # of every architecture we know
 START_FAILED = 128  # exit code of a process that could not be executed, as container runtimes use it
 FIRST_FREE_FD = 10  # the shim keeps its own descriptors at 10 and above, so 0-3 can be laid out blindly
 OOM_SCORE = b"500"  # half way from an ordinary process to the first victim
@@ -31,18 +32,21 @@ def prctl(option: int, value: int) -> None:
         raise OSError(f"prctl({option}, {value}) was refused")
 
 
-def spawn(spec: dict[str, Any], stdout: int, stderr: int, control: int | None) -> tuple[int, str]:
+def spawn(
+    spec: dict[str, Any], stdout: int, stderr: int, control: int | None, stdin: int | None = None, tty: bool = False
+) -> tuple[int, str]:
     """Fork and exec `spec`; returns (pid, ""), or (pid, why) when it could not be executed (it then exits 128).
 
     `spec`: argv, env, cwd, and optionally cgroups (files to enter), rlimits ([number, soft, hard]), uid, gid, nice.
-    The descriptors become 1, 2 and 3 of the process; everything else is closed on exec.
+    The descriptors become 1, 2, 3 and 0 of the process; everything else is closed on exec. With `tty` they are one
+    terminal, which the process gets for its own.
     """
     parent = os.getpid()
     error_r, error_w = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
         try:
-            _become(spec, stdout, stderr, control, parent)
+            _become(spec, (stdin, stdout, stderr), control, parent, tty)
         except BaseException as error:
             os.write(error_w, f"{type(error).__name__}: {error}"[:1000].encode("utf-8", "replace"))
         finally:
@@ -53,15 +57,21 @@ def spawn(spec: dict[str, Any], stdout: int, stderr: int, control: int | None) -
     return pid, why
 
 
-def _become(spec: dict[str, Any], stdout: int, stderr: int, control: int | None, parent: int) -> None:
+def _become(
+    spec: dict[str, Any], streams: tuple[int | None, int, int], control: int | None, parent: int, tty: bool
+) -> None:
     os.setsid()
     for path in spec.get("cgroups", ()):
         fd = os.open(path, os.O_WRONLY)
         os.write(fd, b"0")
         os.close(fd)
     null = os.open("/dev/null", os.O_RDONLY)
-    for source, target in ((null, 0), (stdout, 1), (stderr, 2)):
-        os.dup2(source, target)
+    for target, source in enumerate(streams):
+        os.dup2(null if source is None else source, target)
+    if tty:
+        import fcntl  # only the child pays for it
+
+        fcntl.ioctl(0, TIOCSCTTY, 0)
     if control is not None:
         os.dup2(control, 3)
     # Python ignores these and exec would hand the deafness on.
@@ -76,7 +86,26 @@ def _become(spec: dict[str, Any], stdout: int, stderr: int, control: int | None,
     prctl(PR_SET_PDEATHSIG, _signal.SIGKILL)
     if os.getppid() != parent:  # the shim died before the line above: nobody would ever kill us
         os._exit(START_FAILED)
-    os.execve(spec["argv"][0], spec["argv"], spec["env"])
+    _execute(spec["argv"], spec["env"])
+
+
+def _execute(argv: list[str], env: dict[str, str]) -> None:
+    """Become the program, which a name without a slash is looked for in PATH. Raises OSError in a shell's words."""
+    paths = [argv[0]]
+    if "/" not in argv[0]:
+        paths = [f"{folder}/{argv[0]}" for folder in env.get("PATH", os.defpath).split(":") if folder]
+    denied = False
+    for path in paths:
+        try:
+            os.execve(path, argv, env)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except PermissionError:
+            denied = True
+    if denied:
+        raise PermissionError(f'exec: "{argv[0]}": permission denied')
+    where = "executable file not found in $PATH" if "/" not in argv[0] else "no such file or directory"
+    raise FileNotFoundError(f'exec: "{argv[0]}": {where}')
 
 
 def _offer_to_oom_killer() -> None:
@@ -116,6 +145,23 @@ def signal_group(pid: int, number: int) -> None:
         os.killpg(pid, number)
     except (ProcessLookupError, PermissionError):
         pass
+
+
+def kill_session(leader: int) -> None:
+    """Kill every process of a session: its leader's group, and the jobs that a shell gave groups of their own."""
+    signal_group(leader, _signal.SIGKILL)
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            fd = os.open(f"/proc/{name}/stat", os.O_RDONLY)
+            text = os.read(fd, 1024)
+            os.close(fd)
+            # The name, in brackets, may hold anything; after it come state, parent, group and session.
+            if int(text[text.rindex(b")") + 2 :].split()[3]) == leader:
+                os.kill(int(name), _signal.SIGKILL)
+        except (OSError, ValueError, IndexError):
+            continue  # it ended meanwhile
 
 
 def kill_rest(pid: int, cgroups: list[str], execution: str) -> None:

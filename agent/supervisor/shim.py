@@ -6,7 +6,8 @@ start, stop or restart is the agent's business. `link.start_supervisor` starts i
 pod's directory before its launcher exits, and writes `state.jsonl` there.
 
 Commands, one JSON object a line: `start`, `stop`, `exec`, `status`, `shutdown`. Events to every connected client:
-`snapshot` (first, and on status), `started`, `called`, `exited`, `executed`, `refused`.
+`snapshot` (first, and on status), `started`, `called`, `exited`, `executed`, `refused`. A connection on which `run` or
+`attach` is said, with descriptors, is a session (`sessions.py`) and hears `running` or `failed`, and `ended`.
 """
 
 from __future__ import annotations
@@ -15,19 +16,19 @@ import _signal  # type: ignore[import-not-found]  # see process.py
 import _socket
 import os
 import select
+import sys
 import time
 
-from .logfile import LogFile
 from .process import FIRST_FREE_FD, PR_SET_CHILD_SUBREAPER, kill_rest, prctl, signal_group, spawn
-from .wire import Lines, decode, encode
+from .runs import Client, Exec, Run, oom_count, open_streams
+from .sessions import Listener, Sessions
+from .wire import decode, encode
 
 TYPE_CHECKING = False  # `typing` itself would cost the shim a megabyte
 if TYPE_CHECKING:
     from typing import Any
 
 READ_SIZE = 64 * 1024
-COMMAND_MAX = 4 << 20  # bytes of one command line: the environment of a container travels in it
-REPORT_MAX = 256 * 1024  # bytes of one harness message
 MESSAGE_MAX = 4096  # bytes of a termination message, as Kubernetes limits it
 CLIENT_BACKLOG_MAX = 1 << 20  # bytes a client may lag behind before it is dropped; it reconnects to a snapshot
 EXEC_OUTPUT_MAX = 10 * 1024  # bytes of a probe command's output worth keeping
@@ -35,70 +36,8 @@ EXEC_RUNNING_MAX = 32
 STATE_FILE_MAX = 256 * 1024  # bytes of the state file before it is rewritten as one snapshot
 DEADLINE_GRACE_S = 5.0  # between the request to stop at the deadline and the kill
 DEADLINE_EXIT = 124
+STREAMS_MAX = 3  # descriptors that come with a session
 HOST_STOP_GRACE_S = 30.0  # what containers get when the host itself asks the shim to end
-
-
-class Run:
-    """One attempt of one container."""
-
-    def __init__(self, spec: dict[str, Any]) -> None:
-        self.spec = spec
-        self.name: str = spec["name"]
-        self.pid = 0
-        self.control: _socket.socket | None = None
-        self.lines = Lines(REPORT_MAX)
-        self.streams: dict[int, str] = {}
-        self.log = LogFile(spec["log"], spec["log_max_bytes"], spec["log_max_files"])
-        self.report: dict[str, Any] = {}
-        self.kill_at: float | None = None
-        self.deadline_at: float | None = None
-        self.view: dict[str, Any] = {
-            "name": self.name,
-            "attempt": spec["attempt"],
-            "execution": spec["execution"],
-            "tag": spec.get("tag", {}),
-            "state": "running",
-            "pid": 0,
-            "started": 0,
-            "called": 0,
-        }
-        self.ooms = oom_count(spec)
-
-
-class Exec:
-    """A command run beside a container, for a probe."""
-
-    def __init__(self, client: int, number: int, pid: int, deadline: float) -> None:
-        self.client = client
-        self.number = number
-        self.pid = pid
-        self.deadline = deadline
-        self.output = b""
-        self.timed_out = False
-
-
-class Client:
-    """A connected agent."""
-
-    def __init__(self, sock: _socket.socket) -> None:
-        self.sock = sock
-        self.lines = Lines(COMMAND_MAX)
-        self.out = b""
-
-
-def oom_count(spec: dict[str, Any]) -> int:
-    """How many processes of the container's cgroup the kernel has killed for memory so far."""
-    path = spec.get("oom_file")
-    if not path:
-        return 0
-    try:
-        fd = os.open(path, os.O_RDONLY)
-        text = os.read(fd, 4096).decode()
-        os.close(fd)
-    except OSError:
-        return 0
-    words = text.split()
-    return int(words[words.index("oom_kill") + 1]) if "oom_kill" in words else 0
 
 
 class Shim:
@@ -119,6 +58,7 @@ class Shim:
         self._state = os.open("state.jsonl", os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._state_size = os.fstat(self._state).st_size
         self._ending = False
+        self._sessions = Sessions(self._poll, self._send, self._drop)
         self._wake_r, self._wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def run(self) -> None:
@@ -132,7 +72,7 @@ class Shim:
         self._record({"ev": "shim", "pid": os.getpid()})
         self._poll.register(self._listener.fileno(), select.POLLIN)
         self._poll.register(self._wake_r, select.POLLIN)
-        while not (self._ending and not self._runs):
+        while not (self._ending and not self._runs and not self._sessions.busy):
             for fd, event in self._poll.poll(self._wait_ms()):
                 self._ready(fd, event)
             self._reap()
@@ -154,6 +94,8 @@ class Shim:
             self._read_control(fd)
         elif fd in self._exec_pipes:
             self._read_exec(fd)
+        elif self._sessions.owns(fd):
+            self._go_on(self._sessions.ready(fd, event))
         elif fd in self._clients:
             self._serve(fd, event)
 
@@ -172,17 +114,38 @@ class Shim:
             data = os.read(fd, READ_SIZE)
         except BlockingIOError:
             return False
+        except OSError:  # a terminal that nobody has open any more
+            data = b""
         if data:
             run.log.feed(run.streams[fd], data)
+            self._sessions.feed(run.name, run.streams[fd], data)
+            if self._sessions.holds_up(run.name):
+                self._hold_up(run)
             return True
         self._close_pipe(fd)
         return False
 
+    def _hold_up(self, run: Run) -> None:
+        """Take no more of a container's output until those who listen have what there is."""
+        if not run.paused:
+            run.paused = True
+            for fd in run.streams:
+                self._poll.unregister(fd)
+
+    def _go_on(self, container: str) -> None:
+        run = self._runs.get(container)
+        if run is not None and run.paused and not self._sessions.holds_up(container):
+            run.paused = False
+            for fd in run.streams:
+                self._poll.register(fd, select.POLLIN)
+
     def _close_pipe(self, fd: int) -> None:
         run = self._pipes.pop(fd)
         run.streams.pop(fd)
-        self._poll.unregister(fd)
-        os.close(fd)
+        if not run.paused:
+            self._poll.unregister(fd)
+        if fd != run.stdin:  # a terminal's other end stays until the container ends: closing it would hang up
+            os.close(fd)
 
     def _read_control(self, fd: int) -> bool:
         run = self._controls[fd]
@@ -220,7 +183,11 @@ class Shim:
             if event & select.POLLOUT:
                 self._flush(fd, client)
             if event & ~select.POLLOUT:
-                data = client.sock.recv(READ_SIZE)
+                data, ancillary, _, _ = client.sock.recvmsg(
+                    READ_SIZE, _socket.CMSG_SPACE(4 * STREAMS_MAX), _socket.MSG_CMSG_CLOEXEC
+                )
+                for _level, _type, raw in ancillary:
+                    client.fds += [int.from_bytes(raw[at : at + 4], sys.byteorder) for at in range(0, len(raw), 4)]
                 if not data:
                     return self._drop(fd)
                 for line in client.lines.feed(data):
@@ -242,6 +209,10 @@ class Shim:
             self._stop(run, float(command["grace_s"]), str(command.get("reason", "Stopped")))
         elif kind == "exec":
             self._exec(fd, command)
+        elif kind in ("run", "attach"):
+            self._open_session(fd, run, command)
+        elif kind == "end_input":
+            self._input_ended(self._sessions.listener(fd))
         elif kind == "status":
             self._send(fd, self._snapshot())
         elif kind == "shutdown":
@@ -251,11 +222,13 @@ class Shim:
         if spec["name"] in self._runs or self._ending:
             return self._send(fd, {"ev": "refused", "name": spec["name"], "attempt": spec["attempt"]})
         run = Run(spec)
-        pipes = [os.pipe2(os.O_CLOEXEC) for _ in range(2)]
+        ours, theirs = open_streams(run)
         pair = _socket.socketpair() if spec.get("control") else None
-        run.pid, why = spawn(spec, pipes[0][1], pipes[1][1], pair[1].fileno() if pair else None)
-        for (reader, writer), stream in zip(pipes, ("stdout", "stderr"), strict=True):
-            os.close(writer)
+        control = pair[1].fileno() if pair else None
+        run.pid, why = spawn(spec, theirs[1], theirs[2], control, theirs[0], bool(spec.get("tty")))
+        for fd in {fd for fd in theirs if fd is not None}:
+            os.close(fd)
+        for reader, stream in ours.items():
             os.set_blocking(reader, False)
             run.streams[reader] = stream
             self._pipes[reader] = run
@@ -320,6 +293,15 @@ class Shim:
         self._exec_pipes[reader] = started
         return self._poll.register(reader, select.POLLIN)
 
+    def _open_session(self, fd: int, run: Run | None, command: dict[str, Any]) -> None:
+        client = self._clients[fd]
+        client.is_session = True
+        fds, client.fds = client.fds, []
+        spec = run.spec if run is not None else None
+        if command["cmd"] == "run":
+            return self._sessions.run(fd, spec, command, fds)
+        return self._sessions.listen(fd, spec, command, fds, run.stdin if run is not None else None)
+
     def _read_exec(self, fd: int) -> None:
         started = self._exec_pipes[fd]
         try:
@@ -337,6 +319,7 @@ class Shim:
     def _wait_ms(self) -> int | None:
         times = [at for run in self._runs.values() for at in (run.kill_at, run.deadline_at) if at is not None]
         times += [started.deadline for started in self._execs.values() if not started.timed_out]
+        times += self._sessions.deadlines()
         if self._idle_since is not None:
             times.append(self._idle_since + self._idle_end_s)
         if not times:
@@ -358,6 +341,7 @@ class Shim:
             if now >= started.deadline and not started.timed_out:
                 started.timed_out = True
                 signal_group(started.pid, _signal.SIGKILL)
+        self._sessions.expire(now)
 
     def _end_if_forgotten(self) -> None:
         """With nothing to run and nobody connected, what is on record is all there is: the file outlives us."""
@@ -380,7 +364,7 @@ class Shim:
             run = next((run for run in self._runs.values() if run.pid == pid), None)
             if run is not None:
                 self._finish(run, code)
-            elif pid in self._execs:
+            elif not self._sessions.reaped(pid, code) and pid in self._execs:
                 self._finish_exec(self._execs.pop(pid), code)
 
     def _finish(self, run: Run, code: int) -> None:
@@ -398,9 +382,12 @@ class Shim:
             del self._controls[run.control.fileno()]
             run.control.close()
             run.control = None
+        if run.stdin is not None:
+            os.close(run.stdin)
         run.log.close()
         del self._runs[run.name]
         run.view.update(self._verdict(run, code), state="exited", exited=time.time_ns())
+        self._sessions.container_ended(run.name, run.view["code"])
         self._record({"ev": "exited", **run.view})
         self._tell({"ev": "exited", **run.view})
 
@@ -433,7 +420,7 @@ class Shim:
     # -- output -----------------------------------------------------------------------------------------------
 
     def _snapshot(self) -> dict[str, Any]:
-        return {"ev": "snapshot", "pid": os.getpid(), "runs": list(self._views.values())}
+        return {"ev": "snapshot", "pid": os.getpid(), "sessions": True, "runs": list(self._views.values())}
 
     def _record(self, entry: dict[str, Any]) -> None:
         """Append to the state file and wait for the disk; a full disk must not stop a pod from being stopped."""
@@ -457,18 +444,31 @@ class Shim:
         self._state, self._state_size = fd, len(data)
 
     def _tell(self, event: dict[str, Any]) -> None:
-        for fd in list(self._clients):
+        for fd in [fd for fd, client in self._clients.items() if not client.is_session]:
             self._send(fd, event)
 
-    def _send(self, fd: int, event: dict[str, Any]) -> None:
-        client = self._clients[fd]
+    def _send(self, fd: int, event: dict[str, Any], fds: list[int] | None = None) -> None:
+        client = self._clients.get(fd)
+        if client is None:
+            return None
         client.out += encode(event)
+        if fds:
+            try:
+                self._send_with(client, fds)
+            except OSError:
+                return self._drop(fd)
         if len(client.out) > CLIENT_BACKLOG_MAX:
             return self._drop(fd)
         try:
             return self._flush(fd, client)
         except OSError:
             return self._drop(fd)
+
+    def _send_with(self, client: Client, fds: list[int]) -> None:
+        """Descriptors travel with a byte; they go with the first of the line, which a new session's socket has room for."""
+        packed = b"".join([fd.to_bytes(4, sys.byteorder) for fd in fds])
+        sent = client.sock.sendmsg([client.out], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, packed)])
+        client.out = client.out[sent:]
 
     def _flush(self, fd: int, client: Client) -> None:
         try:
@@ -480,9 +480,24 @@ class Shim:
 
     def _drop(self, fd: int) -> None:
         client = self._clients.pop(fd, None)
-        if client is not None:
-            self._poll.unregister(fd)
-            client.sock.close()
+        if client is None:
+            return
+        self._poll.unregister(fd)
+        client.sock.close()
+        for left in client.fds:
+            os.close(left)
+        if client.is_session:
+            listener = self._sessions.hung_up(fd)
+            self._input_ended(listener)
+            if listener is not None:
+                self._go_on(listener.container)
+
+    def _input_ended(self, listener: Listener | None) -> None:
+        """With stdinOnce the first who writes to a container is the last: its input ends with theirs."""
+        run = self._runs.get(listener.container) if listener is not None and listener.feeds else None
+        if run is not None and run.stdin is not None and run.spec.get("stdin_once") and not run.spec.get("tty"):
+            os.close(run.stdin)
+            run.stdin = None
 
 
 def main(pod_dir: str, idle_end_s: float) -> None:

@@ -6,6 +6,7 @@ Any adapter over asyncio's transports can hand a connection over this way: plain
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 from collections.abc import Mapping
 from typing import Final
@@ -18,6 +19,8 @@ WRITE_BUFFER_MAX: Final = 256 * 1024
 """Bytes written that the client has not taken; then the writer waits."""
 CLOSE_TIMEOUT_S: Final = 10.0
 """For a client to take the last of what was written."""
+HANGUP_CHECK_S: Final = 2.0
+"""How often a client whose bytes nobody takes is asked whether it has left: who does not read does not hear of it."""
 KEEPALIVE_IDLE_S: Final = 15
 """Silence after which TCP asks whether the peer is there: Go's default, on which clients of Kubernetes rely."""
 KEEPALIVE_PROBES: Final = 9
@@ -41,6 +44,7 @@ class TakenOver(asyncio.Protocol):
         self._received = bytearray(early)
         self._is_reading = True
         self._is_closing = False
+        self._check: asyncio.TimerHandle | None = None
         self._reader: asyncio.Future[None] | None = None
         self._may_write = asyncio.Event()
         self._may_write.set()
@@ -134,7 +138,20 @@ class TakenOver(asyncio.Protocol):
             assert self._transport is not None
             self._is_reading = False
             self._transport.pause_reading()
+            self._check_later()
         self._wake()
+
+    def _check_later(self) -> None:
+        self._check = asyncio.get_running_loop().call_later(HANGUP_CHECK_S, self._check_now)
+
+    def _check_now(self) -> None:
+        self._check = None
+        if self._is_reading or self._lost.is_set() or self._transport is None:
+            return
+        if has_hung_up(self._transport):
+            self._transport.abort()
+        else:
+            self._check_later()
 
     def pause_writing(self) -> None:
         """The client is slow."""
@@ -148,6 +165,8 @@ class TakenOver(asyncio.Protocol):
         """It is over. The former protocol, whose handler we may be running in, hears of it when that is done."""
         self._lost.set()
         self._may_write.set()
+        if self._check is not None:
+            self._check.cancel()
         self._wake()
 
     def _wake(self) -> None:
@@ -165,3 +184,13 @@ def keep_alive(transport: asyncio.BaseTransport) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_IDLE_S)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
+
+
+def has_hung_up(transport: asyncio.BaseTransport) -> bool:
+    """Whether the peer has closed its side, though not everything it sent has been read. Says no where that is unknown."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.fileno() < 0 or not hasattr(select, "POLLRDHUP"):
+        return False
+    poll = select.poll()
+    poll.register(sock.fileno(), select.POLLRDHUP)
+    return bool(poll.poll(0))

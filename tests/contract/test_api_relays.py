@@ -16,6 +16,7 @@ import pytest
 
 from stark.apiserver.auth.identities import node_identity
 from stark.apiserver.auth.pki import agent_client_context
+from stark.apiserver.http import takeover
 from stark.apiserver.proxy.agents import Agent as AgentAddress
 from stark.apiserver.proxy.agents import ProxySettings
 from stark.apiserver.proxy.relay import Relays
@@ -38,6 +39,17 @@ async def eventually(check: Callable[[], Awaitable[bool]]) -> None:
         await asyncio.sleep(0.02)
 
 
+async def held_up(writer: asyncio.StreamWriter, limit: int) -> int:
+    """Write until the other end takes no more: how much it took, 0 when it took everything."""
+    for written in range(0, limit, 65536):
+        writer.write(bytes(65536))
+        try:
+            await asyncio.wait_for(writer.drain(), 0.4)
+        except TimeoutError:
+            return written
+    return 0
+
+
 @dataclass
 class Agent:
     """Answers an upgrade with `answer`, and then echoes until either side ends."""
@@ -49,6 +61,7 @@ class Agent:
     head: str = ""
     identity: str = ""
     echoes: bool = True
+    reads: bool = True
     port: int = 0
     left: asyncio.Event = field(default_factory=asyncio.Event)
     writer: asyncio.StreamWriter | None = None
@@ -59,6 +72,8 @@ class Agent:
         self.identity = subject["commonName"]
         self.head = (await reader.readuntil(b"\r\n\r\n")).decode()
         writer.write(self.answer)
+        if not self.reads:
+            return
         try:
             while data := await reader.read(65536):
                 if self.echoes:
@@ -238,16 +253,27 @@ async def test_a_reader_that_stands_still_holds_the_writer_up(api: Api, agent: A
         assert " 101 " in await client.send(EXEC)
         client.reader._transport.pause_reading()  # type: ignore[attr-defined]  # the client reads nothing
         assert agent.writer is not None
-        written, is_held_up = 0, False
-        while written < 64 * MIB and not is_held_up:
-            agent.writer.write(bytes(65536))
-            written += 65536
-            try:
-                await asyncio.wait_for(agent.writer.drain(), 1)
-            except TimeoutError:
-                is_held_up = True
+        written = await held_up(agent.writer, 64 * MIB)
         # What kernels hold for a connection, and no more.
-        assert written < 32 * MIB
+        assert 0 < written < 32 * MIB
+
+
+async def test_a_client_that_leaves_is_missed_even_when_nobody_reads_what_it_sent(
+    api: Api, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(takeover, "HANGUP_CHECK_S", 0.1)
+    agent.reads = False
+    async with connected(api) as client:
+        assert " 101 " in await client.send(EXEC)
+        assert await held_up(client.writer, 64 * MIB)
+    assert agent.writer is not None
+
+    async def is_cut() -> bool:
+        assert agent.writer is not None
+        agent.writer.write(b"are you there?")
+        return agent.writer.transport.is_closing()
+
+    await eventually(is_cut)
 
 
 async def test_a_server_that_stops_ends_its_relays(tmp_path: Path) -> None:
