@@ -13,7 +13,8 @@ import structlog
 from .admission.builtin import builtin_chain
 from .admission.chain import BoundChain
 from .admission.webhooks.asking import Asking
-from .admission.webhooks.configurations import Configurations, no_conditions
+from .admission.webhooks.conditions import MatchConditions
+from .admission.webhooks.configurations import Configurations
 from .admission.webhooks.metrics import WebhookMetrics
 from .admission.webhooks.rounds import Webhooks
 from .auth.authentication import Authenticator, StaticTokens
@@ -228,7 +229,7 @@ class _Parts:
     def _webhooks(self) -> Webhooks:
         kinds = ("mutatingwebhookconfigurations", "validatingwebhookconfigurations")
         mutating, validating = (
-            Configurations(CachedObjects(self.feed, "admissionregistration.k8s.io", plural), no_conditions)
+            Configurations(CachedObjects(self.feed, "admissionregistration.k8s.io", plural), MatchConditions)
             for plural in kinds
         )
         metrics = WebhookMetrics(self.metrics.registry)

@@ -43,7 +43,7 @@ class MatchCondition(Model):
     name: str
     """What messages call it; a qualified name."""
     expression: str
-    """CEL over `object`, `oldObject`, `request` and `authorizer`; its value is a boolean."""
+    """CEL over `object`, `oldObject` and `request`; its value is a boolean."""
 
 
 class Webhook(Model):

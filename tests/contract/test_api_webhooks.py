@@ -534,3 +534,55 @@ async def test_the_metadata_of_the_review_is_json_even_for_an_applied_object(api
     assert made["metadata"]["labels"] == {"seen": "yes"}
     again = (await api.ask("PATCH", path, body, content_type="application/apply-patch+yaml")).ok()
     assert again["metadata"]["resourceVersion"] == made["metadata"]["resourceVersion"], "nothing changed"
+
+
+def condition(expression: str, name: str = "c") -> Object:
+    return {"name": name, "expression": expression}
+
+
+@pytest.mark.parametrize(
+    ("expressions", "policy", "outcome"),
+    [
+        pytest.param(["object.metadata.name == 'a'"], "Fail", "asked", id="true"),
+        pytest.param(["object.metadata.name == 'b'"], "Fail", "skipped", id="false"),
+        pytest.param(["request.operation == 'CREATE'", "oldObject == null"], "Fail", "asked", id="all true"),
+        pytest.param(["request.userInfo.username == 'admin'"], "Fail", "asked", id="who asks"),
+        pytest.param(["object.no.such == 1"], "Fail", "refused", id="an error"),
+        pytest.param(["object.no.such == 1"], "Ignore", "skipped", id="an error that is ignored"),
+        pytest.param(["object.no.such == 1", "false"], "Fail", "skipped", id="an error, and one says no"),
+    ],
+)
+async def test_match_conditions_decide_who_is_asked(
+    api: Api, hooks: WebhookServer, expressions: list[str], policy: str, outcome: str
+) -> None:
+    hooks.answer("/cel", allowed=True)
+    conditions = [condition(text, f"c{number}") for number, text in enumerate(expressions)]
+    hook = webhook(hooks, "/cel", matchConditions=conditions, failurePolicy=policy)
+    await configure(api, "Validating", hook)
+    answer = await api.post(MAPS, config_map("a"))
+    if outcome == "refused":
+        message = answer.refused(403, "Forbidden")
+        assert message == (
+            "configmaps \"a\" is forbidden: expression 'object.no.such == 1' resulted in error: no such key: no"
+        )
+    else:
+        answer.ok(201)
+    assert bool(hooks.reviews) == (outcome == "asked")
+
+
+@pytest.mark.parametrize(
+    ("conditions", "message"),
+    [
+        pytest.param([condition("object.")], "webhooks[0].matchConditions[0].expression: Invalid", id="no CEL"),
+        pytest.param([condition("'text'")], "must evaluate to a bool", id="no boolean"),
+        pytest.param([condition("request.nothing == 1")], "undefined field 'nothing'", id="no such field"),
+        pytest.param([condition(" ")], "webhooks[0].matchConditions[0].expression: Required", id="nothing"),
+        pytest.param([condition("true"), condition("true")], "Duplicate value", id="one name twice"),
+        pytest.param([condition("true", "a b")], "webhooks[0].matchConditions[0].name: Invalid", id="no name"),
+    ],
+)
+async def test_match_conditions_that_make_no_sense_are_refused(
+    api: Api, hooks: WebhookServer, conditions: list[Object], message: str
+) -> None:
+    body = configuration("Mutating", "test", webhook(hooks, "/x", matchConditions=conditions))
+    assert message in (await api.post(path_of("Mutating"), body)).refused(422, "Invalid")

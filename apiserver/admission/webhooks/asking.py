@@ -19,7 +19,7 @@ from .configurations import ConditionFailed, Hook
 from .matching import is_namespace, labels_of, matches_object, matching_resource, namespace_of
 from .metrics import ADMIT, CALLING_ERROR, NO_ERROR, SERVER_ERROR, WebhookMetrics
 from .refusals import Denied, failed_call, no_dry_run, not_asked
-from .review import Verdict, question, read_answer
+from .review import Verdict, question, read_answer, request_of
 
 log = structlog.get_logger(__name__)
 
@@ -98,7 +98,7 @@ class Asking:
 
     async def _exchange(self, asked: Question, kind: str, attributes: Attributes) -> Verdict:
         uid = str(uuid.uuid4())
-        body = question(uid, attributes, asked.shown_as, asked.obj, asked.old)
+        body = question(uid, request_of(attributes, asked.shown_as), asked.obj, asked.old)
         answer = await self._caller.post(asked.hook.endpoint, body, asked.hook.timeout_s)
         return read_answer(answer, uid, may_patch=kind == ADMIT)
 
@@ -124,7 +124,8 @@ class Asking:
         hook, labels = asked.hook, (asked.hook.name, "webhook", kind, attributes.operation)
         assert hook.conditions is not None, hook.name
         try:
-            holds = await hook.conditions.hold(attributes, asked.obj, asked.old)
+            request = request_of(attributes, asked.shown_as)
+            holds = await hook.conditions.hold(request, asked.obj, asked.old)
         except ConditionFailed as error:
             self.metrics.condition_errors.labels(*labels).inc()
             if hook.fails_open:

@@ -15,7 +15,6 @@ from stark.crds.selectors import Selector, SelectorError, from_label_selector
 from stark.crds.webhooks import TIMEOUT_DEFAULT_S, TIMEOUT_MAX_S
 
 from ...callbacks import Endpoint, endpoint_of
-from ..attributes import Attributes
 from .matching import Rule
 
 WITHOUT_EFFECTS: Final = ("None", "NoneOnDryRun")
@@ -39,26 +38,13 @@ class Followed(Protocol):
 class Conditions(Protocol):
     """Match conditions, compiled."""
 
-    async def hold(self, attributes: Attributes, obj: Mapped | None, old: Mapped | None) -> bool:
-        """Whether all of them hold. Raises ConditionFailed when that cannot be told."""
+    async def hold(self, request: Mapped, obj: Mapped | None, old: Mapped | None) -> bool:
+        """Whether all hold for an AdmissionRequest and its objects. Raises ConditionFailed when that cannot be told."""
         ...
 
 
 class ConditionFailed(Exception):
     """A match condition could not be evaluated, and none of the others says no."""
-
-
-class _Unevaluated:
-    """Conditions where nothing evaluates them."""
-
-    async def hold(self, attributes: Attributes, obj: Mapped | None, old: Mapped | None) -> bool:
-        """Raises ConditionFailed."""
-        raise ConditionFailed("match conditions are not evaluated by this server")
-
-
-def no_conditions(conditions: Sequence[Mapped]) -> Conditions:
-    """Conditions that never can be told to hold."""
-    return _Unevaluated()
 
 
 CompileConditions = Callable[[Sequence[Mapped]], Conditions]

@@ -44,12 +44,18 @@ class Verdict:
     audit: Mapping[str, str] | None = None
 
 
-def question(uid: str, attributes: Attributes, shown_as: Resource, obj: Mapped | None, old: Mapped | None) -> bytes:
-    """The request's body. `shown_as`: the version the webhook sees the objects in."""
+def question(uid: str, request: Mapped, obj: Mapped | None, old: Mapped | None) -> bytes:
+    """The body of what is sent; `request` is from `request_of`."""
+    whole = {"uid": uid, **request, "object": obj, "oldObject": old}
+    return orjson.dumps({"kind": KIND, "apiVersion": API_VERSION, "request": whole})
+
+
+def request_of(attributes: Attributes, shown_as: Resource) -> Object:
+    """The AdmissionRequest of a write, but for its objects. `shown_as`: the version these are shown in."""
     resource, kind = attributes.resource, attributes.kind_shown()
     seen_kind = kind if shown_as is resource else (shown_as.group, shown_as.version, shown_as.kind)
     subresource = attributes.subresource
-    request: Object = {"uid": uid, "kind": _kind(seen_kind), "resource": _resource(shown_as)}
+    request: Object = {"kind": _kind(seen_kind), "resource": _resource(shown_as)}
     if subresource:
         request["subResource"] = subresource
     request |= {"requestKind": _kind(kind), "requestResource": _resource(resource)}
@@ -57,15 +63,13 @@ def question(uid: str, attributes: Attributes, shown_as: Resource, obj: Mapped |
         request["requestSubResource"] = subresource
     name, namespace = attributes.name_of_object(), namespace_of(attributes)
     request |= {key: value for key, value in (("name", name), ("namespace", namespace)) if value}
-    request |= {
+    return {
+        **request,
         "operation": attributes.operation,
         "userInfo": user_info(attributes.user),
-        "object": obj,
-        "oldObject": old,
         "dryRun": attributes.dry_run,
         "options": attributes.options,
     }
-    return orjson.dumps({"kind": KIND, "apiVersion": API_VERSION, "request": request})
 
 
 def user_info(user: User) -> Object:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from ...admission.webhooks.conditions import expression_causes
 from ...cel import offload
 from ...cel.review import check_rules, check_selectable
 from ...errors import Cause
@@ -107,3 +108,10 @@ class WebhookConfigurationStrategy(Strategy):
     """Its webhooks are its spec."""
 
     counts_generation: ClassVar[bool] = True
+
+    async def review(self, new: Known, old: Known | None) -> Sequence[Cause]:
+        """The expressions of its match conditions compile."""
+        webhooks, known = new.get("webhooks") or (), (old or {}).get("webhooks") or ()
+        if not any(webhook.get("matchConditions") for webhook in webhooks):
+            return ()
+        return await offload.aside(lambda: expression_causes(webhooks, known))
