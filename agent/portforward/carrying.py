@@ -18,9 +18,11 @@ from .targets import NotForwarded
 
 PIECE_BYTES_MAX: Final = 64 * 1024
 """Read from a pod at a time."""
-INLET_BYTES_MAX: Final = 1024 * 1024
+INLET_BYTES_MAX: Final = 256 * 1024
 """What one connection may hold of what its program has not taken. Then nothing more is read from the client, on any of
 its connections, because neither protocol lets us slow down a single one."""
+INLETS_BYTES_MAX: Final = 2 * 1024 * 1024
+"""The same for all connections of one client together."""
 CONNECT_TIMEOUT_S: Final = 5.0
 """For a port of this very machine."""
 LOOPBACK: Final = ("127.0.0.1", "::1")
@@ -28,6 +30,9 @@ LOOPBACK: Final = ("127.0.0.1", "::1")
 
 class Client(Protocol):
     """The client's side of one connection."""
+
+    half_closes: bool
+    """Whether the client may go on when the pod has said everything; otherwise the connection is over then."""
 
     async def receive(self) -> bytes:
         """The next bytes; empty when there will be no more."""
@@ -125,12 +130,13 @@ async def connect(port: int, node_ip: str) -> socket.socket:
 
 
 async def carry(client: Client, pod: socket.socket) -> None:
-    """Bytes both ways until both have nothing more to say. Closes `pod`. Raises OSError when the program breaks off."""
+    """Bytes both ways until nobody has anything more to say. Closes `pod`. Raises OSError when the program breaks off."""
     upload = asyncio.create_task(_upload(client, pod))
     download = asyncio.create_task(_download(client, pod))
     try:
         await download
-        await upload
+        if client.half_closes:
+            await upload
     finally:
         for task in (upload, download):
             task.cancel()

@@ -16,7 +16,7 @@ from typing import Final
 
 from aiohttp import WSMsgType, web
 
-from .carrying import INLET_BYTES_MAX, Inlet, carry
+from .carrying import INLET_BYTES_MAX, INLETS_BYTES_MAX, Inlet, carry
 from .targets import NotForwarded
 from .tunnel import STALLED_PING_S, Dial
 
@@ -32,6 +32,8 @@ PORTS_MAX: Final = 64
 class _Channel:
     """The client's side of one connection, for `carry`."""
 
+    half_closes = False
+
     def __init__(self, channels: Channels, number: int) -> None:
         self._channels, self._number = channels, number
         self.inlet = Inlet(lambda _: channels.drained())
@@ -42,8 +44,7 @@ class _Channel:
         await self._channels.send(self._number, data)
 
     async def finish(self) -> None:
-        """The protocol has no half-close: when the pod has said everything, the connection is over."""
-        self.inlet.end()
+        """There is no way to say it, except by closing the WebSocket after the last connection."""
 
 
 class Channels:
@@ -114,7 +115,8 @@ class Channels:
 
     @property
     def _is_stalled(self) -> bool:
-        return any(client.inlet.size > INLET_BYTES_MAX for client in self._clients)
+        sizes = [client.inlet.size for client in self._clients]
+        return max(sizes) > INLET_BYTES_MAX or sum(sizes) > INLETS_BYTES_MAX
 
     def drained(self) -> None:
         """A program has taken something."""

@@ -20,7 +20,7 @@ from .carrying import connect
 from .channels import BASE64, BINARY, PORTS_MAX, Channels
 from .targets import NotForwarded, Target
 from .tunnel import Dial, Tunnel
-from .wires import CLOSE_TIMEOUT_S, MESSAGE_BYTES_MAX, Spent, WebSocketWire, Wire, take_over
+from .wires import CLOSE_TIMEOUT_S, MESSAGE_BYTES_MAX, Spent, WebSocketWire, Wire, keep_alive, take_over
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ SPDY: Final = "SPDY/3.1"
 PROTOCOL: Final = "portforward.k8s.io"
 """The only version there is of kubectl's protocol over SPDY."""
 TUNNEL: Final = f"{SPDY}+{PROTOCOL}"
-FORWARDS_MAX: Final = 256
+FORWARDS_MAX: Final = 128
 """Clients at a time. Those beyond are refused."""
 
 FORWARDS = Gauge("stark_agent_port_forwards", "Clients that forward ports to pods of this node now")
@@ -65,6 +65,7 @@ class PortForwards:
             return web.Response(status=503, text=f"more than {FORWARDS_MAX} clients forward ports to this node\n")
         self.open += 1
         FORWARDS.inc()
+        keep_alive(request)
         try:
             return await self._upgrade(request, target)
         finally:

@@ -17,7 +17,7 @@ from socket import socket
 from typing import Final
 
 from ..spdy import Connection, DataReceived, Event, FrameError, GoAwayStatus, Opened, Reset, ResetStatus, Roomier
-from .carrying import INLET_BYTES_MAX, PIECE_BYTES_MAX, Inlet, carry
+from .carrying import INLET_BYTES_MAX, INLETS_BYTES_MAX, PIECE_BYTES_MAX, Inlet, carry
 from .targets import NotForwarded
 from .wires import Wire
 
@@ -50,6 +50,8 @@ class _Pair:
 class _Stream:
     """The client's side of one connection, for `carry`."""
 
+    half_closes = True
+
     def __init__(self, tunnel: Tunnel, data_id: int, error_id: int, inlet: Inlet) -> None:
         self._tunnel, self._data_id, self._error_id = tunnel, data_id, error_id
         self.receive = inlet.receive
@@ -75,10 +77,13 @@ class Tunnel:
         self._inlets: dict[int, Inlet] = {}
         self._forwards: dict[int, asyncio.Task[None]] = {}
         """By data stream."""
-        self._stalled: set[int] = set()
+        self._full: set[int] = set()
+        """Streams whose inlets are."""
+        self._held = 0
+        """Bytes in all inlets."""
         self._flowing = asyncio.Event()
         self._flowing.set()
-        """Cleared while an inlet is full."""
+        """Cleared while an inlet, or all of them together, are full."""
         self._to_write = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -188,10 +193,15 @@ class Tunnel:
             case DataReceived(stream_id, data, fin):
                 self._on_data(stream_id, data, fin)
             case Reset(stream_id):
-                if (task := self._forwards.get(stream_id)) is not None:
-                    task.cancel()
+                self._on_reset(stream_id)
             case Roomier():
                 self._roomier.set()
+
+    def _on_reset(self, stream_id: int) -> None:
+        if (task := self._forwards.get(stream_id)) is not None:
+            task.cancel()
+        for pair in [pair for pair in self._pairs.values() if stream_id in pair.streams.values()]:
+            self._give_up(pair)
 
     def _on_data(self, stream_id: int, data: bytes, fin: bool) -> None:
         inlet = self._inlets.get(stream_id)
@@ -199,22 +209,22 @@ class Tunnel:
             self._spdy.consumed(stream_id, len(data))
             return
         inlet.feed(data)
+        self._held += len(data)
         if fin:
             inlet.end()
         if inlet.size > INLET_BYTES_MAX:
-            self._stalled.add(stream_id)
+            self._full.add(stream_id)
+        if self._full or self._held > INLETS_BYTES_MAX:
             self._flowing.clear()
 
     def _on_taken(self, stream_id: int, size: int) -> None:
+        self._held -= size
         self._spdy.consumed(stream_id, size)
         self._flush()
         inlet = self._inlets.get(stream_id)
-        if inlet is not None and inlet.size <= INLET_BYTES_MAX:
-            self._release(stream_id)
-
-    def _release(self, stream_id: int) -> None:
-        self._stalled.discard(stream_id)
-        if not self._stalled:
+        if inlet is None or inlet.size <= INLET_BYTES_MAX:
+            self._full.discard(stream_id)
+        if not self._full and self._held <= INLETS_BYTES_MAX:
             self._flowing.set()
 
     # -- pairs ----------------------------------------------------------------------------------------------------
@@ -244,23 +254,30 @@ class Tunnel:
             self._begin(pair)
 
     def _give_up(self, pair: _Pair) -> None:
-        """The other stream did not come."""
-        del self._pairs[pair.request_id]
+        """The other stream does not come."""
+        self._complete(pair)
         for stream_id in pair.streams.values():
             self._close_inlet(stream_id)
             self._spdy.reset(stream_id, ResetStatus.CANCEL)
         self._flush()
 
-    def _begin(self, pair: _Pair) -> None:
+    def _complete(self, pair: _Pair) -> None:
+        """It waits no longer."""
         assert pair.timer is not None, pair
         pair.timer.cancel()
         del self._pairs[pair.request_id]
-        data_id = pair.streams["data"]
-        task = asyncio.create_task(self._forward(pair.port, data_id, pair.streams["error"]))
-        self._forwards[data_id] = task
-        task.add_done_callback(lambda task: self._over(data_id, task))
 
-    def _over(self, data_id: int, task: asyncio.Task[None]) -> None:
+    def _begin(self, pair: _Pair) -> None:
+        self._complete(pair)
+        data_id, error_id = pair.streams["data"], pair.streams["error"]
+        task = asyncio.create_task(self._forward(pair.port, data_id, error_id))
+        self._forwards[data_id] = task
+        task.add_done_callback(lambda task: self._over(data_id, error_id, task))
+
+    def _over(self, data_id: int, error_id: int, task: asyncio.Task[None]) -> None:
+        # Here and not in the task, which may have been cancelled before it began. kubectl reads the error stream to its
+        # end before it forgets the connection.
+        self.finish(error_id)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("port-forward: a connection failed", exc_info=error)
         self._forwards.pop(data_id, None)
@@ -271,7 +288,6 @@ class Tunnel:
         inlet = self._inlets.pop(stream_id, None)
         if inlet is not None:
             inlet.discard()
-        self._release(stream_id)
 
     async def _forward(self, port: int, data_id: int, error_id: int) -> None:
         try:
@@ -284,9 +300,7 @@ class Tunnel:
             self.finish(data_id)
         except OSError:
             self._spdy.reset(data_id, ResetStatus.CANCEL)
-        finally:
-            # kubectl reads the error stream to its end before it forgets the connection.
-            self.finish(error_id)
+            self._flush()
 
 
 def _asked(event: Opened) -> tuple[str, int, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any, Final, Protocol
 
 from aiohttp import WSMsgType, web
@@ -13,6 +14,8 @@ MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024
 """Of one WebSocket message. The Python clients send what they have read, up to a MiB."""
 CLOSE_TIMEOUT_S: Final = 2.0
 """For the peer to take the last bytes."""
+KEEPALIVE_S: Final = 15
+"""Silence after which TCP asks whether the API server's machine is there, and between the questions."""
 
 
 class Wire(Protocol):
@@ -31,26 +34,36 @@ class Wire(Protocol):
         ...
 
 
+def keep_alive(request: web.Request) -> None:
+    """Find out that the machine at the other end has vanished, though nothing is to be sent to it."""
+    transport = request.transport
+    sock = transport.get_extra_info("socket") if transport is not None else None
+    if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_S)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_S)
+
+
 class WebSocketWire:
     """SPDY's bytes as binary messages, cut anywhere."""
 
-    def __init__(self, socket: web.WebSocketResponse) -> None:
-        self._socket = socket
+    def __init__(self, websocket: web.WebSocketResponse) -> None:
+        self._websocket = websocket
 
     async def read(self) -> bytes:
         """Raises nothing: whatever is not a binary message ends the connection."""
-        while (message := await self._socket.receive()).type is WSMsgType.BINARY:
+        while (message := await self._websocket.receive()).type is WSMsgType.BINARY:
             if message.data:
                 return bytes(message.data)
         return b""
 
     async def write(self, data: bytes) -> None:
         """One message."""
-        await self._socket.send_bytes(data)
+        await self._websocket.send_bytes(data)
 
     async def close(self) -> None:
         """With the closing handshake."""
-        await self._socket.close()
+        await self._websocket.close()
 
 
 class RawWire:

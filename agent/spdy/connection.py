@@ -121,6 +121,7 @@ class Connection:
         self._is_counted = False
         """Whether the peer has shown that it has windows."""
         self._last_id = 0
+        self._is_ending = False
         self._next_ping_id = 2  # a server's are even
         self._out: deque[bytes] = deque()
         self.pending = 0
@@ -178,8 +179,10 @@ class Connection:
         self._next_ping_id = self._next_ping_id % 0xFFFF_FFFE + 2
 
     def go_away(self, status: GoAwayStatus) -> None:
-        """Announce the end."""
-        self._send(GoAway(self._last_id, status))
+        """Announce the end, once."""
+        if not self._is_ending:
+            self._is_ending = True
+            self._send(GoAway(self._last_id, status))
 
     def _send(self, frame: Frame) -> None:
         data = self._writer.encode(frame)

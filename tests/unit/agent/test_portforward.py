@@ -12,9 +12,9 @@ import aiohttp
 import pytest
 
 from stark.agent.portforward import service, tunnel
-from stark.agent.portforward.carrying import INLET_BYTES_MAX
+from stark.agent.portforward.carrying import INLET_BYTES_MAX, INLETS_BYTES_MAX
 from stark.agent.portforward.targets import NotForwarded, Target
-from stark.agent.spdy.frames import Data, RstStream
+from stark.agent.spdy.frames import Data, Ping, RstStream, SynStream
 from stark.crds.meta import decode
 from stark.crds.pods import Pod
 from tests.support.agents import until
@@ -31,7 +31,7 @@ from tests.support.forwarding import (
     forwarding,
 )
 
-TOO_MUCH = 64 * INLET_BYTES_MAX
+TOO_MUCH = 64 << 20
 """More than the kernel's buffers and ours hold."""
 BINARY = "v4.channel.k8s.io"
 
@@ -236,6 +236,26 @@ async def test_a_stream_that_the_client_gives_up_ends_its_connection(agent: Forw
     await agent.pod.over()
 
 
+async def test_a_stream_that_is_given_up_at_once_ends_its_connection_too(agent: Forwarding, client: SpdyClient) -> None:
+    await agent.pod.listen(80, echo)
+    headers = {"port": "80", "requestid": "7"}
+    await client.say(
+        SynStream(1, {**headers, "streamtype": "error"}),
+        SynStream(3, {**headers, "streamtype": "data"}),
+        RstStream(3, 5),
+    )
+    assert await client.answer(1) == b""
+    await agent.pod.over()
+
+
+async def test_half_a_pair_that_is_given_up_takes_the_other_half_with_it(agent: Forwarding, client: SpdyClient) -> None:
+    headers = {"port": "80", "requestid": "7"}
+    await client.say(SynStream(1, {**headers, "streamtype": "data"}), RstStream(1, 5))
+    await client.say(SynStream(3, {**headers, "streamtype": "error"}), SynStream(5, {**headers, "streamtype": "data"}))
+    assert b"does not declare" in await client.answer(3)
+    assert await client.answer(5) == b""
+
+
 async def test_what_a_program_does_not_take_is_bounded_and_arrives_in_the_end(
     agent: Forwarding, client: SpdyClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -261,6 +281,25 @@ async def test_what_a_program_does_not_take_is_bounded_and_arrives_in_the_end(
     go_on.set()
     assert await client.answer(data_id) == f"{size} bytes".encode()
     await uploading
+
+
+async def test_what_all_programs_together_do_not_take_is_bounded(
+    agent: Forwarding, client: SpdyClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tunnel, "STALLED_PING_S", 0.05)
+    # Streams of which the other half does not come: nobody takes anything, and no kernel has buffers for them.
+    streams = [await client.stream("data", 80, str(number)) for number in range(12)]
+    piece = INLET_BYTES_MAX - 1000
+    assert piece * len(streams) > INLETS_BYTES_MAX > piece * 8
+    for stream_id in streams[:8]:
+        await client.say(Data(stream_id, bytes(piece)))
+    await client.say(Ping(1))
+    await client.until(lambda: client.pings == 1)
+    for stream_id in streams[8:]:
+        await client.say(Data(stream_id, bytes(piece)))
+    await client.until(lambda: client.pings >= 3)
+    client.abort()
+    await agent.over()
 
 
 async def test_a_client_that_does_not_read_stops_its_programs_and_not_its_own_requests(
@@ -449,6 +488,22 @@ async def test_channels_hold_back_a_client_whose_program_takes_nothing(agent: Fo
     found = await messages(socket)
     assert found[0][1:] == [str(TOO_MUCH).encode()]
     await uploading
+
+
+async def test_a_channel_is_over_when_its_pod_has_said_everything(agent: Forwarding) -> None:
+    is_over = asyncio.Event()
+
+    async def says_but_does_not_listen(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"bye")
+        writer.write_eof()
+        await is_over.wait()
+
+    await agent.pod.listen(80, says_but_does_not_listen)
+    session = await agent.session()
+    socket = await session.ws_connect(agent.url("&ports=80"))
+    await socket.send_bytes(b"\0" + bytes(100_000))
+    assert (await messages(socket))[0][1:] == [b"bye"]
+    is_over.set()
 
 
 async def test_channels_may_be_text(agent: Forwarding) -> None:

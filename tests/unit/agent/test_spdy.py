@@ -7,7 +7,17 @@ import zlib
 
 import pytest
 
-from stark.agent.spdy import Connection, DataReceived, FrameError, GoneAway, Opened, Reset, ResetStatus, Roomier
+from stark.agent.spdy import (
+    Connection,
+    DataReceived,
+    FrameError,
+    GoAwayStatus,
+    GoneAway,
+    Opened,
+    Reset,
+    ResetStatus,
+    Roomier,
+)
 from stark.agent.spdy.connection import WINDOW_BYTES
 from stark.agent.spdy.frames import (
     CONTROL_BYTES_MAX,
@@ -152,7 +162,8 @@ def test_what_ends_a_connection(data: str) -> None:
     connection = Connection()
     with pytest.raises(FrameError):
         connection.receive(bytes.fromhex(data.replace(" ", "")))
-    assert FrameReader().feed(connection.take()) == [GoAway(0, 1)]
+    connection.go_away(GoAwayStatus.OK)
+    assert FrameReader().feed(connection.take()) == [GoAway(0, 1)], "the reason is given once"
 
 
 def test_unknown_control_frames_are_passed_over() -> None:
