@@ -12,10 +12,10 @@ from typing import Any
 
 from stark.client.errors import MethodNotAllowed, NotFound
 from stark.client.kinds import metadata_only
-from stark.crds.limits import ResourceQuota, ResourceQuotaStatus
+from stark.crds.limits import ResourceQuota, ResourceQuotaSpec, ResourceQuotaStatus
 from stark.crds.meta import to_wire
 from stark.crds.pods import Pod
-from stark.crds.quotas import COUNT, PLAIN_COUNTS, add, count_name, usage_of
+from stark.crds.quotas import PLAIN_COUNTS, POD_NAMES, add, concerns, count_name, requirements_of, usage_of
 
 from .kit import DONE, Context, Controller, Outcome, RequeueAfter, Source
 
@@ -25,7 +25,6 @@ BEHIND_MAX = 10
 """Looks at a cache that stays behind before the server itself is asked: no pod may come for a long time."""
 RECOUNT_S = 10.0
 """How often kinds that we do not follow are counted anew."""
-POD_NAMES = frozenset({"pods", "cpu", "memory", f"{COUNT}pods"})
 
 
 def is_of_pods(name: str) -> bool:
@@ -39,9 +38,17 @@ def status_of(quota: ResourceQuota, used: Mapping[str, str]) -> ResourceQuotaSta
     return ResourceQuotaStatus(hard=hard, used={name: used.get(name, "0") for name in hard})
 
 
-def pods_use(pods: Iterable[Pod], names: Iterable[str]) -> dict[str, str]:
-    """What pods use together, by the names that are about pods."""
-    return add((usage_of("", "pods", to_wire(pod)) for pod in pods), [name for name in names if is_of_pods(name)])
+def pods_use(pods: Iterable[Pod], spec: ResourceQuotaSpec) -> dict[str, str]:
+    """What the pods that a quota is about use together, by its names that are about pods."""
+    scopes = spec.model_dump(mode="json", by_alias=True, include={"scopes", "scope_selector"})
+    wired = (to_wire(pod) for pod in pods)
+    rows = (usage_of("", "pods", pod) for pod in wired if concerns(scopes, "", "pods", pod))
+    return add(rows, [name for name in spec.hard if is_of_pods(name)])
+
+
+def is_scoped(spec: ResourceQuotaSpec) -> bool:
+    """Whether it is about pods only."""
+    return bool(requirements_of(spec.model_dump(mode="json", by_alias=True, include={"scopes", "scope_selector"})))
 
 
 class ResourceQuotas(Controller):
@@ -71,8 +78,8 @@ class ResourceQuotas(Controller):
         pods = await self._pods_since(key, quota)
         if pods is None:
             return RequeueAfter(BEHIND_S)
-        used = pods_use(pods, quota.spec.hard)
-        others = [name for name in quota.spec.hard if not is_of_pods(name)]
+        used = pods_use(pods, quota.spec)
+        others = [] if is_scoped(quota.spec) else [name for name in quota.spec.hard if not is_of_pods(name)]
         if others:
             used |= await self._count(quota.metadata.namespace or "", others)
         status = status_of(quota, used)

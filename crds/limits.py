@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from .fields import DEFAULT_EMPTY, LIST_ATOMIC, Quantity
+from .fields import DEFAULT_EMPTY, LIST_ATOMIC, MAP_ATOMIC, Quantity
 from .meta import KubeObject, Model, ResourceDef
+
+QuotaScope = Literal["Terminating", "NotTerminating", "BestEffort", "NotBestEffort", "PriorityClass"]
+"""CrossNamespacePodAffinity is refused: pods have no affinity here."""
+
+
+class ScopedResourceSelectorRequirement(Model):
+    """Which pods a quota is about."""
+
+    scope_name: QuotaScope
+    """Terminating (it has a deadline), NotTerminating, BestEffort (it requests and limits nothing), NotBestEffort, or
+    PriorityClass, the only one with values."""
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
+    """How the pod's priority class is compared; Exists for all other scopes."""
+    values: list[str] = Field(default_factory=list, json_schema_extra=LIST_ATOMIC)
+    """Priority classes, for In and NotIn."""
+
+
+class ScopeSelector(Model):
+    """Pods that meet all requirements."""
+
+    match_expressions: list[ScopedResourceSelectorRequirement] = Field(
+        default_factory=list, json_schema_extra=LIST_ATOMIC
+    )
+    """Requirements."""
 
 
 class ResourceQuotaSpec(Model):
@@ -15,6 +39,10 @@ class ResourceQuotaSpec(Model):
 
     hard: dict[str, Quantity] = Field(default_factory=dict)
     """Name -> most of it: `pods`, `cpu`, `memory`, `requests.*`, `limits.*`, `count/<plural>[.<group>]`."""
+    scopes: list[QuotaScope] = Field(default_factory=list, json_schema_extra=LIST_ATOMIC)
+    """Pods the quota is about: those in all of the scopes. A quota with a scope is about pods only. Cannot be changed."""
+    scope_selector: ScopeSelector | None = Field(default=None, json_schema_extra=MAP_ATOMIC)
+    """The same, with requirements."""
 
 
 class ResourceQuotaStatus(Model):

@@ -22,6 +22,56 @@ COMPUTE = ("requests.cpu", "requests.memory", "limits.cpu", "limits.memory")
 ALIASES = {"cpu": "requests.cpu", "memory": "requests.memory"}
 
 
+POD_NAMES = frozenset({"pods", "cpu", "memory", f"{COUNT}pods", *COMPUTE})
+"""What a quota with a scope can limit."""
+TERMINATING, BEST_EFFORT, PRIORITY_CLASS = "Terminating", "BestEffort", "PriorityClass"
+NEGATED = {f"Not{scope}": scope for scope in (TERMINATING, BEST_EFFORT)}
+
+
+def requirements_of(spec: Object) -> list[Object]:
+    """What a quota's scopes and its selector ask of pods, in the selector's form; empty for a quota without a scope."""
+    bare: list[Object] = [{"scopeName": scope, "operator": "Exists"} for scope in spec.get("scopes") or ()]
+    return [*bare, *((spec.get("scopeSelector") or {}).get("matchExpressions") or ())]
+
+
+def concerns(spec: Object, group: str, plural: str, obj: Object) -> bool:
+    """Whether a quota is about this object: a quota with scopes only about pods that are in all of them."""
+    requirements = requirements_of(spec)
+    if not requirements:
+        return True
+    return (group, plural) == ("", "pods") and all(_meets(obj, requirement) for requirement in requirements)
+
+
+def _meets(pod: Object, requirement: Object) -> bool:
+    scope = requirement["scopeName"]
+    if scope == PRIORITY_CLASS:
+        return _compares((pod.get("spec") or {}).get("priorityClassName") or "", requirement)
+    positive = NEGATED.get(scope)
+    return not _is_in(pod, positive) if positive else _is_in(pod, scope)
+
+
+def _compares(priority_class: str, requirement: Object) -> bool:
+    values = requirement.get("values") or ()
+    match requirement["operator"]:
+        case "In":
+            return priority_class in values
+        case "NotIn":
+            return priority_class not in values
+        case "Exists":
+            return bool(priority_class)
+        case _:
+            return not priority_class
+
+
+def _is_in(pod: Object, scope: str) -> bool:
+    if scope == TERMINATING:
+        return (pod.get("spec") or {}).get("activeDeadlineSeconds") is not None
+    resources = [container.get("resources") or {} for container in _containers(pod)]
+    amounts = [each.get(kind) or {} for each in resources for kind in ("requests", "limits")]
+    # A request or limit of zero, as Kubernetes reads it, is none.
+    return not any(parse_quantity(each.get(name, "0")) for each in amounts for name in ("cpu", "memory"))
+
+
 def count_name(group: str, plural: str) -> str:
     """`count/deployments.apps`, `count/pods`."""
     return f"{COUNT}{plural}.{group}" if group else f"{COUNT}{plural}"

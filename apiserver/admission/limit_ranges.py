@@ -146,10 +146,3 @@ def limit_range_causes(obj: Mapped) -> Iterator[Cause]:
         for name, amount in (item.get("maxLimitRequestRatio") or {}).items():
             if parse_quantity(amount) < 1:
                 yield bad_value(f"{path}.maxLimitRequestRatio[{name}]", amount, f"ratio {amount} is less than 1")
-
-
-def resource_quota_causes(obj: Mapped) -> Iterator[Cause]:
-    """Every complaint about a ResourceQuota."""
-    for name, amount in ((obj.get("spec") or {}).get("hard") or {}).items():
-        if parse_quantity(amount) < 0:
-            yield bad_value(f"spec.hard[{name}]", amount, "must be greater than or equal to 0")

@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import Cause, invalid
 from .attributes import Attributes, Lookup
 from .complaints import named
-from .limit_ranges import limit_range_causes, resource_quota_causes
+from .limit_ranges import limit_range_causes
 from .podspecs import FoundSpec, find_spec
 from .priority import priority_class_causes
 from .services import endpoint_slice_causes, service_causes
@@ -19,6 +19,7 @@ from .validate_flowcontrol import flow_schema_causes, priority_level_causes
 from .validate_packs import pack_causes
 from .validate_pods import pod_causes
 from .validate_policy import disruption_budget_causes
+from .validate_quotas import resource_quota_causes
 from .validate_webhooks import webhook_configuration_causes
 
 Mapped = Mapping[str, Any]
@@ -40,7 +41,7 @@ JUDGES: Mapping[tuple[str, str], Judge] = {
     ("apps", "deployments"): deployment_causes,
     ("apps", "replicasets"): workload_causes,
     ("", "limitranges"): lambda obj, old, found: limit_range_causes(obj),
-    ("", "resourcequotas"): lambda obj, old, found: resource_quota_causes(obj),
+    ("", "resourcequotas"): lambda obj, old, found: resource_quota_causes(obj, old),
     ("", "services"): lambda obj, old, found: service_causes(obj),
     ("discovery.k8s.io", "endpointslices"): lambda obj, old, found: endpoint_slice_causes(obj, old),
     ("policy", "poddisruptionbudgets"): lambda obj, old, found: disruption_budget_causes(obj),

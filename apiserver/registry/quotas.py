@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
-from stark.crds.quotas import add, exceeded, missing_compute, spelled, usage_of
+from stark.crds.quotas import add, concerns, exceeded, missing_compute, spelled, usage_of
 
 from ..cache.filter import Filter
 from ..errors import Forbidden
@@ -36,7 +36,7 @@ class Quotas:
         """As `Records.create`. Raises Forbidden too: `exceeded quota: ...`."""
         usage = usage_of(resource.group, resource.plural, new)
         namespace = new["metadata"].get("namespace", "")
-        names = await self._interested(namespace, usage)
+        names = await self._interested(resource, new, usage)
         if not names:
             return await self._records.create(resource, new, ttl_s=ttl_s, dry_run=dry_run)
         turn = self._turns.setdefault(namespace, asyncio.Lock())
@@ -55,15 +55,20 @@ class Quotas:
         assert kind is not None
         return kind
 
-    async def _interested(self, namespace: str, usage: Mapped) -> list[str]:
+    async def _interested(self, resource: Resource, new: Mapped, usage: Mapped) -> list[str]:
         """The names of the quotas that limit something the object uses."""
+        namespace = new["metadata"].get("namespace", "")
         if not namespace:
             return []
         cache = await self._records.cache(self._kind())
         if not len(cache):
             return []
         found = [entry.decode() for entry in cache.select(Filter(namespace=namespace))]
-        return [each["metadata"]["name"] for each in found if usage.keys() & _limits(each).keys()]
+        return [
+            each["metadata"]["name"]
+            for each in found
+            if usage.keys() & _limits(each).keys() and _concerns(each, resource, new)
+        ]
 
     async def _charges(
         self, resource: Resource, new: Mapped, usage: Mapping[str, str], namespace: str, names: list[str]
@@ -84,12 +89,16 @@ def _limits(quota: Mapped) -> dict[str, str]:
     return {**((quota.get("spec") or {}).get("hard") or {}), **((quota.get("status") or {}).get("hard") or {})}
 
 
+def _concerns(quota: Mapped, resource: Resource, new: Mapped) -> bool:
+    return concerns(quota.get("spec") or {}, resource.group, resource.plural, new)
+
+
 def charged(resource: Resource, new: Mapped, usage: Mapping[str, str], quota: Object) -> Object | None:
     """The quota once the object is there, None when it does not limit it. Raises Forbidden when too little is left."""
     name, status = quota["metadata"]["name"], quota.get("status") or {}
     hard, used = status.get("hard") or {}, status.get("used") or {}
     limited = sorted(usage.keys() & _limits(quota).keys())
-    if not limited:
+    if not limited or not _concerns(quota, resource, new):
         return None
     unknown = [each for each in limited if each not in hard or each not in used]
     if unknown:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from stark.crds.apps import ReplicaSet
+from stark.crds.limits import ResourceQuota
 from stark.crds.meta import decode
 from stark.crds.pods import Pod
 from stark.crds.policy import PodDisruptionBudget
 from stark.crds.services import EndpointSlice, Service
+from tests.support.apiserver import pod
 from tests.support.reconciling import Cluster, cluster, controllers
 
 SELECTOR = {"matchLabels": {"app": "web"}}
@@ -65,3 +67,28 @@ async def test_budgets_and_slices_follow_the_pods(tmp_path: Path) -> None:
 async def evict(c: Cluster, name: str) -> int:
     body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
     return (await c.server.post(f"/api/v1/namespaces/default/pods/{name}/eviction", body)).status
+
+
+async def test_a_quota_with_scopes_counts_and_limits_the_pods_in_them(tmp_path: Path) -> None:
+    async with cluster(tmp_path, nodes=()) as c, controllers(c.controllers_config, ["quota"]):
+        meta = {"name": "q", "namespace": "default"}
+        requirement = {"scopeName": "PriorityClass", "operator": "In", "values": ["low-priority"]}
+        spec = {"hard": {"pods": "1"}, "scopes": ["BestEffort"], "scopeSelector": {"matchExpressions": [requirement]}}
+        low = {"priorityClassName": "low-priority"}
+        pods = "/api/v1/namespaces/default/pods"
+        (await c.server.post(pods, pod("usual"))).ok(201)
+        await c.api.create(decode({"metadata": meta, "spec": spec}, ResourceQuota))
+
+        async def used() -> str | None:
+            return (await c.api.get(ResourceQuota, "q", "default")).status.used.get("pods")
+
+        async def none() -> bool:
+            return await used() == "0"
+
+        await c.until("others are not counted", none)
+        (await c.server.post(pods, pod("low", **low))).ok(201)
+        assert await used() == "1"
+        assert "exceeded quota: q" in (await c.server.post(pods, pod("lower", **low))).refused(403, "Forbidden")
+        (await c.server.post(pods, pod("another"))).ok(201)
+        (await c.server.delete(f"{pods}/low")).ok()
+        await c.until("its place is free", none)

@@ -573,7 +573,13 @@ _BODIES: dict[tuple[str, str], dict[str, Any]] = {
     },
     ("v1", "ResourceQuota"): {
         "metadata": METADATA,
-        "spec": {"hard": {"pods": "2"}},
+        "spec": {
+            "hard": {"pods": "2"},
+            "scopes": ["NotTerminating"],
+            "scopeSelector": {
+                "matchExpressions": [{"scopeName": "PriorityClass", "operator": "In", "values": ["important"]}]
+            },
+        },
         "status": {"hard": {"pods": "2"}, "used": {"pods": "1"}},
     },
     ("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration"): {

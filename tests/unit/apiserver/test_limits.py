@@ -13,9 +13,10 @@ from stark.apiserver.admission.limit_ranges import (
     limit_ranges,
     out_of_range,
 )
+from stark.apiserver.admission.validate_quotas import resource_quota_causes
 from stark.apiserver.errors import Forbidden
 from stark.apiserver.registry.quotas import charged
-from stark.crds.quotas import usage_of
+from stark.crds.quotas import concerns, usage_of
 from tests.support.server_side import ADMIN, Objects, resource
 
 Object = dict[str, Any]
@@ -139,3 +140,89 @@ def test_what_a_quota_has_not_is_refused(hard: Object, used: Object, message: st
 def test_a_pod_that_has_ended_costs_only_its_place() -> None:
     ended = {**pod(ONE), "status": {"phase": "Succeeded"}}
     assert usage_of("", "pods", ended) == {"count/pods": "1"}
+
+
+DEADLINE = {"activeDeadlineSeconds": 60}
+
+
+def scoped(*scopes: str, **requirement: Any) -> Object:
+    spec: Object = {"hard": {"pods": "1"}, "scopes": list(scopes)}
+    if requirement:
+        spec["scopeSelector"] = {"matchExpressions": [{"scopeName": "PriorityClass", **requirement}]}
+    return spec
+
+
+@pytest.mark.parametrize(
+    ("spec", "made", "is_concerned"),
+    [
+        pytest.param(scoped(), {}, True, id="no scope"),
+        pytest.param(scoped("Terminating"), DEADLINE, True, id="a deadline"),
+        pytest.param(scoped("Terminating"), {}, False, id="no deadline"),
+        pytest.param(scoped("NotTerminating"), {}, True, id="not one with a deadline"),
+        pytest.param(scoped("NotTerminating"), DEADLINE, False, id="one with a deadline"),
+        pytest.param(scoped("Terminating", "PriorityClass"), {**DEADLINE, "priorityClassName": "a"}, True, id="both"),
+        pytest.param(scoped("Terminating", "PriorityClass"), DEADLINE, False, id="only one of both"),
+        pytest.param(
+            scoped(operator="In", values=["a", "b"]), {"priorityClassName": "b"}, True, id="one of the classes"
+        ),
+        pytest.param(scoped(operator="In", values=["a"]), {}, False, id="no class is none of them"),
+        pytest.param(scoped(operator="NotIn", values=["a"]), {}, True, id="no class is not one of them"),
+        pytest.param(scoped(operator="DoesNotExist"), {}, True, id="no class"),
+        pytest.param(scoped(operator="DoesNotExist"), {"priorityClassName": "a"}, False, id="a class"),
+    ],
+)
+def test_a_quota_is_about_the_pods_in_its_scopes(spec: Object, made: Object, is_concerned: bool) -> None:
+    assert concerns(spec, "", "pods", {"spec": {"containers": [], **made}}) is is_concerned
+
+
+@pytest.mark.parametrize(
+    ("resources", "is_best_effort"),
+    [
+        ({}, True),
+        ({"requests": {"cpu": "0"}}, True),
+        ({"requests": {"example.com/gpu": "1"}}, True),
+        ({"requests": {"cpu": "1m"}}, False),
+        ({"limits": {"memory": "1Mi"}}, False),
+    ],
+)
+def test_a_pod_that_requests_and_limits_nothing_is_best_effort(resources: Object, is_best_effort: bool) -> None:
+    made = pod({}, resources)
+    assert concerns(scoped("BestEffort"), "", "pods", made) is is_best_effort
+    assert concerns(scoped("NotBestEffort"), "", "pods", made) is not is_best_effort
+
+
+def test_a_quota_with_a_scope_is_about_pods_only_and_charges_no_others() -> None:
+    assert not concerns(scoped("Terminating"), "", "configmaps", {"spec": DEADLINE})
+    against = quota({"pods": "1"}, {"pods": "1"})
+    against["spec"]["scopes"] = ["Terminating"]
+    assert charge(pod(ONE), against) is None
+    ending = pod(ONE)
+    ending["spec"] |= DEADLINE
+    with pytest.raises(Forbidden, match="exceeded quota"):
+        charge(ending, against)
+
+
+@pytest.mark.parametrize(
+    ("spec", "field", "message"),
+    [
+        ({"hard": {"pods": "-1"}}, "spec.hard[pods]", "must be greater than or equal to 0"),
+        ({"scopes": ["Terminating", "NotTerminating"]}, "spec.scopes", "conflicting scopes"),
+        ({"scopes": ["BestEffort"], "hard": {"cpu": "1"}}, "spec.scopes", "unsupported scope applied to resource cpu"),
+        ({"scopes": ["Terminating"], "hard": {"secrets": "1"}}, "spec.scopes", "unsupported scope applied to resource"),
+        (scoped(operator="In"), "spec.scopeSelector.matchExpressions[0].values", "must be at least one value"),
+        (scoped(operator="Exists", values=["a"]), "spec.scopeSelector.matchExpressions[0].values", "must be no value"),
+        (
+            scoped(operator="In", scopeName="Terminating", values=["a"]),
+            "spec.scopeSelector.matchExpressions[0].operator",
+            "must be 'Exist' when scope is any of",
+        ),
+    ],
+)
+def test_a_quota_is_judged(spec: Object, field: str, message: str) -> None:
+    assert message in {cause.field: cause.message for cause in resource_quota_causes({"spec": spec}, None)}[field]
+
+
+def test_the_scopes_of_a_quota_cannot_change() -> None:
+    before, after = {"spec": scoped("Terminating")}, {"spec": scoped("NotTerminating")}
+    assert not list(resource_quota_causes(before, before))
+    assert [cause.field for cause in resource_quota_causes(after, before)] == ["spec.scopes"]
