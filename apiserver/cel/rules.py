@@ -26,6 +26,8 @@ MESSAGE_MAX = 5 * 1024
 """Bytes of a message that an expression makes (Kubernetes' MaxEvaluatedMessageExpressionSizeBytes)."""
 INLINE_EVALUATIONS_MAX = 1_000
 """Evaluations for one object that are done on the event loop: each has a cost that no budget counts."""
+COMPLAINTS_MAX = 256
+"""Complaints and warnings of one object; no further rules are run then."""
 OBJECT_DEADLINE_S = 2 * DEADLINE_S
 """Seconds that all rules for one object may take."""
 
@@ -181,15 +183,20 @@ def _apart(obj: Any) -> Any:
     return {name: value for name, value in obj.items() if name != "metadata"}
 
 
-@dataclass(frozen=True, slots=True)
 class _Pair:
-    """A value now and before."""
+    """A value now and before, compared when it is first asked: every complaint below it asks."""
 
-    new: Any
-    old: Any
+    __slots__ = ("_new", "_old", "_unchanged")
+
+    def __init__(self, new: Any, old: Any) -> None:
+        self._new, self._old = new, old
+        self._unchanged: bool | None = None
 
     def unchanged(self) -> bool:
-        return same(self.new, self.old)
+        """Equal as JSON."""
+        if self._unchanged is None:
+            self._unchanged = same(self._new, self._old)
+        return self._unchanged
 
 
 class _Spent(Exception):
@@ -208,6 +215,8 @@ class _Judging:
 
     def visit(self, place: Place, value: Any, old: Any, path: str, pair: _Pair | None) -> None:
         """The place's own rules, then those below. `pair` is the nearest value that was there before, too."""
+        if len(self.causes) + len(self.warnings) >= COMPLAINTS_MAX:
+            raise _Spent
         if value is None:
             return
         if old is None:
@@ -269,6 +278,8 @@ class _Judging:
     def _evaluate(self, program: Program, values: Mapping[str, Any]) -> Any:
         self._evaluations += 1
         if self._inline and self._evaluations > INLINE_EVALUATIONS_MAX:
+            raise BudgetExceeded
+        if time.monotonic() > self._deadline:
             raise BudgetExceeded
         limit = min(self._left, PER_CALL_LIMIT)
         done = program.evaluate(values, limit, self._deadline, self._pay)

@@ -14,6 +14,10 @@ from pydantic_core import SchemaError, SchemaValidator, ValidationError, core_sc
 PATTERN_CACHE_MAX = 4_096
 """Compiled patterns kept for explanations; further ones are compiled again."""
 
+REPEAT_MAX = 1_000
+"""How often anything may be repeated by counts, one inside another multiplied: Go's limit, and a bound on the work."""
+_COUNTS = re.compile(r"\{([0-9]+)(?:(,)([0-9]*))?\}")
+
 _PERL = {"d": "0-9", "w": "0-9A-Za-z_", "s": r"\t\n\f\r "}
 _REPETITION = re.compile(r"\{[0-9]+(,[0-9]*)?\}")
 _POSIX = re.compile(r"\[:\^?[a-z]+:\]")
@@ -84,12 +88,60 @@ def _compiled(pattern: str) -> SchemaValidator:
 
 def problem(pattern: str) -> str | None:
     """Why the pattern cannot be compiled, or None when it can."""
+    if extent(pattern)[1] > REPEAT_MAX:
+        return "invalid repeat count"
     try:
         _compiled(pattern)
     except SchemaError as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         return lines[-1] if lines else "error parsing regexp"
     return None
+
+
+@lru_cache(maxsize=PATTERN_CACHE_MAX)
+def extent(pattern: str) -> tuple[int, int]:
+    """How long the pattern is with its counts written out, and how often the most repeated part of it is repeated.
+
+    `[a-z]{3}` is three long. The work of matching grows with this, not with the length of the text.
+    """
+    pattern = _QUOTED.sub(lambda match: re.escape(match[1]), pattern)
+    # For every open group: its extent so far, that of its last part, and the repeats within either.
+    groups = [[0, 0, 1, 1]]
+    at, in_class = 0, False
+    while at < len(pattern):
+        counts = _COUNTS.match(pattern, at) if not in_class else None
+        if counts is not None and groups[-1][1]:
+            _repeat(groups[-1], counts)
+            at = counts.end()
+            continue
+        char = pattern[at]
+        _, length, still_in_class = _token(pattern, at, in_class)
+        if in_class or still_in_class:
+            if not still_in_class:
+                _add(groups[-1], 1, 1)
+        elif char == "(":
+            groups.append([0, 0, 1, 1])
+        elif char == ")" and len(groups) > 1:
+            done = groups.pop()
+            _add(groups[-1], max(1, done[0]), done[2])
+        elif char not in "|*+?^$":
+            _add(groups[-1], 1, 1)
+        at, in_class = at + length, still_in_class
+    return sum(group[0] for group in groups), max(group[2] for group in groups)
+
+
+def _add(group: list[int], size: int, repeats: int) -> None:
+    group[0] += size
+    group[1], group[3] = size, repeats
+    group[2] = max(group[2], repeats)
+
+
+def _repeat(group: list[int], counts: re.Match[str]) -> None:
+    often = max(1, int(counts[1][:9]), int((counts[3] or "0")[:9]))
+    group[0] += group[1] * (often - 1)
+    group[1] *= often
+    group[3] *= often
+    group[2] = max(group[2], group[3])
 
 
 def matches(pattern: str, text: str) -> bool:

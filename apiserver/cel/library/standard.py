@@ -40,6 +40,11 @@ INT_TEXT_MAX = 32
 NEW_PATTERN_COST = 1_000
 """Units for a pattern that has not been compiled yet, beside those for matching: compiling may take a millisecond."""
 
+LARGE_PATTERN = 500
+"""From this extent on an engine may leave its fast ways, and holds the interpreter meanwhile."""
+LARGE_PATTERN_FACTOR = 10
+"""How much dearer each character of such a pattern is: the budget of a call then ends a match within 0.2 seconds."""
+
 _SIZED = (str, bytes, list, Mapping)
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _DOUBLE = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?inf(inity)?|nan", re.I)
@@ -199,8 +204,11 @@ def _ends(frame: Frame, text: str, part: str) -> bool:
 
 
 def pay_for_pattern(frame: Frame, text: str, pattern: str) -> None:
-    """The cost of matching, as cel-go counts it, and of a pattern that is new."""
-    frame.pay(math.ceil((1 + len(text)) * STRING_FACTOR) * math.ceil(len(pattern) * REGEX_FACTOR))
+    """The cost of matching, as cel-go counts it by the pattern's length, its counts written out; and of a new pattern."""
+    weight = max(len(pattern), patterns.extent(pattern)[0])
+    if weight > LARGE_PATTERN:
+        weight *= LARGE_PATTERN_FACTOR
+    frame.pay(math.ceil((1 + len(text)) * STRING_FACTOR) * math.ceil(weight * REGEX_FACTOR))
     if pattern not in KNOWN_PATTERNS:
         frame.tick()
         frame.pay(NEW_PATTERN_COST)

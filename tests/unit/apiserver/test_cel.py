@@ -176,6 +176,7 @@ def test_an_evaluation_says_what_is_wrong(expression: str, complaint: str) -> No
         ("self.spec.replicas.size()", "found no matching overload for 'size' applied to '(int)'"),
         ("self.spec.names == null", "found no matching overload"),
         ("self.spec.all(x, true)", "cannot be the range of a comprehension"),
+        ("'a'.matches('(.{999}){9}')", "program instantiation failed: error parsing regexp: invalid repeat count"),
         ("'a'.matches('(')", "program instantiation failed: error parsing regexp"),
         ("1 +", "Syntax error"),
         ("'\ud800'", "Syntax error"),
@@ -263,6 +264,8 @@ HOSTILE = [
     "self.spec.tags.map(a, a + self.spec.x).join().size() > 0",
     "[self.spec.tags].exists(a, [a + a].exists(b, [b + b].exists(c, [c + c].exists(d, (d + d).size() > 0))))",
     "self.spec.tags.transformMap(i, v, self.spec.tags.transformMap(j, w, w)).size() > 0",
+    "self.spec.tags.all(a, dyn(self.spec.x).matches('.{999}$') || true)",
+    "self.spec.tags.all(a, dyn(self.spec.x).find('(.{20}){40}z') == '')",
     "sets.equivalent(self.spec.tags, self.spec.tags)",
     "self.spec.tags.all(a, '%s'.format([self.spec]).size() > 0)",
 ]

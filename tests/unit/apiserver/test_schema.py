@@ -8,7 +8,7 @@ import pytest
 
 from stark.apiserver.errors import BadRequest
 from stark.apiserver.kinds import builtin_resources
-from stark.apiserver.schema import SchemaInvalid, compile_schema
+from stark.apiserver.schema import SchemaInvalid, compile_schema, patterns
 from stark.apiserver.schema.nodes import SCHEMA_DEPTH_MAX, SchemaTooLarge
 from tests.support.wire_samples import DEPLOYMENT_SCHEMA
 
@@ -382,3 +382,23 @@ def test_the_labels_of_a_pod_template_are_checked_like_an_objects() -> None:
     obj = deployment()
     obj["spec"]["template"]["metadata"]["labels"]["app"] = "a b"
     assert causes(compile_schema(resource.schema), obj)[0][0] == "spec.template.metadata.labels"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "size", "repeats"),
+    [
+        ("abc", 3, 1),
+        ("[a-z]{3}", 3, 3),
+        ("([a-z]{10}x){5}", 55, 50),
+        (r"\d{2,4}-[\]a]{3,}", 8, 4),
+        ("a{,3}", 5, 1),
+        ("(a|b)*c{0}", 3, 1),
+        (r"\Qa{9}\E{2}", 5, 2),
+        ("((a{0,30}){0,30}){0,10}b", 9_001, 9_000),
+        ("a{99999999999999999999}", 999_999_999, 999_999_999),
+    ],
+)
+def test_a_patterns_extent_is_that_with_its_counts_written_out(pattern: str, size: int, repeats: int) -> None:
+    assert patterns.extent(pattern) == (size, repeats)
+    refused = patterns.problem(pattern) == "invalid repeat count"
+    assert refused == (repeats > patterns.REPEAT_MAX)
