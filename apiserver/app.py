@@ -12,6 +12,9 @@ import structlog
 
 from .admission.builtin import builtin_chain
 from .admission.chain import BoundChain
+from .admission.policies.compiled import Policies
+from .admission.policies.metrics import PolicyMetrics
+from .admission.policies.plugin import AdmissionPolicies
 from .admission.webhooks.asking import Asking
 from .admission.webhooks.conditions import MatchConditions
 from .admission.webhooks.configurations import Configurations
@@ -158,7 +161,8 @@ class _Parts:
         self.callbacks = Callbacks(self.lookup)
         schemas = Schemas()
         self.versions = Versions(self.resources, schemas, self.callbacks)
-        self.admission = BoundChain(builtin_chain(self.resources, self._webhooks()), self.lookup)
+        chain = builtin_chain(self.resources, self._webhooks(), self._policies())
+        self.admission = BoundChain(chain, self.lookup)
         self.writes = Writes(
             self.records,
             schemas,
@@ -234,6 +238,12 @@ class _Parts:
         )
         metrics = WebhookMetrics(self.metrics.registry)
         return Webhooks(mutating, validating, Asking(self.resources, self.callbacks, self.versions.convert, metrics))
+
+    def _policies(self) -> AdmissionPolicies:
+        kinds = ("validatingadmissionpolicies", "validatingadmissionpolicybindings")
+        policies, bindings = (CachedObjects(self.feed, "admissionregistration.k8s.io", plural) for plural in kinds)
+        metrics = PolicyMetrics(self.metrics.registry)
+        return AdmissionPolicies(Policies(policies, bindings), self.resources, self.versions.convert, metrics)
 
     def _add_virtual(self, virtual: Sequence[VirtualResource]) -> Mapping[tuple[str, str, str], VirtualResource]:
         for item in virtual:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .admission_policies import ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding
 from .apps import DaemonSet, Deployment, ReplicaSet, Scale
 from .batch import CronJob, Job
 from .config import ConfigMap, Secret, ServiceAccount
@@ -50,6 +51,8 @@ KINDS: tuple[type[KubeObject], ...] = (
     PriorityLevelConfiguration,
     MutatingWebhookConfiguration,
     ValidatingWebhookConfiguration,
+    ValidatingAdmissionPolicy,
+    ValidatingAdmissionPolicyBinding,
 )
 """Every kind whose objects are stored."""
 

@@ -14,6 +14,8 @@ from .limit_ranges import limit_range_defaults, limit_ranges
 from .namespaces import namespace_defaults, namespace_lifecycle
 from .node_restriction import node_restriction
 from .ownership import Ownership
+from .policies.plugin import AdmissionPolicies
+from .policies.types import TypeChecks
 from .priority import pod_priority, priority_classes
 from .service_accounts import pod_service_account
 from .services import service_defaults
@@ -22,8 +24,10 @@ from .validation import validate_object
 from .webhooks.rounds import Webhooks
 
 
-def builtin_chain(resources: Resources, webhooks: Webhooks | None = None) -> Chain:
-    """Every built-in plugin, in order, and then those outside."""
+def builtin_chain(
+    resources: Resources, webhooks: Webhooks | None = None, policies: AdmissionPolicies | None = None
+) -> Chain:
+    """Every built-in plugin, in order, then the users' policies, then those outside."""
     return Chain(
         mutating=[
             namespace_lifecycle,
@@ -38,7 +42,9 @@ def builtin_chain(resources: Resources, webhooks: Webhooks | None = None) -> Cha
             limit_range_defaults,
             secret_defaults,
             service_defaults,
+            TypeChecks(resources),
         ],
         validating=[node_restriction, pack_name_belongs_to_its_owner, priority_classes, validate_object, limit_ranges],
         webhooks=webhooks,
+        concluding=[policies] if policies is not None else [],
     )

@@ -75,7 +75,16 @@ _NAMESPACE = _object(
 def _declared(schema: Mapping[str, Any]) -> Declared:
     found = declare(schema)
     assert found is not None
+    _make_plain(found)
     return found
+
+
+def _make_plain(declared: Declared) -> None:
+    """Names as they are, `namespace` too, for types that are no user's."""
+    declared.plain = True
+    for child in (*declared.fields.values(), declared.element):
+        if child is not None:
+            _make_plain(child)
 
 
 REQUEST: Final = _declared(_REQUEST)
@@ -87,10 +96,19 @@ NAMESPACE: Final = _declared(_NAMESPACE)
 class PolicyScope:
     """The variables that expressions about a request may read."""
 
-    def __init__(self, *, params: bool = False, namespace: bool = True) -> None:
-        self._fixed: dict[str, Declared | str] = {"object": "dyn", "oldObject": "dyn", "request": REQUEST}
+    def __init__(
+        self,
+        *,
+        params: bool = False,
+        namespace: bool = True,
+        object_type: Declared | None = None,
+        params_type: Declared | None = None,
+    ) -> None:
+        """The types are for comparing expressions with them; what is evaluated has none."""
+        shown: Declared | str = object_type or "dyn"
+        self._fixed: dict[str, Declared | str] = {"object": shown, "oldObject": shown, "request": REQUEST}
         if params:
-            self._fixed["params"] = "dyn"
+            self._fixed["params"] = params_type or "dyn"
         if namespace:
             self._fixed["namespaceObject"] = NAMESPACE
         self._variables: dict[str, Program] = {}
@@ -103,6 +121,10 @@ class PolicyScope:
         composed = {f"variables.{known}": each.signature for known, each in self._variables.items()}
         self._scope = Scope({**self._fixed, **composed})
         return program
+
+    def untyped(self, name: str) -> None:
+        """Let `variables.<name>` be there, whatever it is."""
+        self._scope = Scope({**self._scope.variables, f"variables.{name}": "dyn"})
 
     def compile(self, expression: str, returns: Iterable[str] = ("bool",)) -> Program:
         """A program over what has been declared so far. Raises CompileError, Unavailable."""

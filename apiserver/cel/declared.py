@@ -43,6 +43,8 @@ class Declared:
     """Bytes of JSON at least."""
     list_type: str = ""
     map_keys: tuple[str, ...] = ()
+    plain: bool = False
+    """Of an object: its fields are written as they are, as for types that Kubernetes has in code (`request.namespace`)."""
     read: Callable[[Any], Any] | None = None
     """How a JSON value becomes one of CEL; None where it is one already, with all that is in it."""
 
@@ -52,7 +54,11 @@ class Declared:
             return self.element
         if step == "@keys":
             return _KEY if self.kind == "map" else None
-        return next((found for name, found in self.fields.items() if escape(name) == step), None)
+        return next((found for name, found in self.fields.items() if self.identifier(name) == step), None)
+
+    def identifier(self, name: str) -> str | None:
+        """How an expression names one of its fields."""
+        return name if self.plain else escape(name)
 
 
 _KEY = Declared("string", size_max=REQUEST_BYTES_MAX - 2)

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from .declared import Declared
-from .names import escape
 
 _INT64, _DOUBLE, _BOOL, _STRING, _BYTES, _MESSAGE = 3, 1, 8, 9, 12, 11
 _OPTIONAL, _REPEATED = 1, 3
@@ -63,7 +62,7 @@ class Messages:
         message.options.deprecated_legacy_json_field_conflicts = True
         entries: set[str] = set()
         for number, (field, child) in enumerate(declared.fields.items(), 1):
-            identifier = escape(field)
+            identifier = declared.identifier(field)
             assert identifier is not None, field
             made = message.field.add(name=identifier, number=_number(number), label=_OPTIONAL, json_name=f"_{number}")
             self._fill(message, made, child, wanted, entries)

@@ -23,6 +23,8 @@ from .base import (
     text_column,
 )
 from .others import (
+    admission_binding_cells,
+    admission_policy_cells,
     budget_cells,
     configmap_cells,
     crd_cells,
@@ -78,6 +80,24 @@ EVENT_COLUMNS = (
 PRINTERS: Mapping[tuple[str, str], Printer] = {
     ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"): WEBHOOKS,
     ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"): WEBHOOKS,
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"): Printer(
+        (
+            NAME_COLUMN,
+            number_column("Validations", "Validations of the policy."),
+            text_column("ParamKind", "The kind of its parameters."),
+            AGE_COLUMN,
+        ),
+        admission_policy_cells,
+    ),
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"): Printer(
+        (
+            NAME_COLUMN,
+            text_column("PolicyName", "The policy it puts into force."),
+            text_column("ParamRef", "Where the parameters are."),
+            AGE_COLUMN,
+        ),
+        admission_binding_cells,
+    ),
     ("", "Pod"): Printer(
         (
             NAME_COLUMN,

@@ -201,6 +201,24 @@ def quota_cells(quota: Object, now: datetime) -> Cells:
     return [name_of(quota), requests, limits, age_of(quota, now)]
 
 
+def admission_policy_cells(policy: Object, now: datetime) -> Cells:
+    """Name, number of validations, kind of the parameters, age."""
+    spec = spec_of(policy)
+    kind = spec.get("paramKind") or {}
+    shown = f"{kind.get('apiVersion')}/{kind.get('kind')}" if kind else "<unset>"
+    return [name_of(policy), len(spec.get("validations") or ()), shown, age_of(policy, now)]
+
+
+def admission_binding_cells(binding: Object, now: datetime) -> Cells:
+    """Name, policy, parameters, age."""
+    spec = spec_of(binding)
+    ref = spec.get("paramRef")
+    shown = "<unset>"
+    if ref:
+        shown = f"{ref.get('namespace') or '*'}/{ref.get('name')}" if ref.get("name") else "<selector>"
+    return [name_of(binding), spec.get("policyName", ""), shown, age_of(binding, now)]
+
+
 def webhooks_cells(configuration: Object, now: datetime) -> Cells:
     """Name, number of webhooks, age."""
     return [name_of(configuration), len(configuration.get("webhooks") or ()), age_of(configuration, now)]

@@ -11,12 +11,11 @@ from typing import Any, Protocol
 import structlog
 
 from ...callbacks import Caller, CallFailed
-from ...errors import NotFound
 from ...resources import Resource, Resources
 from ..attributes import Attributes, Lookup
 from ..complaints import refused
 from .configurations import ConditionFailed, Hook
-from .matching import is_namespace, labels_of, matches_object, matching_resource, namespace_of
+from .matching import equivalents_of, in_namespaces, matches_object, matching_resource
 from .metrics import ADMIT, CALLING_ERROR, NO_ERROR, SERVER_ERROR, WebhookMetrics
 from .refusals import Denied, failed_call, no_dry_run, not_asked
 from .review import Verdict, question, read_answer, request_of
@@ -56,7 +55,7 @@ class Asking:
         shown_as = matching_resource(hook.rules, attributes, lambda: self._equivalents(hook, attributes))
         if shown_as is None or not matches_object(hook.objects, attributes):
             return None
-        if not await _in_namespaces(hook, attributes, lookup):
+        if not await in_namespaces(hook.namespaces, attributes, lookup):
             return None
         asked = await self._seen(hook, shown_as, attributes)
         if hook.conditions is not None and not await self._conditions_hold(asked, kind, attributes):
@@ -113,12 +112,7 @@ class Asking:
         """The other versions the kind is served in. A subresource with a kind of its own is the same in all of them."""
         if not hook.accepts_equivalents:
             return ()
-        resource = attributes.resource
-        return [
-            other
-            for other in self._resources
-            if other.plural == resource.plural and other.group == resource.group and other.version != resource.version
-        ]
+        return equivalents_of(self._resources, attributes.resource)
 
     async def _conditions_hold(self, asked: Question, kind: str, attributes: Attributes) -> bool:
         hook, labels = asked.hook, (asked.hook.name, "webhook", kind, attributes.operation)
@@ -145,22 +139,3 @@ class Asking:
         attributes.warnings += [text for text in verdict.warnings if text not in attributes.warnings]
         for key, value in (verdict.audit or {}).items():
             attributes.audit[f"{hook.name}/{key}"] = value
-
-
-async def _in_namespaces(hook: Hook, attributes: Attributes, lookup: Lookup) -> bool:
-    """Whether the namespace has the labels. What has none, and is none, always matches. Raises NotFound."""
-    if hook.namespaces.empty:
-        return True
-    name = namespace_of(attributes)
-    is_written = (
-        is_namespace(attributes) and not attributes.subresource and attributes.operation in ("CREATE", "UPDATE")
-    )
-    if is_written:
-        # The lister does not have it yet, or as it was.
-        return hook.namespaces.matches(labels_of(attributes.object))
-    if not name:
-        return True
-    namespace = await lookup.get("", "namespaces", "", name)
-    if namespace is None:
-        raise NotFound(f'namespaces "{name}" not found', kind="namespaces", name=name)
-    return hook.namespaces.matches(labels_of(namespace))

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from stark.crds.selectors import Selector
 
+from ...errors import NotFound
 from ...resources import Resource
-from ..attributes import Attributes
+from ..attributes import Attributes, Lookup
 
 ANY: Final = "*"
 CONFIGURATIONS: Final = frozenset(
@@ -82,8 +83,16 @@ def is_exempt(attributes: Attributes) -> bool:
     return resource.group == CONFIGURATION_GROUP and resource.plural in CONFIGURATIONS
 
 
+class Covering(Protocol):
+    """A rule about writes."""
+
+    def covers(self, attributes: Attributes, resource: Resource) -> bool:
+        """Whether it names this write, taken as one of `resource`."""
+        ...
+
+
 def matching_resource(
-    rules: Iterable[Rule], attributes: Attributes, equivalents: Callable[[], Sequence[Resource]]
+    rules: Iterable[Covering], attributes: Attributes, equivalents: Callable[[], Sequence[Resource]]
 ) -> Resource | None:
     """As what the rules want to see the write: as it is, or in an equivalent version; None when they do not name it."""
     rules = tuple(rules)
@@ -111,3 +120,31 @@ def matches_object(selector: Selector, attributes: Attributes) -> bool:
         return True
     found = (labels_of(attributes.shown_object()), labels_of(attributes.shown_old()))
     return any(labels is not None and selector.matches(labels) for labels in found)
+
+
+def equivalents_of(resources: Iterable[Resource], resource: Resource) -> list[Resource]:
+    """The other versions a kind is served in. A subresource with a kind of its own is the same in all of them."""
+    return [
+        other
+        for other in resources
+        if other.plural == resource.plural and other.group == resource.group and other.version != resource.version
+    ]
+
+
+async def in_namespaces(selector: Selector, attributes: Attributes, lookup: Lookup) -> bool:
+    """Whether the namespace has the labels. What has none, and is none, always matches. Raises NotFound."""
+    if selector.empty:
+        return True
+    name = namespace_of(attributes)
+    is_written = (
+        is_namespace(attributes) and not attributes.subresource and attributes.operation in ("CREATE", "UPDATE")
+    )
+    if is_written:
+        # The lister does not have it yet, or as it was.
+        return selector.matches(labels_of(attributes.object))
+    if not name:
+        return True
+    namespace = await lookup.get("", "namespaces", "", name)
+    if namespace is None:
+        raise NotFound(f'namespaces "{name}" not found', kind="namespaces", name=name)
+    return selector.matches(labels_of(namespace))
