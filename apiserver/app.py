@@ -39,7 +39,7 @@ from .limits import Limits
 from .metrics import Metrics
 from .packs.blobs import BlobStore
 from .packs.bundles import Bundles
-from .pipeline import Pipeline, Served, SubresourceHandler, no_such_path
+from .pipeline import Pipeline, Served, SubresourceHandler
 from .proxy.callbacks import Callbacks
 from .proxy.logs import PodLogs
 from .proxy.relay import Relays
@@ -52,6 +52,7 @@ from .registry.lookup import CachedLookup, CachedObjects
 from .registry.options import Target, Writing
 from .registry.quotas import Quotas
 from .registry.records import Records
+from .registry.refusals import no_such_path
 from .registry.schemas import Schemas
 from .registry.strategies import strategy_of
 from .registry.verbs import Parts, Verbs

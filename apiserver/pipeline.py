@@ -20,13 +20,14 @@ from stark.crds.version import GIT_VERSION, KUBERNETES_MAJOR, KUBERNETES_MINOR
 from .auth.authorization import AuthorizationAttributes, Authorizer, forbidden
 from .auth.impersonation import impersonate
 from .auth.reviews import VirtualResource
-from .errors import ApiError, InternalError, MethodNotAllowed, NotFound, Timeout
+from .errors import ApiError, InternalError, MethodNotAllowed, Timeout
 from .fairness.gate import Gate
 from .fairness.widths import Widths
 from .health import Health
 from .limits import Limits
 from .metrics import Metrics
 from .registry.options import Target
+from .registry.refusals import no_such_path
 from .registry.verbs import Verbs
 from .registry.watching import WatchFrames
 from .request import Answer, ByteStream, Request, Response, Stream, Upgrade, User
@@ -310,11 +311,6 @@ VERSION_BODY: Final = orjson.dumps(
 
 def _api_version(group: str, version: str) -> str:
     return f"{group}/{version}" if group else version
-
-
-def no_such_path() -> NotFound:
-    """Nothing is served there."""
-    return NotFound("the server could not find the requested resource")
 
 
 def failure(error: ApiError) -> Response:

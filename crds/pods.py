@@ -30,6 +30,7 @@ RestartPolicy = Literal["Always", "OnFailure", "Never"]
 PodPhase = Literal["Pending", "Running", "Succeeded", "Failed", "Unknown"]
 ImagePullPolicy = Literal["Always", "IfNotPresent", "Never"]
 TaintEffect = Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
+DNSPolicy = Literal["ClusterFirst", "Default"]
 PreemptionPolicy = Literal["PreemptLowerPriority", "Never"]
 QOSClass = Literal["Guaranteed", "Burstable", "BestEffort"]
 
@@ -273,6 +274,8 @@ class PodSpec(Model):
     """The scheduler that places the pod; Stark's own answers to the default."""
     service_account_name: str | None = None
     """The service account the pod acts as; admission sets `default`."""
+    dns_policy: DNSPolicy | None = None
+    """How names are looked up. Programs share the node's network, and there both values mean the node's own resolver."""
     hostname: str | None = Field(default=None, max_length=63, pattern=DNS_LABEL_PATTERN)
     """Hostname given to the program; default the pod's name."""
 

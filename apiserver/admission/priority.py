@@ -1,7 +1,7 @@
 """Turn a pod's priority class into its number, once, and keep the classes apart.
 
-A pod keeps the number it got: deleting a class later moves nobody. A number without a class is left as it is, unlike in
-Kubernetes: there has been no other way to say it here.
+A pod keeps the number it got: deleting a class later moves nobody. A number that is not its class's (without a class: the
+default class's, or 0) is refused: who may jump the queue is decided with the classes.
 """
 
 from __future__ import annotations
@@ -40,15 +40,14 @@ async def pod_priority(attributes: Attributes, lookup: Lookup) -> None:
     value = int(chosen["value"]) if chosen else 0
     if chosen is not None:
         spec["priorityClassName"] = chosen["metadata"]["name"]
-        if spec.get("priority") not in (None, value):
-            raise refused(attributes, _mismatch("integer value of priority", spec["priority"], value))
         policy = chosen.get("preemptionPolicy") or PREEMPT
         if spec.get("preemptionPolicy") not in (None, policy):
             given = spec["preemptionPolicy"]
             raise refused(attributes, _mismatch("string value of PreemptionPolicy", given, policy))
         spec["preemptionPolicy"] = policy
-    if spec.get("priority") is None:
-        spec["priority"] = value
+    if spec.get("priority") not in (None, value):
+        raise refused(attributes, _mismatch("integer value of priority", spec["priority"], value))
+    spec["priority"] = value
     spec.setdefault("preemptionPolicy", PREEMPT)
 
 
@@ -67,8 +66,6 @@ async def _class_of(attributes: Attributes, lookup: Lookup, spec: Mapped) -> Map
         if found is None:
             raise refused(attributes, f"no PriorityClass with name {name} was found")
         return found
-    if spec.get("priority") is not None:
-        return None
     defaults = [each for each in await lookup.list(GROUP, CLASSES) if each.get("globalDefault")]
     # Two defaults can only come of two servers at once; then the lower is the safer, as in Kubernetes.
     return min(defaults, key=lambda each: int(each["value"]), default=None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import orjson
@@ -122,18 +122,26 @@ def duplicate_fields(data: bytes, content_type: str) -> list[str]:
     """The keys that occur twice in a JSON body, as paths; what comes last counts. Nothing is said about other types."""
     if (media_type(content_type) or JSON) != JSON:
         return []
-    found: list[str] = []
-
-    def collect(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
-        seen: dict[str, Any] = {}
-        for key, value in pairs:
-            if key in seen:
-                found.append(key)
-            seen[key] = value
-        return seen
-
     try:
-        json.loads(data, object_pairs_hook=collect)
+        pairs = json.loads(data, object_pairs_hook=_Pairs)
+        return list(dict.fromkeys(_repeated(pairs, "")))
     except (ValueError, RecursionError):
         return []  # The first parse has complained, or there is nothing we could say about it.
-    return list(dict.fromkeys(found))
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """A JSON object with every key it was written with."""
+
+
+def _repeated(value: Any, path: str) -> Iterator[str]:
+    if isinstance(value, _Pairs):
+        seen: set[str] = set()
+        for key, item in value:
+            place = f"{path}.{key}" if path else key
+            if key in seen:
+                yield place
+            seen.add(key)
+            yield from _repeated(item, place)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _repeated(item, f"{path}[{index}]")

@@ -33,6 +33,7 @@ SERVER_FIELDS: Final = (
     "selfLink",
 )
 """Fields that clients read and the server writes."""
+EMPTY_MEANS_ABSENT: Final = ("ownerReferences", "finalizers")
 
 
 def now() -> datetime:
@@ -94,6 +95,13 @@ def keep(new: Object, old: Mapping[str, Any]) -> None:
             metadata[field] = before[field]
         else:
             metadata.pop(field, None)
+
+
+def drop_empty(obj: Object) -> None:
+    """Lists of which nothing is left go: nobody owns the object, nobody holds it."""
+    for field in EMPTY_MEANS_ABSENT:
+        if obj["metadata"].get(field) == []:
+            del obj["metadata"][field]
 
 
 def is_deleting(obj: Mapping[str, Any]) -> bool:

@@ -68,6 +68,11 @@ def invalid_object(resource: Resource, name: str, causes: Sequence[Cause]) -> In
     return invalid(resource.kind, name, causes, group=resource.group)
 
 
+def no_such_path() -> NotFound:
+    """Nothing is served there."""
+    return NotFound("the server could not find the requested resource")
+
+
 def method_not_allowed(resource: Resource) -> MethodNotAllowed:
     """The resource does not do that."""
     return MethodNotAllowed(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from stark.crds.selectors import SelectorError, from_label_selector
 
 from ..errors import BadRequest, Cause
 from ..resources import Resource, ScalePaths
+from ..wire.tables import table
 from .options import Target
 from .refusals import invalid_object
 from .updating import check_version
@@ -17,6 +19,8 @@ Object = dict[str, Any]
 
 API_VERSION = "autoscaling/v1"
 KIND = "Scale"
+_SCALES = Resource("autoscaling", "v1", KIND, "scales", "scale", namespaced=True, schema={})
+"""What a Scale is to a printer."""
 INT32_MAX = 2**31 - 1
 
 
@@ -39,6 +43,13 @@ def scale_of(resource: Resource, obj: Mapping[str, Any]) -> Object:
         status["selector"] = selector
     spec = {"replicas": _number(_at(obj, paths.spec_replicas))}
     return {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": spec, "status": status}
+
+
+def scale_table(scale: Object, include_object: str, version: str) -> Object:
+    """The Scale as a table of one row. Raises BadRequest for an unknown `include_object`."""
+    meta = {"resourceVersion": scale["metadata"].get("resourceVersion", "")}
+    now = datetime.now(UTC)
+    return table(_SCALES, [scale], now=now, include_object=include_object, list_meta=meta, version=version)
 
 
 def scaled(resource: Resource, obj: Object, scale: Mapping[str, Any]) -> Object:

@@ -7,9 +7,10 @@ from typing import Any
 
 from ..cel import OBJECT_BUDGET, Unavailable, offload
 from ..cel.rules import WHOLE, Place, compile_rules, has_rules, judge
-from ..errors import BadRequest, Cause
+from ..errors import BadRequest, Cause, Invalid
 from ..resources import Resource
 from ..schema import CompiledSchema, SchemaInvalid, compile_schema
+from ..schema.wording import of_own_kind
 from .options import Writing
 from .refusals import invalid_object
 
@@ -49,7 +50,7 @@ class Schemas:
         try:
             admitted, unknown = schema.admit_noting_unknown(obj)
         except SchemaInvalid as error:
-            raise invalid_object(resource, _name_of(obj), error.causes) from error
+            raise _refused(resource, obj, error) from error
         self._tell(resource, unknown, writing)
         return admitted
 
@@ -63,7 +64,7 @@ class Schemas:
             try:
                 admitted = schema.admit_update(new, old)
             except SchemaInvalid as error:
-                raise invalid_object(resource, _name_of(new), error.causes) from error
+                raise _refused(resource, new, error) from error
         self._tell(resource, unknown, writing)
         return admitted
 
@@ -107,6 +108,11 @@ def complain(resource: Resource, complaints: list[str], writing: Writing) -> Non
             f"strict decoding error: {', '.join(complaints)}"
         )
     writing.warnings += [text for text in complaints if text not in writing.warnings]
+
+
+def _refused(resource: Resource, obj: Mapping[str, Any], error: SchemaInvalid) -> Invalid:
+    causes = error.causes if resource.custom else [of_own_kind(cause) for cause in error.causes]
+    return invalid_object(resource, _name_of(obj), causes)
 
 
 def _name_of(obj: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ from ..cache.entry import Entry
 from ..errors import BadRequest
 from ..request import Request, Response, Stream
 from ..resources import Resource
-from ..wire.negotiate import ALL_FORMS, PLAIN, Accepted, negotiate
+from ..wire.negotiate import ALL_FORMS, Accepted, Form, negotiate
 from . import bodies, options
 from .computed import Computed, compute
 from .eviction import Evictions
@@ -27,9 +27,9 @@ from .ownership import SCALE
 from .patching import configuration_of, is_apply, patch_of
 from .placement import bind, finalize
 from .records import Records, Stored
-from .refusals import method_not_allowed
+from .refusals import method_not_allowed, no_such_path
 from .renderings import ListRendering, rendering_of
-from .scale import check_scale, config_of, scale_of, scaled
+from .scale import check_scale, config_of, scale_of, scale_table, scaled
 from .schemas import complain
 from .strategies import strategy_of
 from .versions import Versions
@@ -38,6 +38,7 @@ from .writes import MayCreate, Writes
 
 Object = dict[str, Any]
 
+SCALE_FORMS = frozenset({Form.OBJECT, Form.TABLE})
 APPLICABLE = ("", "status", SCALE)
 """Subresources that take an apply; empty is the object itself."""
 OpenWatch = Callable[[], Callable[[], None]]
@@ -93,7 +94,7 @@ class Verbs:
         if computed is not None:
             return await self._computed(computed, verb, request, target)
         if target.subresource and target.subresource not in target.resource.subresources:
-            raise method_not_allowed(target.resource)
+            raise no_such_path()
         if verb == "create" and target.name and not target.subresource:
             raise method_not_allowed(target.resource)
         if verb == "watch":
@@ -294,9 +295,12 @@ class Verbs:
         return answer(request, accepted, body, status)
 
     async def _answer_scale(self, request: Request, target: Target, obj: Mapping[str, Any]) -> Response:
-        accepted = negotiate(request.headers.get("accept", ""), PLAIN)
+        accepted = negotiate(request.headers.get("accept", ""), SCALE_FORMS)
         shown = await self._parts.versions.convert(obj, target.resource)
-        return answer(request, accepted, orjson.dumps(scale_of(target.resource, shown)))
+        scale = scale_of(target.resource, shown)
+        if accepted.form is Form.TABLE:
+            scale = scale_table(scale, request.query.first("includeObject"), accepted.version)
+        return answer(request, accepted, orjson.dumps(scale))
 
 
 def answer(request: Request, accepted: Accepted, body: bytes | Sequence[bytes], status: int = 200) -> Response:

@@ -207,6 +207,7 @@ class Writes:
         merged = updating.merge(target, dict(wanted), old, strategy)
         new = self._schemas.admit_update(target.resource, merged, old, writing)
         metadata.keep(new, old)
+        metadata.drop_empty(new)
         if target.subresource != updating.STATUS:
             strategy.prepare_update(new, old)
         attributes = await self._admitting.change(target, new, old, writing)

@@ -60,6 +60,20 @@ def too_many(path: str, count: int, count_max: int) -> Cause:
     return Cause(path, f"Too many: {count}: must have at most {count_max} items", "FieldValueTooMany")
 
 
+def of_own_kind(cause: Cause) -> Cause:
+    """The same as Kubernetes says it of its own kinds, which it checks by hand: without the path that its OpenAPI validator
+    repeats, and with a list that must not be empty as a required one."""
+    head, found, rest = cause.message.partition(f": {cause.field} in body ")
+    if not found:
+        return cause
+    if rest == _EMPTY:
+        return required(cause.field)
+    return Cause(cause.field, f"{head}: {rest.replace('should', 'must', 1)}", cause.reason)
+
+
+_EMPTY = "should have at least 1 items"
+
+
 def type_name(value: Any) -> str:
     """The JSON type of a decoded value."""
     match value:

@@ -79,7 +79,7 @@ def _weight(text: str) -> float:
 
 ALL_FORMS = frozenset(Form)
 PLAIN = frozenset({Form.OBJECT})
-"""What writes of subresources, /version and the like can be answered with."""
+"""What discovery and the like can be answered with."""
 
 
 @lru_cache(maxsize=512)

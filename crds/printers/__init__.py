@@ -38,6 +38,7 @@ from .others import (
     priorityclass_cells,
     prioritylevel_cells,
     quota_cells,
+    scale_cells,
     secret_cells,
     service_cells,
     serviceaccount_cells,
@@ -265,6 +266,15 @@ PRINTERS: Mapping[tuple[str, str], Printer] = {
             AGE_COLUMN,
         ),
         quota_cells,
+    ),
+    ("autoscaling", "Scale"): Printer(
+        (
+            NAME_COLUMN,
+            number_column("Desired", "Pods wanted."),
+            number_column("Available", "Pods there are."),
+            AGE_COLUMN,
+        ),
+        scale_cells,
     ),
     ("flowcontrol.apiserver.k8s.io", "FlowSchema"): Printer(
         (

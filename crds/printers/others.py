@@ -58,6 +58,11 @@ def _event_source(event: Object) -> str:
     return f"{component}, {instance}" if instance else str(component)
 
 
+def scale_cells(scale: Object, now: datetime) -> Cells:
+    """Name, desired, there, age."""
+    return [name_of(scale), spec_of(scale).get("replicas", 0), status_of(scale).get("replicas", 0), age_of(scale, now)]
+
+
 def pod_usage_cells(metrics: Object, now: datetime) -> Cells:
     """Name, the CPU and the memory of all containers together, window."""
     usages: list[Object] = [container.get("usage") or {} for container in metrics.get("containers") or ()]

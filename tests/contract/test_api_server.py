@@ -99,7 +99,7 @@ async def test_ids_come_back_as_they_were_sent(api: Api) -> None:
         ("GET", "/api/v1/namespaces/default/nodes", 404),
         ("GET", "/api/v1/pods/a", 404),
         ("POST", "/api/v1/configmaps", 404),
-        ("GET", "/api/v1/namespaces/default/configmaps/a/status", 405),
+        ("GET", "/api/v1/namespaces/default/configmaps/a/status", 404),
         ("POST", "/api/v1/namespaces/default/configmaps/a", 405),
         ("POST", "/version", 405),
         ("GET", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", 405),

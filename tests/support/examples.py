@@ -111,6 +111,7 @@ POD_SPEC: dict[str, Any] = {
     "preemptionPolicy": "Never",
     "schedulerName": "default-scheduler",
     "serviceAccountName": "default",
+    "dnsPolicy": "ClusterFirst",
     "hostname": "web-0",
 }
 SELECTOR = {

@@ -174,9 +174,9 @@ async def test_a_pod_is_completed(objects: Objects) -> None:
 
 async def test_what_a_pod_says_is_kept(objects: Objects) -> None:
     everything = [{"operator": "Exists"}]
-    given = pod(restartPolicy="Never", terminationGracePeriodSeconds=5, priority=7, tolerations=everything)
+    given = pod(restartPolicy="Never", terminationGracePeriodSeconds=5, tolerations=everything)
     spec = (await admitted(objects, PODS, given))["spec"]
-    assert (spec["restartPolicy"], spec["terminationGracePeriodSeconds"], spec["priority"]) == ("Never", 5, 7)
+    assert (spec["restartPolicy"], spec["terminationGracePeriodSeconds"]) == ("Never", 5)
     assert spec["tolerations"] == everything
 
 

@@ -46,7 +46,7 @@ PREEMPT = "PreemptLowerPriority"
         pytest.param({"priorityClassName": "high"}, ("high", 100, PREEMPT), id="a class gives its number"),
         pytest.param({"priorityClassName": "quiet"}, ("quiet", -5, "Never"), id="and its policy"),
         pytest.param({"priorityClassName": "high", "priority": 100}, ("high", 100, PREEMPT), id="the same may be said"),
-        pytest.param({"priority": 7}, (None, 7, PREEMPT), id="a number alone is kept"),
+        pytest.param({"priority": 0}, (None, 0, PREEMPT), id="and so may the number of no class"),
     ],
 )
 async def test_a_new_pod_gets_the_priority_of_its_class(
@@ -65,6 +65,7 @@ async def test_a_pod_that_says_nothing_gets_the_global_default(classes: Objects)
     [
         ({"priorityClassName": "none"}, "no PriorityClass with name none was found"),
         ({"priorityClassName": "high", "priority": 1}, "integer value of priority (1) must not be provided"),
+        ({"priority": 7}, "priority (7) must not be provided in pod spec; priority admission controller computed 0"),
         ({"priorityClassName": "quiet", "preemptionPolicy": PREEMPT}, "computed Never from the given PriorityClass"),
     ],
 )
