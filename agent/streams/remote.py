@@ -1,4 +1,4 @@
-"""Serve one exec or attach: a WebSocket on one side, a session with the pod's supervisor on the other.
+"""Serve one exec or attach: a WebSocket or SPDY on one side, a session with the pod's supervisor on the other.
 
 The process belongs to the pod, not to us: when the client, the API server between or this agent goes away, the session's
 connection ends, and the supervisor hangs up on the command and then kills it. What is read of one side is written to
@@ -8,7 +8,6 @@ the other before more is read, so nothing accumulates here.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import re
@@ -18,12 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import web
 
 from ..descriptors import Descriptor
+from ..portforward.wires import Spent, take_over
 from ..supervisor.link import SupervisorError
 from ..supervisor.session import Session, open_session
 from . import channels
+from .connections import Connection, WebSocketConnection
+from .spdy import V4, SpdyConnection, choose_version, switching
 from .stdio import Stdio
 
 log = logging.getLogger(__name__)
@@ -69,6 +71,12 @@ class Options:
     stderr: bool
     tty: bool
     command: list[str]
+
+    @property
+    def streams(self) -> frozenset[str]:
+        """The streams a client opens one by one, where the protocol makes it do that."""
+        wanted = {"stdin": self.stdin, "stdout": self.stdout, "stderr": self.stderr, "resize": self.tty}
+        return frozenset({"error", *(name for name, is_wanted in wanted.items() if is_wanted)})
 
 
 def options_of(request: web.Request) -> Options:
@@ -136,32 +144,22 @@ class RemoteStreams:
         except NoContainer:
             text = f'unable to upgrade connection: container not found ("{asked["container"]}")\n'
             return web.Response(status=500, text=text)
-        if request.headers.get("Upgrade", "").lower() != "websocket":
-            text = "only WebSockets are spoken here: use kubectl 1.30 or newer, or KUBECTL_REMOTE_COMMAND_WEBSOCKETS=true\n"
-            return web.Response(status=400, text=text)
-        protocol = channels.choose(_offered(request))
-        if protocol is None:
-            return web.Response(status=400, text="none of the subprotocols is known here\n")
-        socket = web.WebSocketResponse(
-            protocols=(protocol.name,) if protocol.name else (),
-            compress=False,
-            max_msg_size=MESSAGE_BYTES_MAX,
-            autoclose=False,
-            timeout=CLOSE_TIMEOUT_S,
-        )
-        await socket.prepare(request)
-        connection = Connection(socket, protocol)
+        transport = request.transport
+        try:
+            connection, response = await _connect(request, options)
+        except ValueError as error:
+            return web.Response(status=400, text=f"{error}\n")
         try:
             stdio, session = await open_to(place, options)
         except (SupervisorError, OSError) as error:
             await connection.end(channels.failure_status(f"{trouble}: {error}"))
-            return socket
+            return response
         try:
-            await converse(connection, stdio, session, request.transport)
+            await converse(connection, stdio, session, transport)
         finally:
             session.close()
             stdio.close()
-        return socket
+        return response
 
 
 async def _open(place: Place, command: dict[str, Any], stdio: Stdio) -> Session:
@@ -187,46 +185,33 @@ def _take_input(stdio: Stdio, session: Session, wants_stdin: bool, tty: bool) ->
         stdio.stdin = end if not tty else Descriptor(os.dup(end.fd))
 
 
-def _offered(request: web.Request) -> list[str]:
-    return [name.strip() for line in request.headers.getall("Sec-WebSocket-Protocol", []) for name in line.split(",")]
+async def _connect(request: web.Request, options: Options) -> tuple[Connection, web.StreamResponse]:
+    """Change to the client's protocol. Raises ValueError when we speak none of them."""
+    match request.headers.get("Upgrade", "").lower():
+        case "websocket":
+            protocol = channels.choose(_offered(request, "Sec-WebSocket-Protocol"))
+            if protocol is None:
+                raise ValueError("none of the subprotocols is known here")
+            socket = web.WebSocketResponse(
+                protocols=(protocol.name,) if protocol.name else (),
+                compress=False,
+                max_msg_size=MESSAGE_BYTES_MAX,
+                autoclose=False,
+                timeout=CLOSE_TIMEOUT_S,
+            )
+            await socket.prepare(request)
+            return WebSocketConnection(socket, protocol), socket
+        case "spdy/3.1":
+            name = choose_version(_offered(request, "X-Stream-Protocol-Version"))
+            wire = take_over(request, switching(name))
+            connection = SpdyConnection(wire, has_status=name == V4)
+            await connection.opened(options.streams)
+            return connection, Spent()
+    raise ValueError("Upgrade request required")
 
 
-class Connection:
-    """The client's side, in messages of its protocol."""
-
-    def __init__(self, socket: web.WebSocketResponse, protocol: channels.Protocol) -> None:
-        self._socket, self._protocol = socket, protocol
-
-    async def send(self, channel: int, data: bytes) -> None:
-        """Returns when more may be sent. Raises ConnectionError."""
-        message = self._protocol.encode(channel, data)
-        if isinstance(message, str):
-            await self._socket.send_str(message)
-        else:
-            await self._socket.send_bytes(message)
-
-    async def receive(self) -> tuple[int, bytes] | None:
-        """The next message of the protocol; None when the client has left."""
-        while True:
-            message = await self._socket.receive()
-            if message.type not in (WSMsgType.BINARY, WSMsgType.TEXT):
-                return None
-            try:
-                return self._protocol.decode(message.data)
-            except ValueError:
-                continue  # what is not of the protocol is not an answer to anything
-
-    def closes(self, channel: int, data: bytes) -> int | None:
-        """The channel that a message closes, if that is what it does."""
-        return self._protocol.closes(channel, data)
-
-    async def end(self, status: dict[str, Any]) -> None:
-        """Tell how it ended, and close."""
-        with contextlib.suppress(ConnectionError):
-            data = self._protocol.encode_end(status)
-            if data:
-                await self.send(channels.ERROR, data)
-            await self._socket.close(code=WSCloseCode.OK, drain=True)
+def _offered(request: web.Request, header: str) -> list[str]:
+    return [name.strip() for line in request.headers.getall(header, []) for name in line.split(",")]
 
 
 async def converse(

@@ -275,3 +275,15 @@ async def test_without_input_a_container_reads_the_end_at_once(run: Bench) -> No
     await started(run, ["/bin/sh", "-c", "read line || echo nothing"])
     await run.event("exited")
     assert run.output() == "nothing"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a pod a user of its own")
+@pytest.mark.parametrize("tty", [True, False], ids=["terminal", "pipes"])
+async def test_a_command_is_its_containers_user_and_can_open_its_own_streams(run: Bench, tty: bool) -> None:
+    await started(run, uid=54_321, gid=54_321, cwd="/", env={"PATH": "/usr/bin:/bin"})
+    script = "id -u; echo out >/dev/stdout; echo err >/dev/stderr"
+    async with command(run, "sh", "-c", script, tty=tty) as opened:
+        said = await opened.output()
+        said += b"" if tty else await opened.output("stderr")
+        assert said.split() == [b"54321", b"out", b"err"]
+        assert await opened.code() == 0

@@ -32,7 +32,8 @@ from tests.support.up import Up, stark_up
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 MIB = 1 << 20
-MINORS = ("1.29", "1.30", "1.31", "1.32", "1.33")
+MINORS = ("1.27", "1.28", "1.29", "1.30", "1.31", "1.32", "1.33")
+"""The first three speak SPDY, the others WebSockets."""
 PACK = """
 import sys, time
 
@@ -77,8 +78,9 @@ def create(
 def run(up: Up, *words: str, stdin: bytes = b"", minor: str = "") -> subprocess.CompletedProcess[bytes]:
     """kubectl, with output and errors kept apart and as bytes."""
     program = str(kubectl_of(minor)) if minor else "kubectl"
-    environment = {**up.environment, "KUBECTL_REMOTE_COMMAND_WEBSOCKETS": "true"}
-    return subprocess.run([program, *words], env=environment, input=stdin, capture_output=True, timeout=60, check=False)
+    return subprocess.run(
+        [program, *words], env=up.environment, input=stdin, capture_output=True, timeout=60, check=False
+    )
 
 
 def eventually(what: str, holds: Any) -> None:
@@ -153,11 +155,12 @@ def test_a_pod_that_does_not_run_cannot_be_entered(up: Up) -> None:
     up.kubectl("delete", "pod", "waiting", "--wait=false")
 
 
-def test_files_are_copied_both_ways(up: Up, tmp_path: Path) -> None:
+@pytest.mark.parametrize("minor", ["1.27", "1.33"])
+def test_files_are_copied_both_ways(up: Up, tmp_path: Path, minor: str) -> None:
     source, back = tmp_path / "source", tmp_path / "back"
     source.write_bytes(os.urandom(50 * MIB))
-    assert run(up, "cp", str(source), "box:copied").returncode == 0
-    assert run(up, "cp", "box:copied", str(back)).returncode == 0
+    assert run(up, "cp", str(source), "box:copied", minor=minor).returncode == 0
+    assert run(up, "cp", "box:copied", str(back), minor=minor).returncode == 0
     assert hashlib.sha256(back.read_bytes()).digest() == hashlib.sha256(source.read_bytes()).digest()
 
 
@@ -196,8 +199,9 @@ class Terminal:
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
-def test_a_shell_in_a_terminal_works_as_at_home(up: Up) -> None:
-    shell = Terminal(up, "kubectl", "exec", "-it", "box", "--", "bash", "--norc")
+@pytest.mark.parametrize("minor", ["1.27", "1.33"])
+def test_a_shell_in_a_terminal_works_as_at_home(up: Up, minor: str) -> None:
+    shell = Terminal(up, str(kubectl_of(minor)), "exec", "-it", "box", "--", "bash", "--norc")
     shell.until(rb"[$#] ")
     assert size_in(shell) == b"is 33 101 now"
     shell.resize(44, 120)
@@ -250,9 +254,9 @@ def test_kubectl_run_talks_to_the_pod_it_starts(up: Up) -> None:
 class Running:
     """A `kubectl exec` that goes on, and the process it started."""
 
-    def __init__(self, up: Up, pod: str, script: str) -> None:
+    def __init__(self, up: Up, pod: str, script: str, minor: str = "1.33") -> None:
         self.client = subprocess.Popen(
-            ["kubectl", "exec", "-i", pod, "--", "sh", "-c", f"echo $$; {script}"],
+            [str(kubectl_of(minor)), "exec", "-i", pod, "--", "sh", "-c", f"echo $$; {script}"],
             env=up.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -267,15 +271,17 @@ class Running:
         return self.client.returncode
 
 
-def test_nothing_is_left_of_a_command_whose_client_was_killed(up: Up) -> None:
-    running = Running(up, "box", "exec sleep 1000")
+@pytest.mark.parametrize("minor", ["1.27", "1.33"])
+def test_nothing_is_left_of_a_command_whose_client_was_killed(up: Up, minor: str) -> None:
+    running = Running(up, "box", "exec sleep 1000", minor)
     running.client.kill()
     running.close()
     eventually("the command has ended", lambda: not alive(running.pid))
 
 
-def test_nothing_is_left_when_the_killed_client_had_more_to_say_than_anybody_read(up: Up) -> None:
-    running = Running(up, "box", "exec sleep 1000")
+@pytest.mark.parametrize("minor", ["1.27", "1.33"])
+def test_nothing_is_left_when_the_killed_client_had_more_to_say_than_anybody_read(up: Up, minor: str) -> None:
+    running = Running(up, "box", "exec sleep 1000", minor)
     assert running.client.stdin is not None
     os.set_blocking(running.client.stdin.fileno(), False)
     deadline = time.monotonic() + 5
