@@ -101,15 +101,18 @@ READY_POLL_S: Final = 0.02
 
 
 @asynccontextmanager
-async def serving(settings: Settings, store: Store) -> AsyncIterator[Running]:
-    """Serve `store` until the block ends. Raises OSError (address in use), PkiError."""
+async def serving(settings: Settings, store: Store, *, encrypted: bool = True) -> AsyncIterator[Running]:
+    """Serve `store` until the block ends. Raises OSError (address in use), PkiError.
+
+    `encrypted` is False only where the cost of TLS is measured: no program of ours offers it.
+    """
     authority = Authority.open(settings.data_dir / "pki")
     tls = ServerTls(authority, listen_hosts(settings.host, settings.names))
     parts = _Parts(settings, store, authority)
     server = HttpServer(Pipeline(parts.served()).handle, settings.http)
     await parts.blobs.open()
-    await server.listen(settings.host, settings.port, tls.context)
-    url = f"https://{_host_of(settings.host)}:{server.port}"
+    await server.listen(settings.host, settings.port, tls.context if encrypted else None)
+    url = f"http{'s' if encrypted else ''}://{_host_of(settings.host)}:{server.port}"
     _write_kubeconfigs(authority, settings, url)
     background = asyncio.create_task(_together(parts.background(tls)))
     try:

@@ -26,6 +26,7 @@ from .fairness.widths import Widths
 from .health import Health
 from .limits import Limits
 from .metrics import Metrics
+from .promptly import within
 from .registry.options import Target
 from .registry.refusals import no_such_path
 from .registry.verbs import Verbs
@@ -173,8 +174,7 @@ class Pipeline:
         if asked.is_long:
             return await self._route(request, asked)
         try:
-            async with asyncio.timeout(self._served.settings.http.request_timeout_s):
-                return await self._route(request, asked)
+            return await within(self._served.settings.http.request_timeout_s, self._route(request, asked))
         except TimeoutError:
             raise Timeout("request did not complete within the allotted time") from None
 

@@ -23,9 +23,13 @@ NAMESPACES: Final = "namespaces"
 NAMESPACE_SUBRESOURCES: Final = ("status", "finalize")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Asked:
-    """What a request is about. Without a `plural` it is about a path and nothing else."""
+    """What a request is about. Without a `plural` it is about a path and nothing else.
+
+    Never changed: `replace` makes another. Not frozen by the dataclass, because that sets every field by a call, and there
+    is one of these for every request.
+    """
 
     verb: str
     path: str

@@ -1,52 +1,65 @@
 """The API server against floors that do the same work with nothing around it, over the same TLS, in the same run.
 
-create: POST of validated, durable objects by 64 clients, against the bare store committing the same bytes for 64 writers.
-get: GET by name, against a bare httptools protocol that answers the same bytes. list: 10,000 objects, against a blocking
-sendall of the same body. watch: 1,000 watchers of one resource, 1 or 10 changes at a time, against a loop that writes the
-same frames.
+create, update, patch: of validated, durable objects by 64 clients, against the bare store committing the same bytes for 64
+writers. get: by name, against a bare httptools protocol and against aiohttp answering the same bytes. list: 10,000 objects,
+whole and by pages of 500, against a blocking sendall of the same bytes; compressed, against the fastest zlib. watch: 1,000
+watchers of one resource, 1 or 10 changes at a time, against a loop that writes the same frames. idle: memory of watches on
+which nothing happens.
 
 The server is a process of its own; clients and floors take turns on the rest of the machine. Ratios are ours to the floor:
-for rates more is better (1 is the floor itself), for `list_time` less is.
+for rates more is better (1 is the floor itself), for names that end in `time_vs_...` less is.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import base64
-import contextlib
+import gzip
 import json
-import multiprocessing
 import shutil
-import signal
-import socket
-import ssl
 import statistics
-import subprocess
-import sys
 import tempfile
-import threading
 import time
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
-from urllib.parse import urlsplit
+from urllib.parse import quote
 
-import httptools
 import psutil
 import uvloop
-import yaml
+from wire.client import CLIENTS, Client, Pace, Target, pace, together
+from wire.crowd import Crowd
+from wire.floors import floor, sendall_seconds
+from wire.server import TOKEN, plain_server, server
 
-from stark.apiserver.auth.pki import Authority, ServerTls
 from stark.apiserver.cache.entry import encode_object
 from stark.apiserver.store.protocol import Expect, Put, Revision
 from stark.apiserver.store.sqlite import open_sqlite
 
-CLIENTS = 64
 LISTED = 10_000
+PAGE = 500
 WATCHERS = 1_000
+IDLE = 10_000
 MAPS = "/api/v1/namespaces/default/configmaps"
-READ_BYTES = 1 << 20
+WATCHED = f"{MAPS}?watch=1&resourceVersion=0&fieldSelector=metadata.name%3Dwatched"
+MODIFIED = b'"type":"MODIFIED"'
+
+Figures = AsyncIterator[tuple[str, float]]
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much is measured."""
+
+    rounds: int
+    seconds: float
+    watchers: int
+    idle: int
+
+
+QUICK = Extent(rounds=2, seconds=0.7, watchers=WATCHERS // 2, idle=1_000)
+FULL = Extent(rounds=5, seconds=3.0, watchers=WATCHERS, idle=IDLE)
 
 
 def config_map(name: str) -> dict[str, object]:
@@ -59,147 +72,16 @@ def config_map(name: str) -> dict[str, object]:
     }
 
 
-class Client:
-    """One keep-alive connection that sends a request and reads the answer, and nothing more."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
-
-    async def ask(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
-        """Status and body."""
-        head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-        self.writer.write(head + body)
-        answer = await self.reader.readuntil(b"\r\n\r\n")
-        size = int(answer.lower().split(b"content-length:")[1].split(b"\r\n", 1)[0])
-        return int(answer[9:12]), await self.reader.readexactly(size)
+def told(name: str, found: Pace) -> Iterator[tuple[str, float]]:
+    """The figures of a pace."""
+    yield f"api_{name}_per_s", found.per_s
+    yield f"api_{name}_p50_ms", found.percentile_ms(50)
+    yield f"api_{name}_p99_ms", found.percentile_ms(99)
 
 
-class Target:
-    """Where to connect, and as whom."""
-
-    def __init__(self, port: int, context: ssl.SSLContext) -> None:
-        self.port, self.context = port, context
-
-    async def client(self) -> Client:
-        """A new connection."""
-        return Client(
-            *await asyncio.open_connection(
-                "127.0.0.1", self.port, ssl=self.context, server_hostname="localhost", limit=READ_BYTES
-            )
-        )
-
-
-@contextlib.contextmanager
-def server(directory: Path) -> Iterator[tuple[subprocess.Popen[str], Target]]:
-    """A running API server on SQLite."""
-    command = [sys.executable, "-m", "stark.apiserver", "--data-dir", str(directory), "--listen", "127.0.0.1:0"]
-    process = subprocess.Popen([*command, "--access-log", "none"], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        url = process.stdout.readline().split()[1]
-        config = yaml.safe_load((directory / "admin.kubeconfig").read_text())
-        user, cluster = config["users"][0]["user"], config["clusters"][0]["cluster"]
-        pem = directory / "bench.pem"
-        keys = ("client-certificate-data", "client-key-data")
-        pem.write_bytes(b"".join(base64.b64decode(user[key]) for key in keys))
-        authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
-        context = ssl.create_default_context(cadata=authority)
-        context.load_cert_chain(pem)
-        yield process, Target(urlsplit(url).port or 0, context)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
-
-
-class Bare(asyncio.Protocol):
-    """httptools and a transport: the least that speaks HTTP."""
-
-    answer = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport, self.parser = cast(asyncio.WriteTransport, transport), httptools.HttpRequestParser(self)
-
-    def data_received(self, data: bytes) -> None:
-        self.parser.feed_data(data)
-
-    def on_message_complete(self) -> None:
-        self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(self.answer), self.answer))
-
-
-class Framing(asyncio.Protocol):
-    """Writes the same frames to every connection whenever a byte arrives on any: the bare send loop of a watch."""
-
-    frame = b""
-    everybody: set[asyncio.WriteTransport]
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.everybody.add(cast(asyncio.WriteTransport, transport))
-
-    def data_received(self, data: bytes) -> None:
-        for count in data:
-            for _ in range(count):
-                for transport in self.everybody:
-                    transport.write(self.frame)
-
-
-def _serve_floor(kind: str, payload: bytes, pki: str, ready: multiprocessing.SimpleQueue[int]) -> None:
-    async def serve() -> None:
-        tls = ServerTls(Authority.open(Path(pki)), ("localhost", "127.0.0.1"))
-        protocol: type[Bare] | type[Framing] = Bare if kind == "bare" else Framing
-        Bare.answer = Framing.frame = payload
-        Framing.everybody = set()
-        listening = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0, ssl=tls.context)
-        ready.put(listening.sockets[0].getsockname()[1])
-        await listening.serve_forever()
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve())
-
-
-@contextlib.contextmanager
-def floor(kind: str, payload: bytes, directory: Path, context: ssl.SSLContext) -> Iterator[Target]:
-    """A bare server in a process of its own, with the same certificates."""
-    ready: multiprocessing.SimpleQueue[int] = multiprocessing.get_context("spawn").SimpleQueue()
-    process = multiprocessing.get_context("spawn").Process(
-        target=_serve_floor, args=(kind, payload, str(directory / "pki"), ready), daemon=True
-    )
-    process.start()
-    try:
-        yield Target(ready.get(), context)
-    finally:
-        process.terminate()
-        process.join()
-
-
-async def rate(target: Target, seconds: float, one: Callable[[Client, int], Awaitable[None]]) -> float:
-    """How often per second `one` completes, by all clients together."""
-    clients = [await target.client() for _ in range(CLIENTS)]
-    end, count = time.perf_counter() + seconds, 0
-
-    async def work(client: Client) -> None:
-        nonlocal count
-        while time.perf_counter() < end:
-            await one(client, count)
-            count += 1
-
-    began = time.perf_counter()
-    await asyncio.gather(*(work(client) for client in clients))
-    elapsed = time.perf_counter() - began
-    for client in clients:
-        client.writer.close()
-    return count / elapsed
-
-
-async def create_rate(target: Target, seconds: float, mark: str) -> float:
-    """Objects created per second over the API."""
-    serial = iter(range(10**9))
-
-    async def one(client: Client, _: int) -> None:
-        body = json.dumps(config_map(f"{mark}-{next(serial)}")).encode()
-        status, answer = await client.ask("POST", MAPS, body)
-        assert status == 201, answer
-
-    return await rate(target, seconds, one)
+def rss_kib(pid: int) -> float:
+    """The resident memory of a process."""
+    return float(psutil.Process(pid).memory_info().rss) / 1024
 
 
 async def store_rate(directory: Path, seconds: float) -> float:
@@ -222,151 +104,60 @@ async def store_rate(directory: Path, seconds: float) -> float:
     return count / elapsed
 
 
-async def get_rate(target: Target, seconds: float) -> float:
-    """GETs by name per second."""
+async def writes(target: Target, directory: Path, extent: Extent) -> Figures:
+    """Creating, updating and patching, in turns with the bare store."""
+    serial = iter(range(10**9))
+    json_type = "Content-Type: application/json\r\n"
 
-    async def one(client: Client, _: int) -> None:
+    async def create(client: Client, _: int) -> None:
+        body = json.dumps(config_map(f"made-{next(serial)}")).encode()
+        status, answer = await client.ask("POST", MAPS, body, json_type)
+        assert status == 201, answer
+
+    async def update(client: Client, number: int) -> None:
+        name = f"made-{number % CLIENTS}"
+        body = {**config_map(name), "data": {"serial": str(next(serial)), "rest": "x" * 600}}
+        status, answer = await client.ask("PUT", f"{MAPS}/{name}", json.dumps(body).encode(), json_type)
+        assert status == 200, answer
+
+    async def patch(client: Client, number: int) -> None:
+        body = json.dumps({"data": {"serial": str(next(serial))}}).encode()
+        kind = "Content-Type: application/merge-patch+json\r\n"
+        status, answer = await client.ask("PATCH", f"{MAPS}/made-{number % CLIENTS}", body, kind)
+        assert status == 200, answer
+
+    made: dict[str, list[Pace]] = {"create": [], "update": [], "patch": []}
+    floors = []
+    for number in range(extent.rounds):
+        for name, one in (("create", create), ("update", update), ("patch", patch)):
+            made[name].append(await pace(target, extent.seconds, one))
+        floors.append(await store_rate(directory / f"store-{number}", extent.seconds))
+    for name, paces in made.items():
+        found = together(paces)
+        for figure in told(name, found):
+            yield figure
+        yield f"api_{name}_vs_store", found.per_s / statistics.median(floors)
+
+
+async def gets(target: Target, data: Path, extent: Extent) -> Figures:
+    """Reading one object by name, in turns with servers that know nothing but its bytes."""
+    one = (await (await target.client()).ask("GET", f"{MAPS}/listed-0"))[1]
+
+    async def get(client: Client, _: int) -> None:
         status, _body = await client.ask("GET", f"{MAPS}/listed-0")
         assert status == 200
 
-    return await rate(target, seconds, one)
-
-
-async def list_seconds(target: Target) -> tuple[float, bytes]:
-    """Seconds of one whole list, and its body."""
-    client = await target.client()
-    began = time.perf_counter()
-    status, body = await client.ask("GET", MAPS)
-    elapsed = time.perf_counter() - began
-    assert status == 200
-    client.writer.close()
-    return elapsed, body
-
-
-async def sendall_seconds(body: bytes, directory: Path, context: ssl.SSLContext) -> float:
-    """Seconds until a client has the same bytes from a thread that does one sendall."""
-    tls = ServerTls(Authority.open(directory / "pki"), ("localhost", "127.0.0.1"))
-    listening = socket.create_server(("127.0.0.1", 0))
-
-    def send() -> None:
-        raw, _ = listening.accept()
-        with tls.context.wrap_socket(raw, server_side=True) as connection:
-            connection.recv(1)
-            connection.sendall(body)
-            with contextlib.suppress(OSError):
-                connection.recv(1)
-
-    thread = threading.Thread(target=send, daemon=True)
-    thread.start()
-    client = await Target(listening.getsockname()[1], context).client()
-    began = time.perf_counter()
-    client.writer.write(b"x")
-    await client.reader.readexactly(len(body))
-    elapsed = time.perf_counter() - began
-    client.writer.close()
-    await asyncio.to_thread(thread.join)
-    listening.close()
-    return elapsed
-
-
-class Sink(asyncio.Protocol):
-    """A watcher that counts the frames it gets."""
-
-    def __init__(self, mark: bytes, arrived: Callable[[int], None]) -> None:
-        self._mark, self._arrived, self._rest = mark, arrived, b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        whole = self._rest + data
-        found = whole.count(self._mark)
-        self._rest = whole[-(len(self._mark) - 1) :] if not whole.endswith(self._mark) else b""
-        if found:
-            self._arrived(found)
-
-
-class Crowd:
-    """All watchers of one server."""
-
-    def __init__(self, target: Target, mark: bytes) -> None:
-        self._target, self._mark = target, mark
-        self._missing = 0
-        self._all = asyncio.Event()
-        self._transports: list[asyncio.WriteTransport] = []
-
-    def _arrived(self, count: int) -> None:
-        self._missing -= count
-        if self._missing <= 0:
-            self._all.set()
-
-    async def gather(self, count: int, request: bytes) -> None:
-        """Connect `count` watchers."""
-        loop = asyncio.get_running_loop()
-        for _ in range(count):
-            transport, _protocol = await loop.create_connection(
-                lambda: Sink(self._mark, self._arrived),
-                "127.0.0.1",
-                self._target.port,
-                ssl=self._target.context,
-                server_hostname="localhost",
-            )
-            transport.write(request)
-            self._transports.append(transport)
-
-    async def seconds(self, frames: int, change: Callable[[], Awaitable[None]]) -> float:
-        """From the change until every watcher has its `frames`."""
-        self._missing = frames * len(self._transports)
-        self._all.clear()
-        began = time.perf_counter()
-        await change()
-        async with asyncio.timeout(60):
-            await self._all.wait()
-        return time.perf_counter() - began
-
-    def leave(self) -> None:
-        """Disconnect everybody."""
-        for transport in self._transports:
-            transport.abort()
-
-
-async def watch_seconds(target: Target, watchers: int, changes: int, rounds: int) -> float:
-    """Median seconds for `changes` changes to reach all watchers over the API."""
-    crowd = Crowd(target, b'"type":"MODIFIED"')
-    request = f"GET {MAPS}?watch=1&resourceVersion=0&fieldSelector=metadata.name%3Dwatched HTTP/1.1\r\nHost: x\r\n\r\n"
-    writers = [await target.client() for _ in range(changes)]
-    await writers[0].ask("POST", MAPS, json.dumps(config_map("watched")).encode())
-    await crowd.gather(watchers, request.encode())
-    serial = iter(range(10**9))
-
-    async def change() -> None:
-        async def one(client: Client) -> None:
-            body = {**config_map("watched"), "data": {"serial": str(time.time_ns() + next(serial)), "rest": "x" * 700}}
-            status, answer = await client.ask("PUT", f"{MAPS}/watched", json.dumps(body).encode())
-            assert status == 200, answer
-
-        await asyncio.gather(*(one(client) for client in writers))
-
-    await asyncio.sleep(0.5)
-    found = statistics.median([await crowd.seconds(changes, change) for _ in range(rounds)])
-    crowd.leave()
-    for client in writers:
-        client.writer.close()
-    return found
-
-
-async def bare_watch_seconds(target: Target, watchers: int, changes: int, rounds: int) -> float:
-    """The same from a loop that only writes."""
-    crowd = Crowd(target, b'"type":"MODIFIED"')
-    await crowd.gather(watchers, b"")
-
-    async def change() -> None:
-        crowd._transports[0].write(bytes([changes]))
-
-    await asyncio.sleep(0.3)
-    found = statistics.median([await crowd.seconds(changes, change) for _ in range(rounds)])
-    crowd.leave()
-    return found
+    ours, bares, aiohttps = list[Pace](), list[float](), list[float]()
+    with floor("bare", one, data, target.context) as bare, floor("aiohttp", one, data, target.context) as aiohttp:
+        for _ in range(extent.rounds + 1):
+            ours.append(await pace(target, extent.seconds, get))
+            bares.append((await pace(bare, extent.seconds, get)).per_s)
+            aiohttps.append((await pace(aiohttp, extent.seconds, get)).per_s)
+    found = together(ours)
+    for figure in told("get", found):
+        yield figure
+    yield "api_get_vs_bare", found.per_s / statistics.median(bares)
+    yield "api_get_vs_bare_aiohttp", found.per_s / statistics.median(aiohttps)
 
 
 async def fill(target: Target, count: int) -> None:
@@ -383,51 +174,162 @@ async def fill(target: Target, count: int) -> None:
         client.writer.close()
 
 
-async def measure(directory: Path, quick: bool) -> AsyncIterator[tuple[str, float]]:
-    """Name and value of every figure."""
-    rounds, seconds = (2, 1.0) if quick else (5, 3.0)
-    listed, watchers = (LISTED, WATCHERS // 2) if quick else (LISTED, WATCHERS)
-    with server(directory / "data") as (process, target):
-        data = directory / "data"
-        creates, floors = [], []
-        for number in range(rounds):
-            creates.append(await create_rate(target, seconds, f"r{number}"))
-            floors.append(await store_rate(directory / f"store-{number}", seconds))
-        yield "api_create_per_s", statistics.median(creates)
-        yield "api_create_vs_store", statistics.median(creates) / statistics.median(floors)
-        await fill(target, listed)
-        one = (await (await target.client()).ask("GET", f"{MAPS}/listed-0"))[1]
-        gets, bares = [], []
-        with floor("bare", one, data, target.context) as bare:
-            for _ in range(rounds):
-                gets.append(await get_rate(target, seconds))
-                bares.append(await get_rate(bare, seconds))
-        yield "api_get_per_s", statistics.median(gets)
-        yield "api_get_vs_bare", statistics.median(gets) / statistics.median(bares)
-        memory = psutil.Process(process.pid).memory_info().rss
-        lists, sends = [], []
-        for _ in range(rounds + 2):
-            took, body = await list_seconds(target)
-            lists.append(took)
+async def whole(client: Client, headers: str = "") -> bytes:
+    """The list in one answer."""
+    status, body = await client.ask("GET", MAPS, headers=headers)
+    assert status == 200
+    return body
+
+
+async def paged(client: Client) -> bytes:
+    """The list by pages, one after the other."""
+    bodies, token = [], ""
+    while True:
+        status, body = await client.ask("GET", f"{MAPS}?limit={PAGE}&continue={quote(token)}")
+        assert status == 200, body
+        bodies.append(body)
+        token = json.loads(body[: body.index(b'"items"')] + b'"items":[]}')["metadata"].get("continue", "")
+        if not token:
+            return b"".join(bodies)
+
+
+async def timed(target: Target, read: Callable[[Client], Awaitable[bytes]]) -> tuple[float, bytes]:
+    """Seconds on a connection that is open already, and what was read."""
+    client = await target.client()
+    began = time.perf_counter()
+    body = await read(client)
+    elapsed = time.perf_counter() - began
+    client.writer.close()
+    return elapsed, body
+
+
+async def lists(pid: int, target: Target, data: Path, extent: Extent) -> Figures:
+    """10,000 objects, in turns with a blocking sendall of the same bytes."""
+    await timed(target, whole)
+    before = rss_kib(pid)
+    for name, read in (("list_10k", whole), ("list_10k_by_500", paged)):
+        ours, sends = [], []
+        for _ in range(extent.rounds + 3):
+            took, body = await timed(target, read)
+            ours.append(took)
             sends.append(await sendall_seconds(body, data, target.context))
-        grown = psutil.Process(process.pid).memory_info().rss - memory
-        yield "api_list_10k_ms", statistics.median(lists) * 1000
-        yield "api_list_time_vs_sendall", statistics.median(lists) / statistics.median(sends)
-        yield "api_list_rss_growth_mib", grown / (1 << 20)
-        frame = b'{"type":"MODIFIED","object":%b}\n' % one
-        for changes in (1, 10):
-            ours = await watch_seconds(target, watchers, changes, rounds * 3)
-            with floor("frames", frame, data, target.context) as bare:
-                least = await bare_watch_seconds(bare, watchers, changes, rounds * 3)
-            yield f"api_watch_{changes}_events_per_s", watchers * changes / ours
-            yield f"api_watch_{changes}_vs_bare", least / ours
+        yield f"api_{name}_ms", statistics.median(ours) * 1000
+        yield f"api_{name}_bytes", len(body)
+        yield f"api_{name}_time_vs_sendall", statistics.median(ours) / statistics.median(sends)
+    yield "api_list_rss_growth_mib", (rss_kib(pid) - before) / 1024
 
 
-async def run(quick: bool) -> None:
+async def gzipped(target: Target, extent: Extent) -> Figures:
+    """The same list for a client that takes gzip, as kubectl and every Go client do."""
+    accept = "Accept-Encoding: gzip\r\n"
+    _, plain = await timed(target, whole)
+    cold, packed = await timed(target, lambda client: whole(client, accept))
+    assert gzip.decompress(packed) == plain
+    warm, floors = [], []
+    for _ in range(extent.rounds + 3):
+        warm.append((await timed(target, lambda client: whole(client, accept)))[0])
+        began = time.perf_counter()
+        zlib.compress(plain, 1)
+        floors.append(time.perf_counter() - began)
+    yield "api_list_10k_gzip_cold_ms", cold * 1000
+    yield "api_list_10k_gzip_ms", statistics.median(warm) * 1000
+    yield "api_list_10k_gzip_bytes", len(packed)
+    yield "api_list_10k_gzip_time_vs_zlib", statistics.median(warm) / statistics.median(floors)
+
+
+async def watch_seconds(target: Target, watchers: int, changes: int, rounds: int) -> float:
+    """Median seconds for `changes` changes to reach all watchers over the API."""
+    crowd = Crowd(target, MODIFIED)
+    writers = [await target.client() for _ in range(changes)]
+    await writers[0].ask("POST", MAPS, json.dumps(config_map("watched")).encode())
+    await crowd.gather(watchers, f"GET {WATCHED} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    serial = iter(range(10**9))
+
+    async def change() -> None:
+        async def one(client: Client) -> None:
+            body = {**config_map("watched"), "data": {"serial": str(time.time_ns() + next(serial)), "rest": "x" * 700}}
+            status, answer = await client.ask("PUT", f"{MAPS}/watched", json.dumps(body).encode())
+            assert status == 200, answer
+
+        await asyncio.gather(*(one(client) for client in writers))
+
+    await asyncio.sleep(0.3)
+    found = statistics.median([await crowd.seconds(changes, change) for _ in range(rounds)])
+    crowd.leave()
+    for client in writers:
+        client.writer.close()
+    return found
+
+
+async def bare_watch_seconds(target: Target, watchers: int, changes: int, rounds: int) -> float:
+    """The same from a loop that only writes."""
+    crowd = Crowd(target, MODIFIED)
+    await crowd.gather(watchers, b"")
+
+    async def change() -> None:
+        crowd.tell(bytes([changes]))
+
+    await asyncio.sleep(0.3)
+    found = statistics.median([await crowd.seconds(changes, change) for _ in range(rounds)])
+    crowd.leave()
+    return found
+
+
+async def watches(target: Target, data: Path, extent: Extent) -> Figures:
+    """Changes on their way to all who watch."""
+    one = (await (await target.client()).ask("GET", f"{MAPS}/listed-0"))[1]
+    frame = b'{"type":"MODIFIED","object":%b}\n' % one
+    rounds = extent.rounds * 3
+    for changes in (1, 10):
+        ours = await watch_seconds(target, extent.watchers, changes, rounds)
+        with floor("frames", frame, data, target.context) as bare:
+            least = await bare_watch_seconds(bare, extent.watchers, changes, rounds)
+        yield f"api_watch_{changes}_events_per_s", extent.watchers * changes / ours
+        yield f"api_watch_{changes}_vs_bare", least / ours
+
+
+async def idle(pid: int, target: Target, name: str, extent: Extent) -> Figures:
+    """Memory of watches on which nothing happens."""
+    path = "/api/v1/namespaces/kube-public/secrets?watch=1&resourceVersion=0"
+    request = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\nUser-Agent: bench\r\n\r\n".encode()
+    crowd = Crowd(target, MODIFIED)
+    # The first ones make the server's pools and tables grow, which is not what one more watch costs.
+    first = extent.idle // 20
+    await crowd.gather(first, request)
+    before = rss_kib(pid)
+    await crowd.gather(extent.idle - first, request)
+    yield f"api_idle_watch_{name}_rss_kib", (rss_kib(pid) - before) / (extent.idle - first)
+    crowd.leave()
+
+
+async def measure(directory: Path, extent: Extent) -> Figures:
+    """Name and value of every figure."""
+    data = directory / "data"
+    with server(data) as (pid, target):
+        async for figure in writes(target, directory, extent):
+            yield figure
+        await fill(target, LISTED)
+        for part in (
+            gets(target, data, extent),
+            lists(pid, target, data, extent),
+            gzipped(target, extent),
+            watches(target, data, extent),
+        ):
+            async for figure in part:
+                yield figure
+    with server(directory / "idle") as (pid, target):
+        async for figure in idle(pid, target, "tls", extent):
+            yield figure
+    with plain_server(directory / "plain") as (pid, target):
+        async for figure in idle(pid, target, "plain", extent):
+            yield figure
+
+
+async def run(extent: Extent) -> None:
     """Measure and print."""
     directory = Path(tempfile.mkdtemp(prefix="stark-bench-api-"))
     try:
-        async for name, value in measure(directory, quick):
+        async for name, value in measure(directory, extent):
             print(f"{name}: {value:.3g}", flush=True)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
@@ -438,7 +340,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="less than a minute")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(run(parser.parse_args().quick))
+        runner.run(run(QUICK if parser.parse_args().quick else FULL))
 
 
 if __name__ == "__main__":

@@ -140,10 +140,10 @@ class Authenticator:
     async def authenticate(self, request: Request) -> User:
         """The user behind `request`. Raises Unauthorized for an unknown token and for nobody on a closed path."""
         if request.peer.certificate_user is not None:
-            return _authenticated(request.peer.certificate_user)
+            return authenticated(request.peer.certificate_user)
         token = _bearer_token(request.headers.get("authorization", ""))
         if token is not None:
-            return _authenticated(await self._token_user(token))
+            return authenticated(await self._token_user(token))
         if is_open(request.path):
             return User(ANONYMOUS, (UNAUTHENTICATED,))
         raise Unauthorized("Unauthorized")
@@ -157,6 +157,9 @@ class Authenticator:
         raise Unauthorized("Unauthorized")
 
 
-def _authenticated(user: User) -> User:
+def authenticated(user: User) -> User:
+    """The same user as a member of the group of all who have said who they are."""
+    if AUTHENTICATED in user.groups:
+        return user
     groups = tuple(dict.fromkeys((*user.groups, AUTHENTICATED)))
     return User(user.name, groups, user.uid, user.extra)

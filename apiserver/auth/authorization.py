@@ -9,9 +9,12 @@ from ..errors import Forbidden
 from ..request import User
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class AuthorizationAttributes:
-    """What is asked. A resource request has `resource`; any other has `path` and the HTTP method in lower case."""
+    """What is asked. A resource request has `resource`; any other has `path` and the HTTP method in lower case.
+
+    Never changed. Not frozen by the dataclass, because that sets every field by a call, and every request has one of these.
+    """
 
     user: User
     verb: str

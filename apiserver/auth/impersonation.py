@@ -15,6 +15,7 @@ from ..request import Request, User
 from .authorization import AuthorizationAttributes, Authorizer, forbidden
 from .identities import ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED
 
+PREFIX = "impersonate-"
 USER_HEADER = "impersonate-user"
 GROUP_HEADER = "impersonate-group"
 UID_HEADER = "impersonate-uid"
@@ -53,6 +54,8 @@ def _questions(user: User, wanted: User) -> Iterator[AuthorizationAttributes]:
 async def impersonate(request: Request, user: User, authorizer: Authorizer) -> User:
     """The user to act as: `user`, or whom the headers name. Raises Forbidden, BadRequest."""
     headers = request.headers
+    if not any(name.startswith(PREFIX) for name in headers):
+        return user
     extra = {
         unquote(name.removeprefix(EXTRA_PREFIX)): tuple(_values(headers, name))
         for name in headers

@@ -33,11 +33,11 @@ class Segment:
         self.entries = entries
         self._forms: dict[Hashable, Any] = {}
 
-    def form(self, identity: Hashable, make: Callable[[Sequence[Entry]], T]) -> T:
-        """What `make` makes of the objects: made now, or kept from before under the same identity."""
+    def form(self, identity: Hashable, make: Callable[[Segment], T]) -> T:
+        """What `make` makes of it: made now, or kept from before under the same identity."""
         found: T | None = self._forms.get(identity)
         if found is None:
-            found = make(self.entries)
+            found = make(self)
             if len(self._forms) >= FORMS_MAX:
                 self._forms.clear()
             self._forms[identity] = found

@@ -47,7 +47,8 @@ class AnswerHeads:
         if prefix is None:
             prefix = self._new_prefix(answer.status, answer.content_type)
         given = answer.headers
-        ids = "".join([f"{name}: {value}\r\n" for name, value in self.ids(asked).items()]).encode()
+        audit, correlation = self.ids(asked).values()
+        ids = f"Audit-Id: {audit}\r\nX-Correlation-Id: {correlation}\r\n".encode()
         if not given:
             return b"%b%bDate: %b\r\n%b%b\r\n" % (prefix, _CACHE_CONTROL, self.date, ids, framing)
         lines = "".join(f"{_safe(name)}: {_safe(value)}\r\n" for name, value in given.items()).encode()

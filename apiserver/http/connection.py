@@ -9,7 +9,6 @@ does not read we would have to keep.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from math import inf
 from typing import Any, Final, Protocol, cast
@@ -17,7 +16,7 @@ from typing import Any, Final, Protocol, cast
 import httptools
 import structlog
 
-from ..auth.authentication import certificate_user
+from ..auth.authentication import authenticated, certificate_user
 from ..request import Answer, Body, Frames, Peer, Pushed, Query, Request, Response, Stream, Upgrade
 from ..settings import HttpSettings
 from .answers import NO_LENGTH, AnswerHeads, refusal
@@ -106,7 +105,7 @@ class Connection(asyncio.Protocol):
         self._arriving: ArrivingBody | None = None
         self._refused: Refused | None = None
         self._held = b""
-        self._queue: deque[tuple[Head, Body] | Refused] = deque()
+        self._queue: list[tuple[Head, Body] | Refused] = []
         self._current: tuple[Head, Body] | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_last = False
@@ -349,7 +348,7 @@ class Connection(asyncio.Protocol):
         """Handle the next request, when there is one and nothing else is under way."""
         if self._current is not None or self._closing or not self._queue:
             return
-        item = self._queue.popleft()
+        item = self._queue.pop(0)
         self._deadline = inf
         if isinstance(item, Refused):
             self._transport.write(refusal(item.status, item.reason))
@@ -575,4 +574,5 @@ def _peer(transport: asyncio.BaseTransport) -> Peer:
     """Who is at the other end; the certificate is looked at once per connection."""
     name = transport.get_extra_info("peername")
     user = certificate_user(transport.get_extra_info("peercert"))
-    return Peer(f"{name[0]}:{name[1]}" if isinstance(name, tuple) else "", user)
+    address = f"{name[0]}:{name[1]}" if isinstance(name, tuple) else ""
+    return Peer(address, authenticated(user) if user is not None else None)

@@ -7,6 +7,7 @@ costs the pointers to their bytes, and one piece at a time.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, overload
 
@@ -140,6 +141,14 @@ def _bare(api_version: str, kind: str, revision: int, initial_events_end: bool) 
     return {"kind": kind, "apiVersion": api_version, "metadata": metadata}
 
 
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What is known of a segment before it is written: its bytes with commas, and whether they are those of the cache."""
+
+    size: int
+    is_as_stored: bool
+
+
 class Listed(Sequence[bytes]):
     """A list's body as pieces, one for each segment, that are joined only when they are sent. `size` is that of all."""
 
@@ -147,8 +156,7 @@ class Listed(Sequence[bytes]):
         self._rendering, self._head, self._segments, self._tail = rendering, head, segments, tail
         self._identity = rendering.identity
         commas = max(len(segments) - 1, 0)
-        sizes = (segment.form(("size", self._identity), self._measure) for segment in segments)
-        self.size = len(head) + sum(sizes) + commas + len(tail)
+        self.size = len(head) + sum(self._measured(segment).size for segment in segments) + commas + len(tail)
 
     def __len__(self) -> int:
         return max(len(self._segments), 1)
@@ -162,11 +170,9 @@ class Listed(Sequence[bytes]):
             return [self[at] for at in range(*index.indices(len(self)))]
         if not 0 <= index < len(self):
             raise IndexError(index)
-        render = self._rendering.render
-        items = [render(entry) for entry in self._segments[index].entries] if self._segments else []
         before = b"," if index else self._head
         after = self._tail if index == len(self) - 1 else b""
-        return before + b",".join(items) + after
+        return b"".join((before, self._joined(self._segments[index]) if self._segments else b"", after))
 
     def parts(self) -> Iterable[Deflated]:
         """Compressed, segment by segment: those that were sent before are not compressed again."""
@@ -177,11 +183,22 @@ class Listed(Sequence[bytes]):
             yield segment.form(("deflated", self._identity), self._deflate)
         yield deflated(self._tail)
 
-    def _measure(self, entries: Sequence[Entry]) -> int:
-        return sum(len(self._rendering.render(entry)) for entry in entries) + len(entries) - 1
+    def _deflate(self, segment: Segment) -> Deflated:
+        return deflated(self._joined(segment))
 
-    def _deflate(self, entries: Sequence[Entry]) -> Deflated:
-        return deflated(b",".join([self._rendering.render(entry) for entry in entries]))
+    def _joined(self, segment: Segment) -> bytes:
+        if self._measured(segment).is_as_stored:
+            return b",".join([entry.data for entry in segment.entries])
+        return b",".join([self._rendering.render(entry) for entry in segment.entries])
+
+    def _measured(self, segment: Segment) -> Measure:
+        return segment.form(("measure", self._identity), self._measure)
+
+    def _measure(self, segment: Segment) -> Measure:
+        entries = segment.entries
+        rendered = [self._rendering.render(entry) for entry in entries]
+        is_as_stored = all(one is entry.data for one, entry in zip(rendered, entries, strict=True))
+        return Measure(sum(map(len, rendered)) + len(entries) - 1, is_as_stored)
 
 
 COMMA: Final = deflated(b",")

@@ -80,11 +80,11 @@ class Versions:
         family = resource.family
         return obj if family is None else (await self._convert([obj], resource, family.storage))[0]
 
-    async def entries(self, resource: Resource, entries: Sequence[Entry]) -> list[Entry]:
-        """Entries in the version of the resource, in order. Raises ConversionFailed."""
+    async def entries(self, resource: Resource, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """Entries in the version of the resource, in order: the same if they need no conversion. Raises ConversionFailed."""
         family = resource.family
         if family is None or family.is_plain:
-            return list(entries)
+            return entries
         kept = self._kept_for(resource, family)
         found = [self._ready(kept, entry, resource) for entry in entries]
         missing = [entry for entry, known in zip(entries, found, strict=True) if known is None]

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from stark.apiserver.cache.resource_cache import Prefix
 from stark.apiserver.settings import Settings
 from stark.apiserver.stores import open_store
 from tests.support.apiserver import Api, api_server, config_map, pod
@@ -310,6 +311,11 @@ async def test_large_lists_are_compressed_for_those_who_take_it_and_say_the_same
             assert (packed.headers["Content-Encoding"], packed.headers["Vary"]) == ("gzip", "Accept-Encoding")
             assert int(packed.headers["Content-Length"]) < len(expected) / 4
             assert await packed.read() == expected
+            if accept == "application/json":
+                cache = api.running.feed.cache(Prefix("core", "configmaps"))
+                assert cache is not None
+                # What was compressed is kept: the next list finds it there.
+                assert all(len(segment._forms) == 2 for segment in cache.snapshot("default").segments)
         if step == 0:
             (await api.delete(f"{MAPS}/m100")).ok()
             (await api.post(MAPS, config_map("m1005", k="y" * 1_000))).ok(201)
