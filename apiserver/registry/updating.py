@@ -21,6 +21,13 @@ def has_status(resource: Resource) -> bool:
     return STATUS in resource.subresources
 
 
+def begin_status(resource: Resource, new: Object) -> None:
+    """What a client says about the status of a new object is nothing; of built-in kinds an empty one is always there."""
+    new.pop(STATUS, None)
+    if not resource.custom:
+        new[STATUS] = {}
+
+
 def check_version(target: Target, new: Mapping[str, Any], old: Mapping[str, Any], *, required: bool) -> None:
     """The client changes what it has seen, or says nothing about it. Raises Conflict, Invalid."""
     given, actual = new["metadata"].get("resourceVersion"), old["metadata"]["resourceVersion"]

@@ -72,7 +72,7 @@ class Writes:
         resource, strategy = target.resource, strategy_of(target.resource)
         new = self._schemas.admit_new(resource, obj, writing)
         if updating.has_status(resource) and not strategy.keeps_status_on_create:
-            new.pop(updating.STATUS, None)
+            updating.begin_status(resource, new)
         strategy.prepare_create(new)
         attributes = await self._admitting.creation(target, new, writing)
         self._ownership.created(target, new, writing)

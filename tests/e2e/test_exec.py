@@ -334,7 +334,7 @@ def test_many_commands_run_side_by_side(up: Up) -> None:
 @pytest.fixture
 def core(up: Up) -> Iterator[kubernetes_client.CoreV1Api]:
     configuration = yaml.safe_load(up.kubeconfig.read_text())
-    with kubernetes_config.new_client_from_config_dict(configuration) as api:  # type: ignore[no-untyped-call]
+    with kubernetes_config.new_client_from_config_dict(configuration) as api:
         yield kubernetes_client.CoreV1Api(api)
 
 

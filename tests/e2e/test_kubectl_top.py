@@ -26,7 +26,8 @@ def pod(name: str) -> str:
     return json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})
 
 
-def test_kubectl_top_shows_the_busy_above_the_quiet(up: Up, tmp_path: Path) -> None:
+def test_kubectl_top_shows_the_busy_above_the_quiet(on_sqlite: Up, tmp_path: Path) -> None:
+    up = on_sqlite
     for name, source in BUNDLES.items():
         bundle = tmp_path / f"{name}.js"
         bundle.write_text(source)

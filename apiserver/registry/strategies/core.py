@@ -74,6 +74,10 @@ class ServiceStrategy(Strategy):
 
     returns_deleted: ClassVar[bool] = True
 
+    def prepare_create(self, obj: Object) -> None:
+        """Nobody balances its load; clients look for the field all the same."""
+        obj["status"] = {"loadBalancer": {}}
+
     def name_problems(self, name: str) -> list[str]:
         """A service's name is part of host names, and of names of variables."""
         return dns_label_1035_problems(name)
