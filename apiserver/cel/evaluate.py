@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from ..schema import patterns
 from . import names
 from .errors import BudgetExceeded, CompileError, EvaluationError, NoSuchOverload
-from .frame import LIST_COST, MAP_COST, STRUCT_COST, Frame, Lazy, as_index
+from .frame import LIST_COST, MAP_COST, Frame, Lazy, as_index
 from .library import FUNCTIONS
 from .library.standard import KNOWN_PATTERNS
 from .tree import Call, Checked, Const, Expr, Fold, Ident, ListOf, MapOf, Select
@@ -87,8 +87,7 @@ class Planner:
         named = self._checked.names.get(node.id)
         if named is not None and (named in self._slots or named in TYPES):
             return self._global(named)
-        kind = self._checked.type_of(node.operand).kind
-        field = names.unescape(node.field) if kind == "message" else node.field
+        field = names.unescape(node.field) if self.is_object(node.operand) else node.field
         operand = self.plan(node.operand)
         return _test(operand, field) if node.test else _field(operand, field)
 
@@ -142,7 +141,7 @@ class Planner:
             entries.append((self.plan(entry.key), self.plan(entry.value), entry.optional))
 
         def make(frame: Frame) -> dict[Any, Any]:
-            frame.pay(MAP_COST if entries or not node.message else STRUCT_COST)
+            frame.pay(MAP_COST)
             made: dict[Any, Any] = {}
             for key_plan, value_plan, optional in entries:
                 key, value = key_plan(frame), value_plan(frame)
@@ -193,6 +192,11 @@ class Planner:
     def _slot(self) -> int:
         self.width += 1
         return self.width - 1
+
+    def is_object(self, node: Expr) -> bool:
+        """The node is an object of a schema, or an optional one: its fields are written escaped."""
+        found = self._checked.type_of(node)
+        return (found.params[0] if found.kind == "optional_type" else found).kind == "message"
 
     def grown(self, node: Expr) -> int | None:
         """The slot of the accumulator that this node reads, when it may be grown in place."""
@@ -328,8 +332,7 @@ def _index(planner: Planner, node: Call) -> Plan:
 
 def _optional_index(planner: Planner, node: Call) -> Plan:
     operand, key = (planner.plan(argument) for argument in node.args)
-    kind = planner._checked.type_of(node.args[0]).kind
-    escaped = node.function == "_?._" and kind == "message"
+    escaped = node.function == "_?._" and planner.is_object(node.args[0])
 
     def read(frame: Frame) -> Optional:
         held, at = operand(frame), key(frame)

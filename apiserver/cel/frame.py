@@ -79,7 +79,7 @@ class Frame:
             raise BudgetExceeded
 
     def equal(self, left: Any, right: Any) -> bool:
-        """`values.equal`, paid for level by level: what is nested costs as much as what is not."""
+        """Equality of any two values, paid for level by level: what is nested costs as much as what is not."""
         if isinstance(left, list) and isinstance(right, list):
             return self._equal_lists(left, right)
         if isinstance(left, Mapping) and isinstance(right, Mapping):

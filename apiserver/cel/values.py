@@ -6,7 +6,7 @@ are and nothing is copied into an evaluator. What Python would confuse is told a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -122,7 +122,7 @@ def is_number(value: Any) -> bool:
 
 
 def equal(left: Any, right: Any) -> bool:
-    """Equality of any two values: numbers across their types, containers by their members, otherwise of one type only."""
+    """Equality of two scalars: numbers across their types, otherwise of one type only. Containers are the frame's."""
     kind = type(left)
     if kind is str or left is None:
         return bool(left == right)
@@ -130,29 +130,7 @@ def equal(left: Any, right: Any) -> bool:
         return left is right
     if isinstance(left, _NUMBERS):
         return isinstance(right, _NUMBERS) and left == right
-    if isinstance(left, list):
-        return isinstance(right, list) and _equal_lists(left, right)
-    if isinstance(left, Mapping):
-        return isinstance(right, Mapping) and _equal_maps(left, right)
-    if kind is Optional:
-        return type(right) is Optional and left.present == right.present and equal(left.value, right.value)
     return type(right) is kind and bool(left == right)
-
-
-def _equal_lists(left: list[Any], right: list[Any]) -> bool:
-    if len(left) != len(right):
-        return False
-    if isinstance(left, SetList):
-        known = {hashable(item) for item in left}
-        return all(hashable(item) in known for item in right)
-    if isinstance(left, MapList):
-        held = {left.key_of(item): item for item in left}
-        return all(left.key_of(item) in held and equal(held[left.key_of(item)], item) for item in right)
-    return all(map(equal, left, right))
-
-
-def _equal_maps(left: Mapping[Any, Any], right: Mapping[Any, Any]) -> bool:
-    return len(left) == len(right) and all(key in right and equal(item, right[key]) for key, item in left.items())
 
 
 def hashable(value: Any) -> Any:
@@ -232,6 +210,3 @@ def as_key(value: Any) -> Any:
 def of_key(key: Any) -> Any:
     """The key of a dict as a value."""
     return key.value if type(key) is BoolKey else key
-
-
-Order = Callable[[Any, Any], int]

@@ -204,6 +204,11 @@ def parse_revision(text: str) -> int | None:
     return int(text)
 
 
+def _offers(resource: Resource, path: str) -> bool:
+    """The version has the selectable field: others of the kind may have more, and share its cache (KEP-4358)."""
+    return not resource.custom or path in resource.selectable_fields
+
+
 def wanted(query: Query, target: Target, paths: tuple[str, ...]) -> Filter:
     """The selectors, compiled. Raises BadRequest."""
     label_text, field_text = query.first("labelSelector"), query.first("fieldSelector")
@@ -228,7 +233,7 @@ def wanted(query: Query, target: Target, paths: tuple[str, ...]) -> Filter:
                 name = _same(name, requirement.value)
             else:
                 namespace = _same(namespace, requirement.value)
-        elif path in paths:
+        elif path in paths and _offers(target.resource, requirement.path):
             tests.append(FieldTest(paths.index(path), requirement.value, requirement.equal))
         else:
             raise BadRequest(f"field label not supported: {requirement.path}")

@@ -209,6 +209,17 @@ async def test_transitions_status_and_selectors(api: Api) -> None:
     listed = (await api.get(f"{BASE}/gateways?fieldSelector=spec.gatewayClassName%3Dblue")).ok()
     assert [item["metadata"]["name"] for item in listed["items"]] == ["b"]
     (await api.get(f"{BASE}/gateways?fieldSelector=spec.other%3Dblue")).refused(400, "BadRequest")
+    async with api.watch(f"{BASE}/gateways?fieldSelector=spec.gatewayClassName%3Dgreen") as watch:
+        for name, chosen in (("c", "red"), ("d", "green")):
+            (
+                await api.post(
+                    f"{BASE}/gateways", made("Gateway", name, {"gatewayClassName": chosen, "listeners": [HTTP]})
+                )
+            ).ok(201)
+        assert await watch.names(1) == [("ADDED", "d")]
+        (await api.delete(f"{BASE}/gateways?fieldSelector=spec.gatewayClassName%3Dgreen")).ok()
+        assert await watch.names(1) == [("DELETED", "d")]
+        (await api.delete(f"{BASE}/gateways/c")).ok()
     schemas = (await api.get("/openapi/v3/apis/net.example.com/v1")).ok()["components"]["schemas"]
     assert schemas["com.example.net.v1.Gateway"]["x-kubernetes-selectable-fields"] == [
         {"fieldPath": "spec.gatewayClassName"}
@@ -216,6 +227,25 @@ async def test_transitions_status_and_selectors(api: Api) -> None:
     (await api.delete(f"{BASE}/gateways?fieldSelector=spec.gatewayClassName%3Dblue")).ok()
     left = (await api.get(f"{BASE}/gateways")).ok()["items"]
     assert [item["metadata"]["name"] for item in left] == ["a"]
+
+
+async def test_a_version_selects_by_its_own_fields_only(api: Api) -> None:
+    both = definition("Gate", {"properties": {"spec": obj({"a": {"type": "string"}, "b": {"type": "boolean"}})}})
+    (first,) = both["spec"]["versions"]
+    first["selectableFields"] = [{"jsonPath": ".spec.a"}]
+    second = {**first, "name": "v2", "storage": False, "selectableFields": [{"jsonPath": ".spec.b"}]}
+    both["spec"]["versions"].append(second)
+    await define(api, both)
+    for name, value in (("x", True), ("y", False)):
+        (await api.post(f"{BASE}/gates", made("Gate", name, {"a": name, "b": value}))).ok(201)
+    newer = BASE.replace("v1", "v2")
+    for path, expected in (
+        (f"{BASE}/gates?fieldSelector=spec.a%3Dx", "x"),
+        (f"{newer}/gates?fieldSelector=spec.b!%3Dtrue", "y"),
+    ):
+        assert [item["metadata"]["name"] for item in (await api.get(path)).ok()["items"]] == [expected]
+    message = (await api.get(f"{newer}/gates?fieldSelector=spec.a%3Dx")).refused(400, "BadRequest")
+    assert message == "field label not supported: spec.a"
 
 
 ITEM = obj(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stark.apiserver.cel import BudgetExceeded, CompileError, Scope, Unavailable, package
+from stark.apiserver.cel import BudgetExceeded, CompileError, Scope, Unavailable, declare, package
 from stark.apiserver.cel.fieldpaths import PathError, follow
 from stark.apiserver.cel.review import RULES_MAX, check_rules, too_dear
 from stark.apiserver.cel.rules import INLINE_EVALUATIONS_MAX, Verdict, compile_rules, has_rules, judge
@@ -130,6 +130,28 @@ def test_on_the_event_loop_rules_stop_to_begin_again_elsewhere() -> None:
 @pytest.mark.parametrize("definition", [GATEWAY, ROUTE], ids=["gateways", "routes"])
 def test_rules_of_gateways_are_within_kubernetes_limits(definition: dict[str, Any]) -> None:
     assert check_rules(definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"], "s") == []
+
+
+NUMBER, STRING = {"type": "number"}, {"type": "string"}
+MAP_OF_NUMBERS = {"type": "object", "additionalProperties": NUMBER}
+
+
+@pytest.mark.parametrize(
+    ("schema", "expression", "cost"),
+    [
+        ({"type": "array", "items": NUMBER}, "self.all(x, true)", 4_718_591),
+        ({"type": "array", "items": STRING}, "self.all(x, true)", 3_145_727),
+        (MAP_OF_NUMBERS, "self.all(x, true)", 1_348_169),
+        ({"type": "array", "items": NUMBER, "maxItems": 10}, "self.all(x, true)", 32),
+        ({**MAP_OF_NUMBERS, "maxProperties": 10}, "self.all(x, true)", 32),
+        (STRING, "self.contains('test')", 314_574),
+        ({"type": "string", "maxLength": 10}, "self.contains('test')", 5),
+    ],
+)
+def test_worst_costs_are_those_of_kubernetes(schema: dict[str, Any], expression: str, cost: int) -> None:
+    declared = declare(schema)
+    assert declared is not None
+    assert Scope({"self": declared}).compile(expression).estimate.max == cost
 
 
 def test_a_schema_is_not_made_of_rules() -> None:
