@@ -19,6 +19,8 @@ OBJECT_VERBS: Final = {
     "DELETE": "delete",
 }
 COLLECTION_VERBS: Final = {**OBJECT_VERBS, "GET": "list", "HEAD": "list", "DELETE": "deletecollection"}
+CONNECTIONS: Final = ("exec", "attach", "portforward", "proxy")
+LONG_SUBRESOURCES: Final = ("log", "bundles", *CONNECTIONS)
 NAMESPACES: Final = "namespaces"
 NAMESPACE_SUBRESOURCES: Final = ("status", "finalize")
 
@@ -45,11 +47,13 @@ class Asked:
     @property
     def is_long(self) -> bool:
         """It lasts as long as the client likes: a watch, a log, a transfer."""
-        return self.verb == "watch" or self.subresource in ("log", "bundles", "exec", "attach", "portforward", "proxy")
+        return self.verb == "watch" or self.subresource in LONG_SUBRESOURCES
 
     @property
     def is_read(self) -> bool:
-        """It changes nothing."""
+        """It changes nothing. A connection into a pod may, though a WebSocket can only be asked for with GET."""
+        if self.subresource in CONNECTIONS:
+            return False
         return self.verb in ("get", "list", "watch") or (not self.plural and self.verb in ("get", "head", "options"))
 
 

@@ -55,9 +55,11 @@ class PodStreams:
         await connect(self._admit, request, target, options)
         upgrade_of(request.headers)
         pod, agent = await pod_and_agent(self._lookup, target.namespace, target.name)
-        container = choose_container(pod, request.query.first("container"))
+        # From here on the options are what admission has left of them, not what was asked.
+        container = choose_container(pod, options.get("container", ""))
         path = quote(f"/{target.subresource}/{target.namespace}/{target.name}/{container}")
-        asked = [("command", word) for word in command] + [(flag, "true") for flag in FLAGS if options[flag]]
+        asked = [("command", word) for word in options.get("command", ())]
+        asked += [(flag, "true") for flag in FLAGS if options.get(flag)]
         return await self._relays.open(agent, f"{path}?{urlencode([('uid', pod['metadata']['uid']), *asked])}", request)
 
 

@@ -365,3 +365,29 @@ class Silent:
 
     async def close(self) -> None:
         self.is_closed = True
+
+
+async def test_a_policy_can_forbid_a_command(api: Api, agent: Agent) -> None:
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods/exec"], "operations": ["CONNECT"]}
+    spec = {
+        "matchConstraints": {"resourceRules": [rule]},
+        "validations": [
+            {"expression": "object.command[0] != 'rm' && object.container == 'main'", "message": "not here"}
+        ],
+    }
+    group = {"apiVersion": "admissionregistration.k8s.io/v1", "metadata": {"name": "p"}}
+    root = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolic"
+    (await api.post(f"{root}ies", {**group, "kind": "ValidatingAdmissionPolicy", "spec": spec})).ok(201)
+    bound = {"policyName": "p", "validationActions": ["Deny"]}
+    (await api.post(f"{root}ybindings", {**group, "kind": "ValidatingAdmissionPolicyBinding", "spec": bound})).ok(201)
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket"}
+
+    async def is_in_force() -> bool:
+        answer = await api.get(EXEC.replace("command=cat", "command=rm"), headers=upgrade)
+        return answer.status == 422 and "not here" in answer.body["message"]
+
+    agent.answer = b"HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n"
+    await eventually(is_in_force)
+    agent.head = ""
+    await api.get(EXEC, headers=upgrade)
+    assert "command=cat" in agent.head
