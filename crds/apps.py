@@ -1,13 +1,13 @@
-"""Deployments, ReplicaSets and DaemonSets (apps/v1), and the Scale that the first two share (autoscaling/v1)."""
+"""Deployments, ReplicaSets, DaemonSets and ControllerRevisions (apps/v1), and the Scale that some share (autoscaling/v1)."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from .conditions import Condition
-from .fields import DEFAULT_EMPTY, RETAIN_KEYS, Count, Int64, IntOrString, list_map, written
+from .fields import DEFAULT_EMPTY, PRESERVE_UNKNOWN, RETAIN_KEYS, Count, Int64, IntOrString, list_map, written
 from .labels import SELECTOR_MARKS, LabelSelector
 from .meta import KubeObject, Model, ResourceDef, Time
 from .pods import PodTemplateSpec
@@ -197,6 +197,8 @@ class DaemonSetSpec(Model):
     """How old pods give way to new ones."""
     min_ready_seconds: Count = 0
     """Seconds a pod must be ready before it counts as available."""
+    revision_history_limit: Count = REVISION_HISTORY_LIMIT
+    """Old templates kept for rollback, as ControllerRevisions."""
 
 
 class DaemonSetStatus(Model):
@@ -238,6 +240,19 @@ class DaemonSet(KubeObject):
     """What is wanted."""
     status: DaemonSetStatus = Field(default_factory=DaemonSetStatus)
     """How far it is."""
+
+
+class ControllerRevision(KubeObject):
+    """What a controller's object looked like at a time: a DaemonSet's old templates, for going back to one."""
+
+    RESOURCE: ClassVar[ResourceDef] = ResourceDef(
+        group="apps", version="v1", kind="ControllerRevision", plural="controllerrevisions", namespaced=True
+    )
+
+    data: dict[str, Any] | None = Field(default=None, json_schema_extra=PRESERVE_UNKNOWN)
+    """The state; of a DaemonSet, the strategic merge patch that puts the template back. Cannot be changed."""
+    revision: Int64 = Field(ge=0)
+    """Higher is newer. Going back to a state gives it the highest number."""
 
 
 class ScaleSpec(Model):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .admission_policies import ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding
-from .apps import DaemonSet, Deployment, ReplicaSet, Scale
+from .apps import ControllerRevision, DaemonSet, Deployment, ReplicaSet, Scale
 from .batch import CronJob, Job
 from .config import ConfigMap, Secret, ServiceAccount
 from .coordination import Lease
@@ -35,6 +35,7 @@ KINDS: tuple[type[KubeObject], ...] = (
     Deployment,
     ReplicaSet,
     DaemonSet,
+    ControllerRevision,
     Job,
     CronJob,
     Lease,

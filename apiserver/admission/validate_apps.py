@@ -79,6 +79,12 @@ def daemonset_causes(obj: Mapped, old: Mapped | None, found: FoundSpec | None) -
         yield bad_value(path, unavailable, "cannot be 0 when maxSurge is 0")
 
 
+def revision_causes(obj: Mapped, old: Mapped | None, found: FoundSpec | None) -> Iterator[Cause]:
+    """Every complaint about a ControllerRevision."""
+    if old is not None:
+        yield from immutable("data", old.get("data"), obj.get("data"))
+
+
 def _strategy_causes(strategy: Mapped) -> Iterator[Cause]:
     kind, rolling = strategy.get("type") or "RollingUpdate", strategy.get("rollingUpdate")
     if kind not in STRATEGIES:

@@ -139,6 +139,7 @@ CONTROLLER_RULES: Mapping[str, tuple[Rule, ...]] = {
     "daemonset": (
         Rule((*READ, "update", "patch"), ("apps",), ("daemonsets", "deployments")),
         Rule(("update", "patch"), ("apps",), ("daemonsets/status", "daemonsets/finalizers", "deployments/status")),
+        Rule((*READ, "create", "update", "patch", "delete"), ("apps",), ("controllerrevisions",)),
         Rule((*READ, "create", "delete", "patch"), ("",), ("pods",)),
         Rule(READ, ("",), ("nodes",)),
         Rule(READ, ("stark.dev",), ("packs",)),

@@ -45,7 +45,7 @@ from .others import (
     webhooks_cells,
 )
 from .pods import node_cells, node_roles, node_status, pod_cells, summarize_pod
-from .workloads import cronjob_cells, daemonset_cells, deployment_cells, job_cells, replicaset_cells
+from .workloads import cronjob_cells, daemonset_cells, deployment_cells, job_cells, replicaset_cells, revision_cells
 
 
 def find_printer(group: str, kind: str) -> Printer | None:
@@ -163,6 +163,15 @@ PRINTERS: Mapping[tuple[str, str], Printer] = {
             *WIDE_WORKLOAD,
         ),
         daemonset_cells,
+    ),
+    ("apps", "ControllerRevision"): Printer(
+        (
+            NAME_COLUMN,
+            text_column("Controller", "The object whose state it is."),
+            number_column("Revision", "Its number; the highest is the newest."),
+            AGE_COLUMN,
+        ),
+        revision_cells,
     ),
     ("batch", "Job"): Printer(
         (

@@ -79,6 +79,22 @@ def daemonset_cells(daemonset: Object, now: datetime) -> Cells:
     ]
 
 
+def revision_cells(revision: Object, now: datetime) -> Cells:
+    """Name, controller, number, age."""
+    return [name_of(revision), _controller(revision), revision.get("revision", 0), age_of(revision, now)]
+
+
+def _controller(obj: Object) -> str:
+    """Kind, group and name of the controller, as kubectl names objects: `daemonset.apps/logs`."""
+    owners: list[Object] = meta_of(obj).get("ownerReferences") or []
+    for owner in owners:
+        if owner.get("controller"):
+            group = str(owner.get("apiVersion", "")).rpartition("/")[0]
+            kind = str(owner.get("kind", "")).lower()
+            return f"{kind}.{group}/{owner.get('name')}" if group else f"{kind}/{owner.get('name')}"
+    return NONE
+
+
 def job_cells(job: Object, now: datetime) -> Cells:
     """Name, status, completions, duration, age, containers, images, selector."""
     status, spec = status_of(job), spec_of(job)

@@ -340,6 +340,7 @@ _BODIES: dict[tuple[str, str], dict[str, Any]] = {
             "template": TEMPLATE,
             "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "10%"}},
             "minReadySeconds": 5,
+            "revisionHistoryLimit": 4,
         },
         "status": {
             "currentNumberScheduled": 3,
@@ -351,6 +352,11 @@ _BODIES: dict[tuple[str, str], dict[str, Any]] = {
             "numberAvailable": 2,
             "numberUnavailable": 2,
         },
+    },
+    ("apps/v1", "ControllerRevision"): {
+        "metadata": METADATA,
+        "data": {"spec": {"template": {"$patch": "replace"}}},
+        "revision": 3,
     },
     ("batch/v1", "Job"): {
         "metadata": METADATA,
