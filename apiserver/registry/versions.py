@@ -73,6 +73,8 @@ class Versions:
 
     async def convert(self, obj: Mapped, wanted: Resource) -> Object:
         """The object in the version of `wanted`; what it shares with `obj` is not changed. Raises ConversionFailed."""
+        if obj["apiVersion"] == wanted.api_version:
+            return dict(obj)
         return (await self._convert([obj], wanted, wanted.version))[0]
 
     async def stored(self, resource: Resource, obj: Object) -> Object:

@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from stark.apiserver.settings import Settings
+from stark.apiserver.store.protocol import Delete
+from stark.apiserver.stores import open_store
 from tests.support.apiserver import Api, api_server, config_map, pod
 from tests.support.webhooks import WebhookServer, configuration, patch, path_of, rule, webhook, webhook_server
 
@@ -586,3 +589,21 @@ async def test_match_conditions_that_make_no_sense_are_refused(
 ) -> None:
     body = configuration("Mutating", "test", webhook(hooks, "/x", matchConditions=conditions))
     assert message in (await api.post(path_of("Mutating"), body)).refused(422, "Invalid")
+
+
+async def test_a_server_starts_although_a_dead_webhook_covers_everything(tmp_path: Path, hooks: WebhookServer) -> None:
+    store = await open_store(Settings(tmp_path, store="memory"))
+    rules = [{"operations": ["*"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*/*"]}]
+    dead = webhook(hooks, "/x", rules=rules, clientConfig={"url": f"https://127.0.0.1:{closed_port()}/"})
+    async with api_server(tmp_path, opened=store) as api:
+        await configure(api, "Validating", dead)
+        await configure(api, "Mutating", dead)
+    # The bootstrap objects are written anew: what the server writes by itself is nobody else's business.
+    page = await store.range(b"/registry/core/namespaces/", b"/registry/core/namespaces0")
+    for item in page.items:
+        await store.txn([], [Delete(item.key)])
+    async with api_server(tmp_path, opened=store) as api:
+        (await api.get("/api/v1/namespaces/default")).ok()
+        (await api.post(MAPS, config_map("a"))).refused(500, "InternalError")
+        (await api.delete(f"{path_of('Validating')}/test")).ok()
+    await store.close()
