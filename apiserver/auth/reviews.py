@@ -36,18 +36,6 @@ class VirtualResource:
     """(asking user, object, namespace of the path or empty) -> the answered object, for a 201."""
 
 
-def user_info(user: User) -> Object:
-    """authentication/v1 UserInfo."""
-    info: Object = {"username": user.name}
-    if user.uid:
-        info["uid"] = user.uid
-    if user.groups:
-        info["groups"] = list(user.groups)
-    if user.extra:
-        info["extra"] = {key: list(values) for key, values in user.extra.items()}
-    return info
-
-
 def _answer(api_version: str, kind: str, body: Object, status: Object) -> Object:
     answered: Object = {"apiVersion": api_version, "kind": kind, "metadata": dict(body.get("metadata") or {})}
     if "spec" in body:
@@ -136,7 +124,7 @@ class Reviews:
 
     async def who_am_i(self, user: User, body: Object, namespace: str) -> Object:
         """SelfSubjectReview: the user as the server sees it."""
-        return _answer("authentication.k8s.io/v1", "SelfSubjectReview", body, {"userInfo": user_info(user)})
+        return _answer("authentication.k8s.io/v1", "SelfSubjectReview", body, {"userInfo": user.info()})
 
     async def may_i(self, user: User, body: Object, namespace: str) -> Object:
         """SelfSubjectAccessReview: whether the asking user may do one thing."""

@@ -14,7 +14,6 @@ from typing import Any, Final
 import orjson
 
 from ...callbacks import CallFailed
-from ...request import User
 from ...resources import Resource
 from ..attributes import Attributes
 from .matching import namespace_of
@@ -66,22 +65,10 @@ def request_of(attributes: Attributes, shown_as: Resource) -> Object:
     return {
         **request,
         "operation": attributes.operation,
-        "userInfo": user_info(attributes.user),
+        "userInfo": attributes.user.info(),
         "dryRun": attributes.dry_run,
         "options": attributes.options,
     }
-
-
-def user_info(user: User) -> Object:
-    """The user as authentication/v1 UserInfo."""
-    info: Object = {"username": user.name}
-    if user.uid:
-        info["uid"] = user.uid
-    if user.groups:
-        info["groups"] = list(user.groups)
-    if user.extra:
-        info["extra"] = {key: list(values) for key, values in user.extra.items()}
-    return info
 
 
 def _kind(kind: tuple[str, str, str]) -> dict[str, str]:
