@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..resources import Resources
 from .chain import Chain
-from .defaults import deployment_defaults, pod_defaults, pod_spec_defaults, secret_defaults
+from .defaults import base64_defaults, deployment_defaults, pod_defaults, pod_spec_defaults, secret_defaults
 from .images import pin_images
 from .limit_ranges import limit_range_defaults, limit_ranges
 from .namespaces import namespace_defaults, namespace_lifecycle
@@ -40,6 +40,7 @@ def builtin_chain(
             pod_defaults,
             pod_service_account,
             limit_range_defaults,
+            base64_defaults,
             secret_defaults,
             service_defaults,
             TypeChecks(resources),

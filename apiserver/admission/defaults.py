@@ -92,6 +92,18 @@ def _tolerates(toleration: dict[str, Any], key: str) -> bool:
     return toleration.get("key") in (None, "", key) and toleration.get("effect") in (None, "", "NoExecute")
 
 
+BASE64_FIELDS = {"secrets": "data", "configmaps": "binaryData"}
+
+
+async def base64_defaults(attributes: Attributes, lookup: Lookup) -> None:
+    """Write bytes in one line, as Kubernetes answers them: its clients may send base64 with line breaks."""
+    resource, obj = attributes.resource, attributes.object
+    field = BASE64_FIELDS.get(resource.plural, "")
+    if resource.group != "" or not field or attributes.subresource or obj is None or not obj.get(field):
+        return
+    obj[field] = {key: value.replace("\n", "").replace("\r", "") for key, value in obj[field].items()}
+
+
 async def secret_defaults(attributes: Attributes, lookup: Lookup) -> None:
     """Move a Secret's write-only stringData into data, where it overrules; default the type."""
     resource, secret = attributes.resource, attributes.object

@@ -14,8 +14,11 @@ from .patterns import matches
 
 _DURATION_UNIT = r"([0-9]+(\.[0-9]*)?|\.[0-9]+)\s*(ns|us|µs|μs|ms|s|m|h|d|w|[a-zA-Z]*(second|minute|hour|day|week)s?)"
 
+_SIXTY_FOUR = r"([A-Za-z0-9+/][\r\n]*)"
+"""A sign of base64. Go's decoder passes over line breaks, and certificates are encoded with them."""
+
 PATTERNS: dict[str, str] = {
-    "byte": r"^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
+    "byte": rf"^[\r\n]*({_SIXTY_FOUR}{{4}})*({_SIXTY_FOUR}{{2}}(=[\r\n]*){{2}}|{_SIXTY_FOUR}{{3}}=[\r\n]*)?$",
     "duration": rf"^[+-]?(0|({_DURATION_UNIT}\s*)+)$",
     "uri": r"^([a-zA-Z][a-zA-Z0-9+.-]*:[^\s]+|/[^\s]*)$",
     "email": r"^[^@\s<>]+@[^@\s<>]+$",

@@ -346,3 +346,32 @@ def binding(name: str, node: str) -> dict[str, Any]:
         "metadata": {"name": name, "annotations": {"example.com/score": "7"}},
         "target": {"apiVersion": "v1", "kind": "Node", "name": node},
     }
+
+
+async def test_base64_may_have_line_breaks_and_is_answered_in_one_line(api: Api) -> None:
+    encoded = "aGVs\nbG8gYWdh\r\naW4="
+    for path, body in (
+        ("secrets", {"kind": "Secret", "data": {"a": encoded}}),
+        ("configmaps", {"kind": "ConfigMap", "binaryData": {"a": encoded}}),
+    ):
+        where = f"/api/v1/namespaces/default/{path}"
+        made = (await api.post(where, {"apiVersion": "v1", "metadata": {"name": "broken"}, **body})).ok(201)
+        assert (made.get("data") or made["binaryData"])["a"] == "aGVsbG8gYWdhaW4="
+
+
+async def test_a_built_in_kind_has_a_status_from_the_beginning(api: Api) -> None:
+    spec: dict[str, Any] = {"ports": [{"port": 80}], "selector": {"app": "web"}}
+    body = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "web"},
+        "spec": spec,
+        "status": {"conditions": []},
+    }
+    made = (await api.post("/api/v1/namespaces/default/services", body)).ok(201)
+    assert made["status"] == {"loadBalancer": {}}
+    template = {"metadata": {"labels": {"app": "web"}}, "spec": pod("web")["spec"]}
+    spec = {"replicas": 1, "selector": {"matchLabels": {"app": "web"}}, "template": template}
+    body = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": spec}
+    made = (await api.post("/apis/apps/v1/namespaces/default/deployments", body)).ok(201)
+    assert made["status"] == {}
