@@ -1,8 +1,8 @@
 """Keep the event loop free: what is dear to evaluate is done again on a thread.
 
 Nearly every evaluation costs a few hundred units and is over in less time than a thread takes to wake. So it is begun on
-the loop with a small budget; what exceeds that begins again on one of a few threads with all of it. The interpreter
-changes threads every few milliseconds, so that the loop goes on meanwhile; the budget and the clock end it.
+the loop with a small budget; what exceeds that begins again on one of a few threads with all of it. There it
+gives way to the loop many times a millisecond; the budget ends it, or the clock.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import TypeVar
 
 from .errors import BudgetExceeded
 
-INLINE_BUDGET = 10_000
-"""Units that may be spent on the event loop: about five milliseconds."""
+INLINE_BUDGET = 5_000
+"""Units that may be spent on the event loop: about four milliseconds. Objects of gateways' kinds cost some 300."""
 THREADS = 2
 """Evaluations that run beside the loop at a time. More wait; a thread more would only slow the loop."""
 

@@ -133,7 +133,7 @@ class Program:
         deadline: float | None = None,
         pay: Callable[[int], None] | None = None,
     ) -> Evaluated:
-        """Its value for these variables, at most `budget` units of cost, not after `deadline` (of the monotonic clock).
+        """Its value for these variables, at most `budget` units of cost, not after `deadline` (of the thread's CPU time).
 
         `pay` is told the cost, whatever came out. Raises EvaluationError, BudgetExceeded.
         """

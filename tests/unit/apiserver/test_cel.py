@@ -305,7 +305,7 @@ async def test_a_cheap_evaluation_stays_on_the_loop() -> None:
 def test_the_clock_ends_what_the_budget_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     program = Scope({"self": "dyn"}).compile("self.spec.tags.all(a, true)")
     ticking = iter(range(10_000))
-    monkeypatch.setattr(time, "monotonic", lambda: float(next(ticking)))
+    monkeypatch.setattr(time, "thread_time", lambda: float(next(ticking)))
     with pytest.raises(BudgetExceeded):
         program.evaluate(BIG, 10**9)
 
