@@ -58,7 +58,7 @@ class Extent:
     idle: int
 
 
-QUICK = Extent(rounds=2, seconds=0.7, watchers=WATCHERS // 2, idle=1_000)
+QUICK = Extent(rounds=2, seconds=0.5, watchers=WATCHERS // 4, idle=400)
 FULL = Extent(rounds=5, seconds=3.0, watchers=WATCHERS, idle=IDLE)
 
 
@@ -149,7 +149,7 @@ async def gets(target: Target, data: Path, extent: Extent) -> Figures:
 
     ours, bares, aiohttps = list[Pace](), list[float](), list[float]()
     with floor("bare", one, data, target.context) as bare, floor("aiohttp", one, data, target.context) as aiohttp:
-        for _ in range(extent.rounds + 1):
+        for _ in range(extent.rounds):
             ours.append(await pace(target, extent.seconds, get))
             bares.append((await pace(bare, extent.seconds, get)).per_s)
             aiohttps.append((await pace(aiohttp, extent.seconds, get)).per_s)
@@ -209,7 +209,7 @@ async def lists(pid: int, target: Target, data: Path, extent: Extent) -> Figures
     before = rss_kib(pid)
     for name, read in (("list_10k", whole), ("list_10k_by_500", paged)):
         ours, sends = [], []
-        for _ in range(extent.rounds + 3):
+        for _ in range(extent.rounds + 1):
             took, body = await timed(target, read)
             ours.append(took)
             sends.append(await sendall_seconds(body, data, target.context))
@@ -226,7 +226,7 @@ async def gzipped(target: Target, extent: Extent) -> Figures:
     cold, packed = await timed(target, lambda client: whole(client, accept))
     assert gzip.decompress(packed) == plain
     warm, floors = [], []
-    for _ in range(extent.rounds + 3):
+    for _ in range(extent.rounds + 1):
         warm.append((await timed(target, lambda client: whole(client, accept)))[0])
         began = time.perf_counter()
         zlib.compress(plain, 1)
@@ -279,7 +279,7 @@ async def watches(target: Target, data: Path, extent: Extent) -> Figures:
     """Changes on their way to all who watch."""
     one = (await (await target.client()).ask("GET", f"{MAPS}/listed-0"))[1]
     frame = b'{"type":"MODIFIED","object":%b}\n' % one
-    rounds = extent.rounds * 3
+    rounds = extent.rounds * 4
     for changes in (1, 10):
         ours = await watch_seconds(target, extent.watchers, changes, rounds)
         with floor("frames", frame, data, target.context) as bare:

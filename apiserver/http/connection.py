@@ -13,31 +13,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Seque
 from math import inf
 from typing import Any, Final, Protocol, cast
 
-import httptools
 import structlog
 
 from ..auth.authentication import authenticated, certificate_user
 from ..request import Answer, Body, Frames, Peer, Pushed, Query, Request, Response, Stream, Upgrade
 from ..settings import HttpSettings
 from .answers import NO_LENGTH, AnswerHeads, refusal
-from .bodies import NO_BODY, ArrivingBody, NoBody, may_have_body, unreadable
-from .heads import CHUNKED, Head, Refused, read_head
+from .bodies import ArrivingBody
+from .heads import Head, Refused
+from .reading import DISCARDED_MAX, Reader
 from .takeover import TakenOver, switching
 
-PIPELINED_MAX: Final = 8
-"""Requests of one connection that are read before the one under way is answered. Past that it is not read from."""
-HELD_MAX: Final = 64 * 1024
-"""Unparsed bytes of one connection beyond which it is not read from; one read may exceed it once."""
-CHUNKED_SLICE: Final = 16 * 1024
-"""Bytes of a chunked body parsed at once: what follows its end in one slice may be a handful of requests, not thousands."""
-CHUNK_OVERHEAD: Final = 16
-"""Bytes a chunk may take beyond its data; more than that, as from chunk extensions, is counted as waste."""
-CHUNK_WASTE_MAX: Final = 16 * 1024
-"""Bytes of chunk extensions, padded sizes and trailers of one body. Nobody needs them; Go's server has the same bound."""
-PIPELINED_AT_ONCE_MAX: Final = 64
-"""Requests in one slice behind the end of a chunked body. More in such a place are an attack."""
-DISCARDED_MAX: Final = 256 * 1024
-"""Bytes of a body that nobody wants which are read so that the connection can be used again, as in Go's server."""
 DISCARD_S: Final = 5.0
 """How long the rest of such a body may take."""
 WRITE_BUFFER_MAX: Final = 64 * 1024
@@ -84,10 +70,8 @@ class Connection(asyncio.Protocol):
     """Reads and answers until either side has enough. `overdue` is asked again and again by the server."""
 
     __slots__ = (
-        "_arriving", "_at_end", "_awaits_upgrade", "_body_left", "_chunk_waste", "_closing", "_current", "_deadline",
-        "_drained", "_head_size", "_held", "_in_body", "_is_chunked", "_is_last", "_is_reading", "_parser", "_paused",
-        "_peer", "_pushed", "_queue", "_raw", "_refused", "_server", "_target", "_task", "_transport", "_write_deadline",
-        "is_ready",
+        "_closing", "_current", "_deadline", "_drained", "_is_chunked", "_is_reading", "_lingers", "_paused", "_peer",
+        "_pushed", "_server", "_task", "_transport", "_write_deadline", "is_ready", "reader",
     )  # fmt: skip
 
     _transport: asyncio.Transport
@@ -95,23 +79,11 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, server: Serving) -> None:
         self._server = server
-        self._parser = httptools.HttpRequestParser(self)
-        self._target = b""
-        self._raw: list[tuple[bytes, bytes]] = []
-        self._head_size = 0
-        self._in_body = False
-        self._body_left = 0
-        self._chunk_waste = 0
-        self._arriving: ArrivingBody | None = None
-        self._refused: Refused | None = None
-        self._held = b""
-        self._queue: list[tuple[Head, Body] | Refused] = []
+        self.reader = Reader(self, server.settings)
         self._current: tuple[Head, Body] | None = None
         self._task: asyncio.Task[None] | None = None
-        self._is_last = False
-        self._at_end = False
-        self._awaits_upgrade = False
         self._closing = False
+        self._lingers = False
         self._is_reading = True
         self._paused = False
         self._drained: asyncio.Future[None] | None = None
@@ -136,10 +108,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: BaseException | None) -> None:
         """The client is gone, or we ended it."""
         self._closing, self._deadline, self._write_deadline = True, inf, inf
-        self._held = b""
-        self._queue.clear()
-        if self._arriving is not None:
-            self._arriving.finish(unreadable("the connection was lost"))
+        self.reader.stop()
         if self._task is not None:
             self._task.cancel()
         if self._drained is not None and not self._drained.done():
@@ -151,8 +120,8 @@ class Connection(asyncio.Protocol):
         """Some bytes came."""
         if self._closing:
             return
-        self._held = self._held + data if self._held else data
-        self._parse()
+        self.reader.feed(data)
+        self._begin()
 
     def pause_writing(self) -> None:
         """The client does not take what we write."""
@@ -178,7 +147,7 @@ class Connection(asyncio.Protocol):
         """End it when it has taken too long to send or to take something."""
         if now <= self._deadline and now <= self._write_deadline:
             return
-        if self._closing or self._paused or self._in_body or self._head_size:
+        if self._closing or self._paused or self.reader.is_amid:
             self.abort()
         else:
             self._linger()
@@ -190,136 +159,29 @@ class Connection(asyncio.Protocol):
 
     def end_when_idle(self) -> None:
         """End it now if nothing is under way, otherwise after the answer."""
-        if self._current is None and not self._queue:
+        if self._is_idle:
             self._linger()
 
-    # Reading.
+    # The reader's side.
 
-    def _parse(self) -> None:
-        """Parse what is held, but never so much that more requests would wait than may."""
-        while self._held and not (self._at_end or self._awaits_upgrade or len(self._queue) >= PIPELINED_MAX):
-            held = self._held
-            size = self._slice_size(held)
-            piece, self._held = (held, b"") if size >= len(held) else (held[:size], held[size:])
-            self._feed(piece)
-        if self._at_end:
-            self._held = b""
-        self._begin()
-        self.body_moved()
-
-    def _slice_size(self, held: bytes) -> int:
-        """How much to parse at once: a head, a body of known length, or a part of one that is not."""
-        if self._in_body:
-            return CHUNKED_SLICE if self._body_left == CHUNKED else self._body_left
-        end = held.find(b"\r\n\r\n")
-        return end + 4 if end >= 0 else len(held)
-
-    def _feed(self, piece: bytes) -> None:
-        was_in_body = self._in_body
-        if was_in_body and self._body_left == CHUNKED:
-            self._chunk_waste += len(piece)
-        elif not was_in_body:
-            self._head_size += len(piece)
-            if self._head_size > self._server.settings.header_bytes_max:
-                self._refuse(_head_too_large())
-                return
-        try:
-            self._parser.feed_data(piece)
-        except httptools.HttpParserUpgrade as pause:
-            # What follows is the other protocol, if the answer is that we speak it; otherwise the next request.
-            self._held = piece[pause.args[0] :] + self._held
-            self._parser = httptools.HttpRequestParser(self)
-        except httptools.HttpParserError as error:
-            self._refuse(self._refused or Refused(400, f"this is not an HTTP/1.1 request: {error}"))
-            return
-        if self._chunk_waste > CHUNK_WASTE_MAX:
-            self._refuse(Refused(400, "a chunked body has more framing than it may"))
-
-    def _refuse(self, refused: Refused) -> None:
-        """Nothing that comes after this means anything."""
-        self._at_end, self._held, self._refused = True, b"", refused
-        if self._arriving is not None and not self._arriving.is_complete:
-            self._arriving.finish(unreadable(refused.reason))
-            if self._arriving.discarded >= 0:
-                self._linger()
-        else:
-            self._queue.append(refused)
-
-    # The parser's side.
-
-    def on_message_begin(self) -> None:
-        """The first byte of a request."""
-        self._target, self._raw = b"", []
-        if len(self._queue) >= PIPELINED_AT_ONCE_MAX:
-            self._refused = Refused(400, "too many requests wait for their answers")
-            raise self._refused
-        if self._current is None and not self._queue:
+    def request_begins(self) -> None:
+        """A head has so much time, unless an answer is still under way: then it has until after that."""
+        if self._is_idle:
             self._deadline = self._server.now() + self._server.settings.header_timeout_s
 
-    def on_url(self, part: bytes) -> None:
-        """A part of the request target."""
-        self._target += part
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A header; after the body it is a trailer, and those are counted and dropped."""
-        if self._in_body:
-            return
-        self._raw.append((name, value))
-        if len(self._raw) > self._server.settings.headers_max:
-            self._refused = _head_too_large()
-            raise self._refused
-
-    def on_headers_complete(self) -> None:
-        """The head of a request is there: it can be handled."""
-        parser, settings = self._parser, self._server.settings
-        method = parser.get_method().decode()
-        try:
-            if method == "CONNECT":
-                raise Refused(405, "there are no tunnels here")
-            head = read_head(
-                method,
-                parser.get_http_version(),
-                self._target,
-                self._raw,
-                keep_alive=parser.should_keep_alive(),
-                upgrades=parser.should_upgrade(),
-            )
-        except Refused as refused:
-            self._refused = refused
-            raise
-        self._head_size, self._in_body, self._body_left = 0, True, head.length
-        self._is_last, self._awaits_upgrade = not head.keep_alive, head.upgrades
-        body: Body | NoBody = NO_BODY
-        if may_have_body(head.length):
-            body = self._arriving = ArrivingBody(self, head.length, settings.body_timeout_s)
-        self._queue.append((head, body))
-
-    def on_body(self, data: bytes) -> None:
-        """A part of the body."""
-        assert self._arriving is not None, self._body_left
-        if self._body_left == CHUNKED:
-            # The framing of a chunk is allowed; whatever else is not data stays counted.
-            self._chunk_waste = max(self._chunk_waste - len(data), 0)
-        else:
-            self._body_left -= len(data)
-        self._arriving.feed(data)
-        if self._arriving.discarded > DISCARDED_MAX:
-            self._linger()
-
-    def on_chunk_header(self) -> None:
-        """A chunk begins."""
-        self._chunk_waste = max(self._chunk_waste - CHUNK_OVERHEAD, 0)
-
-    def on_message_complete(self) -> None:
-        """The request is there to its last byte."""
-        self._in_body, self._chunk_waste = False, 0
-        if self._arriving is not None:
-            self._arriving.finish()
-            self._arriving = None
-        # What a client sends after saying that it will not is dropped.
-        self._at_end = self._is_last and not self._awaits_upgrade
-        if self._current is None and not self._queue:
+    def request_ends(self) -> None:
+        """A body that was passed over has ended: the connection is idle."""
+        if self._is_idle:
             self._deadline = self._server.now() + self._server.settings.keepalive_timeout_s
+
+    def give_up(self) -> None:
+        """What still comes is not worth waiting for."""
+        self._linger()
+
+    @property
+    def _is_idle(self) -> bool:
+        """Nothing is being answered or waits for it."""
+        return self._current is None and not self.reader.items and not self._closing
 
     # The body's side.
 
@@ -333,8 +195,7 @@ class Connection(asyncio.Protocol):
         """Read on, or stop reading while too much waits."""
         if self._closing:
             return
-        is_full = self._arriving is not None and self._arriving.is_full
-        should_read = not is_full and len(self._held) <= HELD_MAX and len(self._queue) < PIPELINED_MAX
+        should_read = self.reader.has_room
         if should_read is not self._is_reading:
             self._is_reading = should_read
             if should_read:
@@ -346,16 +207,17 @@ class Connection(asyncio.Protocol):
 
     def _begin(self) -> None:
         """Handle the next request, when there is one and nothing else is under way."""
-        if self._current is not None or self._closing or not self._queue:
-            return
-        item = self._queue.pop(0)
-        self._deadline = inf
-        if isinstance(item, Refused):
-            self._transport.write(refusal(item.status, item.reason))
-            self._linger()
-            return
-        self._current = item
-        self._task = self._server.spawn(self._serve(*item))
+        if self._current is None and not self._closing and self.reader.items:
+            item = self.reader.items.pop(0)
+            self._deadline = inf
+            if isinstance(item, Refused):
+                self._transport.write(refusal(item.status, item.reason))
+                self._lingers = True
+                self._linger()
+                return
+            self._current = item
+            self._task = self._server.spawn(self._serve(*item))
+        self.body_moved()
 
     async def _serve(self, head: Head, body: Body) -> None:
         """One request from its head to the last byte of its answer."""
@@ -441,7 +303,7 @@ class Connection(asyncio.Protocol):
         """Let whoever makes the chunks write them. From here on nothing runs for this connection but them."""
         self._pushed, self._task = answer, None
         self._is_chunked, self.is_ready = is_chunked, not self._paused
-        self._raw, self._target = [], b""
+        self.reader.forget_head()
         pushed.attach(self)
 
     def send(self, frames: Frames) -> None:
@@ -477,7 +339,7 @@ class Connection(asyncio.Protocol):
         """Let the answer have the connection until it is over; then there is nothing left to do on it."""
         # One that nobody asked for has no connection: what followed on it may have been read as requests already.
         may_have_it = head.upgrades and not self._closing
-        early, self._held = self._held, b""
+        early, self.reader.held = self.reader.held, b""
         self._closing, self._task, self._deadline, self._write_deadline = True, None, inf, inf
         client = TakenOver(self._transport if may_have_it else None, self, early)
         try:
@@ -521,25 +383,27 @@ class Connection(asyncio.Protocol):
         if not head.keep_alive or self._server.draining:
             self._linger()
             return
-        self._awaits_upgrade = False  # We did not take up the offer, so that what follows is HTTP as before.
+        self.reader.awaits_upgrade = False  # We did not take up the offer, so that what follows is HTTP as before.
         settings = self._server.settings
-        if self._arriving is not None:
+        if self.reader.arriving is not None:
             wait_s = DISCARD_S
         else:
-            wait_s = settings.header_timeout_s if self._held or self._head_size else settings.keepalive_timeout_s
+            wait_s = settings.header_timeout_s if self.reader.is_amid else settings.keepalive_timeout_s
         self._deadline = self._server.now() + wait_s
-        self._parse()
+        self.reader.read_on()
+        self._begin()
 
     def _linger(self) -> None:
         """End the connection, but so that the client can read the last answer: closing while it sends would reset it."""
         if self._closing:
             return
-        self._closing, self._held = True, b""
+        lingers = self._lingers or self.reader.in_body
+        self._closing, self.reader.held = True, b""
         self._deadline = self._server.now() + self._server.settings.write_timeout_s
         if not self._is_reading:
             self._is_reading = True
             self._transport.resume_reading()
-        if (self._in_body or self._refused is not None) and self._transport.can_write_eof():
+        if lingers and self._transport.can_write_eof():
             self._transport.write_eof()
         else:
             # TLS reads on by itself until the other side has ended, too.
@@ -555,10 +419,6 @@ async def _close(answer: Stream) -> None:
     finally:
         for each in answer.on_close:
             each()
-
-
-def _head_too_large() -> Refused:
-    return Refused(431, "the request's head is larger than it may be")
 
 
 def _unreadable_query(error: ValueError) -> Response:

@@ -56,6 +56,8 @@ class Head:
 
 def read_head(method: str, version: str, target: bytes, raw: RawHeaders, *, keep_alive: bool, upgrades: bool) -> Head:
     """A head that means one thing only. Raises Refused."""
+    if method == "CONNECT":
+        raise Refused(405, "there are no tunnels here")
     if version not in VERSIONS:
         raise Refused(505, f"HTTP/{version} is not spoken here, HTTP/1.1 is")
     headers = _read_headers(raw)

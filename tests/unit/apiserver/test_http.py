@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from stark.apiserver.errors import Timeout
 from stark.apiserver.http.answers import AuditIds
 from stark.apiserver.http.bodies import BODY_BUFFER_MAX
-from stark.apiserver.http.connection import CHUNK_WASTE_MAX, PIPELINED_MAX
+from stark.apiserver.http.reading import CHUNK_WASTE_MAX, PIPELINED_MAX
 from stark.apiserver.request import Frames, Pushed, Request, Response, Sink, Stream
 from tests.support.http_server import Place, http_server
 
@@ -222,7 +222,7 @@ async def test_one_request_at_a_time_and_few_are_read_ahead() -> None:
             await asyncio.sleep(0.005)
         (connection,) = place.server._connections
         assert under_way == 1
-        assert len(connection._queue) <= PIPELINED_MAX
+        assert len(connection.reader.items) <= PIPELINED_MAX
         go_on.set()
         for _ in range(200):
             assert (await wire.answer()).status == 200
@@ -244,7 +244,7 @@ async def test_nobody_stops_reading_from_a_sender_by_pipelining_past_what_is_hel
         await asyncio.sleep(0.2)
         assert not sending.done()
         (connection,) = place.server._connections
-        assert len(connection._held) < 1_000_000
+        assert len(connection.reader.held) < 1_000_000
         sending.cancel()
         go_on.set()
 
@@ -336,8 +336,8 @@ async def test_an_upload_is_not_read_faster_than_it_is_used() -> None:
         sending = asyncio.create_task(wire.send(POST + b"Content-Length: %d\r\n\r\n" % size + b"x" * size))
         await asyncio.sleep(0.2)
         (connection,) = place.server._connections
-        assert connection._arriving is not None
-        assert BODY_BUFFER_MAX < connection._arriving.size < 4 * BODY_BUFFER_MAX
+        assert connection.reader.arriving is not None
+        assert BODY_BUFFER_MAX < connection.reader.arriving.size < 4 * BODY_BUFFER_MAX
         go_on.set()
         assert (await wire.answer()).body == b"%d" % size
         await sending
