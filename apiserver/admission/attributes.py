@@ -67,6 +67,11 @@ class Attributes:
             return self.view.kind
         return self.kind or (self.resource.group, self.resource.version, self.resource.kind)
 
+    @property
+    def is_own_form(self) -> bool:
+        """Those outside see something that is the same in every version of the resource: a Scale, a Binding."""
+        return self.view is not None or self.kind is not None
+
     def shown_object(self) -> Mapping[str, Any] | None:
         """The object as those outside see it."""
         return self._shown(self.object)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from stark.apiserver.settings import Settings
+from stark.apiserver.settings import HttpSettings, Settings
 from stark.apiserver.store.protocol import Delete
 from stark.apiserver.stores import open_store
 from tests.support.apiserver import Api, api_server, config_map, pod
@@ -607,3 +607,53 @@ async def test_a_server_starts_although_a_dead_webhook_covers_everything(tmp_pat
         (await api.post(MAPS, config_map("a"))).refused(500, "InternalError")
         (await api.delete(f"{path_of('Validating')}/test")).ok()
     await store.close()
+
+
+async def test_an_exec_is_a_connection_that_a_webhook_may_refuse(api: Api, hooks: WebhookServer) -> None:
+    hooks.answer("/exec", allowed=False, status={"message": "no shells", "code": 403})
+    await configure(api, "Validating", webhook(hooks, "/exec", rules=[rule(["pods/exec"], ["CONNECT"])]))
+    (await api.post(PODS, pod("p"))).ok(201)
+    answer = await api.post(f"{PODS}/p/exec?command=ls&stdout=true&container=main", None)
+    assert (answer.status, answer.body["message"]) == (
+        403,
+        'admission webhook "exec.example.com" denied the request: no shells',
+    )
+    (request,) = hooks.asked("/exec")
+    assert (request["operation"], request["kind"]["kind"], request["subResource"]) == (
+        "CONNECT",
+        "PodExecOptions",
+        "exec",
+    )
+    assert (request["object"]["command"], request["name"], request["oldObject"]) == (["ls"], "p", None)
+
+
+async def test_a_request_has_an_end_although_its_webhook_has_more_time(tmp_path: Path, hooks: WebhookServer) -> None:
+    asked = asyncio.Event()
+
+    async def hang(request: web.Request, review: Object) -> Object:
+        asked.set()
+        await asyncio.sleep(30)
+        return {"allowed": True}
+
+    hooks.on("/hang", hang)
+    settings = Settings(tmp_path, http=HttpSettings(request_timeout_s=0.5))
+    async with api_server(tmp_path, settings=settings) as api:
+        await configure(api, "Mutating", webhook(hooks, "/hang", timeoutSeconds=30))
+        (await api.post(MAPS, config_map("a"))).refused(504, "Timeout")
+        assert asked.is_set()
+        (await api.get(f"{MAPS}/a")).refused(404, "NotFound")
+
+
+async def test_a_kept_connection_that_the_webhook_closed_costs_no_write(api: Api, hooks: WebhookServer) -> None:
+    async def close_after(request: web.Request, review: Object) -> Object:
+        transport = request.transport
+        assert transport is not None
+        asyncio.get_running_loop().call_later(0.05, transport.abort)
+        return {"allowed": True}
+
+    hooks.on("/close", close_after)
+    await configure(api, "Validating", webhook(hooks, "/close"))
+    for number in range(3):
+        (await api.post(MAPS, config_map(f"m{number}"))).ok(201)
+        await asyncio.sleep(0.06)
+    assert len(hooks.reviews) == 3

@@ -15,7 +15,7 @@ from ...errors import ApiError, Cause
 from ...resources import Resource, Resources
 from ..attributes import Attributes, Lookup
 from ..complaints import refused
-from ..webhooks.asking import Convert
+from ..webhooks.asking import Convert, objects_seen
 from ..webhooks.matching import CONFIGURATION_GROUP, is_namespace
 from ..webhooks.review import request_of
 from .compiled import Binding, Policies, Policy
@@ -103,10 +103,7 @@ class AdmissionPolicies:
 
     async def _shown(self, attributes: Attributes, seen_as: Resource, lookup: Lookup) -> Mapped:
         """What expressions see of a write, but for the parameters."""
-        new, old = attributes.shown_object(), attributes.shown_old()
-        if seen_as is not attributes.resource:
-            new = None if new is None else await self._convert(new, seen_as)
-            old = None if old is None else await self._convert(old, seen_as)
+        new, old = await objects_seen(attributes, seen_as, self._convert)
         namespace = None
         if attributes.namespace and not is_namespace(attributes):
             namespace = await lookup.get("", "namespaces", "", attributes.namespace)

@@ -34,6 +34,19 @@ class Convert(Protocol):
         ...
 
 
+async def objects_seen(
+    attributes: Attributes, shown_as: Resource, convert: Convert
+) -> tuple[Mapped | None, Mapped | None]:
+    """The object and what it was, as those see them who named that version. Raises ApiError."""
+    obj, old = attributes.shown_object(), attributes.shown_old()
+    if shown_as is attributes.resource or attributes.is_own_form:
+        return obj, old
+    return (
+        None if obj is None else await convert(obj, shown_as),
+        None if old is None else await convert(old, shown_as),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """A webhook that is to be asked, and how it sees the object."""
@@ -93,7 +106,8 @@ class Asking:
 
     async def as_asked_for(self, obj: Object, shown_as: Resource, attributes: Attributes) -> Object:
         """What a webhook made of the object, back in the version that is written."""
-        return obj if shown_as is attributes.resource else await self._convert(obj, attributes.resource)
+        is_as_written = shown_as is attributes.resource or attributes.is_own_form
+        return obj if is_as_written else await self._convert(obj, attributes.resource)
 
     async def _exchange(self, asked: Question, kind: str, attributes: Attributes) -> Verdict:
         uid = str(uuid.uuid4())
@@ -102,10 +116,7 @@ class Asking:
         return read_answer(answer, uid, may_patch=kind == ADMIT)
 
     async def _seen(self, hook: Hook, shown_as: Resource, attributes: Attributes) -> Question:
-        obj, old = attributes.shown_object(), attributes.shown_old()
-        if shown_as is not attributes.resource:
-            obj = None if obj is None else await self._convert(obj, shown_as)
-            old = None if old is None else await self._convert(old, shown_as)
+        obj, old = await objects_seen(attributes, shown_as, self._convert)
         return Question(hook, shown_as, obj, old)
 
     def _equivalents(self, hook: Hook, attributes: Attributes) -> Sequence[Resource]:

@@ -52,7 +52,8 @@ def question(uid: str, request: Mapped, obj: Mapped | None, old: Mapped | None) 
 def request_of(attributes: Attributes, shown_as: Resource) -> Object:
     """The AdmissionRequest of a write, but for its objects. `shown_as`: the version these are shown in."""
     resource, kind = attributes.resource, attributes.kind_shown()
-    seen_kind = kind if shown_as is resource else (shown_as.group, shown_as.version, shown_as.kind)
+    is_as_written = shown_as is resource or attributes.is_own_form
+    seen_kind = kind if is_as_written else (shown_as.group, shown_as.version, shown_as.kind)
     subresource = attributes.subresource
     request: Object = {"kind": _kind(seen_kind), "resource": _resource(shown_as)}
     if subresource:

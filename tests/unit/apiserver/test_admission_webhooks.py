@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,9 +16,11 @@ from stark.apiserver.admission.webhooks.conditions import MatchConditions
 from stark.apiserver.admission.webhooks.configurations import hook_of
 from stark.apiserver.admission.webhooks.matching import Rule, is_exempt, matching_resource
 from stark.apiserver.admission.webhooks.metrics import VALIDATING, WebhookMetrics
+from stark.apiserver.admission.webhooks.review import request_of
 from stark.apiserver.callbacks import Endpoint, endpoint_of
-from stark.apiserver.errors import BadRequest
+from stark.apiserver.errors import ApiError, BadRequest
 from stark.apiserver.proxy.callbacks import ready_places
+from stark.apiserver.registry.admitting import ScaleView
 from stark.apiserver.resources import Resource, Resources
 from tests.support.server_side import ADMIN, RESOURCES, Objects, resource
 
@@ -139,3 +143,52 @@ def test_only_ready_endpoints_at_the_named_port_are_called() -> None:
     assert ready_places(piece, "https") == [("10.0.0.1", 20_000), ("10.0.0.3", 20_000)]
     assert ready_places(piece, "other") == []
     assert ready_places({**piece, "addressType": "FQDN"}, "https") == []
+
+
+class Answering:
+    """A webhook that says one thing."""
+
+    def __init__(self, **response: Any) -> None:
+        self._response = response
+
+    async def post(self, endpoint: Endpoint, body: bytes, timeout_s: float) -> bytes:
+        request = json.loads(body)["request"]
+        response = {"uid": request["uid"], **self._response}
+        return json.dumps(
+            {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}
+        ).encode()
+
+
+async def test_what_a_webhook_notes_is_kept_for_the_audit_log_also_when_it_refuses() -> None:
+    hook = hook_of(
+        "c", {"name": "a.b.c", "rules": [rule("pods")], "clientConfig": {"url": "https://a/"}}, MatchConditions
+    )
+    caller = Answering(allowed=False, auditAnnotations={"why": "because"}, warnings=["mind"])
+    asking = Asking(Resources(RESOURCES), caller, unchanged, WebhookMetrics(CollectorRegistry()))
+    attributes = write()
+    asked = await asking.question(hook, VALIDATING, attributes, Objects())
+    assert asked is not None
+    with pytest.raises(ApiError, match="without explanation"):
+        await asking.ask(asked, VALIDATING, attributes)
+    assert attributes.audit == {"a.b.c/why": "because"}
+    assert attributes.warnings == ["mind"]
+
+
+async def unconverted(obj: Mapping[str, Any], wanted: Resource) -> Object:
+    raise AssertionError((obj, wanted))
+
+
+async def test_a_scale_is_the_same_in_every_version_of_what_it_scales() -> None:
+    written = resource("apps", "deployments")
+    newer = dataclasses.replace(written, version="v2")
+    hook = hook_of("c", {"name": "a.b.c", "rules": [rule("*/scale", versions="v2")]}, MatchConditions)
+    asking = Asking(Resources([written, newer]), Unreached(), unconverted, WebhookMetrics(CollectorRegistry()))
+    attributes = write("deployments", "apps", "scale", "UPDATE")
+    attributes.view = ScaleView(written)
+    asked = await asking.question(hook, VALIDATING, attributes, Objects())
+    assert asked is not None
+    assert asked.shown_as is newer
+    request = request_of(attributes, asked.shown_as)
+    assert (request["kind"]["kind"], request["resource"]["version"]) == ("Scale", "v2")
+    assert asked.obj is not None
+    assert asked.obj["apiVersion"] == "autoscaling/v1"
