@@ -159,15 +159,19 @@ class Pipeline:
         if not seat.executing:
             await gate.turn(seat)
         try:
+            if seat.seats > 1:
+                # Everything that has arrived is to be at the gate before the first long list is worked on: a list is made
+                # without a pause, so without this each would be over before the next comes, and none would ever wait.
+                await asyncio.sleep(0)
             await self._authorize(user, request, asked)
             answer = await self._in_time(request, asked)
         except BaseException:
             gate.leave(seat)
             raise
-        if isinstance(answer, Stream):
-            _leave_when_live(answer, partial(gate.leave, seat))
-        else:
+        if isinstance(answer, Response) and isinstance(answer.body, bytes):
             gate.leave(seat)
+        else:
+            _leave_later(answer, partial(gate.leave, seat))
         return answer
 
     async def _in_time(self, request: Request, asked: Asked) -> Answer:
@@ -331,10 +335,13 @@ def _add_warning(answer: Answer, text: str) -> None:
     answer.headers["Warning"] = f"{known}, {line}" if known else line
 
 
-def _leave_when_live(answer: Stream, leave: Callable[[], None]) -> None:
-    """A watch works for its seat while it sends what is there; what changes later costs it nothing."""
-    answer.on_close.append(leave)
-    if isinstance(answer.chunks, WatchFrames):
+def _leave_later(answer: Answer, leave: Callable[[], None]) -> None:
+    """A long list keeps its seat while it is made and sent, piece by piece; a watch while it sends what is there, since
+    what changes later is no work of its own."""
+    if isinstance(answer, Response):
+        answer.on_sent = leave
+    elif isinstance(answer, Stream) and isinstance(answer.chunks, WatchFrames):
+        answer.on_close.append(leave)
         answer.chunks.when_live(leave)
     else:
         leave()

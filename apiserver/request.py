@@ -109,6 +109,8 @@ class Response:
     body: bytes | Sequence[bytes] = b""
     content_type: str = "application/json"
     headers: dict[str, str] = field(default_factory=dict)
+    on_sent: Callable[[], None] | None = None
+    """Called once by the adapter, when the body has been written or cannot be."""
 
 
 class Frames:

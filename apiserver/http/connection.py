@@ -237,7 +237,11 @@ class Connection(asyncio.Protocol):
                 if await self._stream(head, answer, may_go_on):
                     return
             else:
-                await self._respond(head, answer, may_go_on)
+                try:
+                    await self._respond(head, answer, may_go_on)
+                finally:
+                    if answer.on_sent is not None:
+                        answer.on_sent()
         except ConnectionError:
             self.abort()  # The client is gone, or what we passed on to it: there is nothing more to say.
             return

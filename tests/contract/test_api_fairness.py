@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from stark.apiserver.auth.kubeconfig import issue_kubeconfig
 from stark.apiserver.settings import LimitSettings, Settings
 from stark.client.api import Client
 from stark.client.config import ClientConfig
-from tests.support.apiserver import Answer, Api, api_server
+from tests.support.apiserver import Answer, Api, api_server, config_map
 from tests.support.kubectl import SKEW, Kubectl, kubectl_of
 
 GROUP = "/apis/flowcontrol.apiserver.k8s.io/v1"
@@ -185,6 +186,31 @@ async def test_a_watch_holds_no_seat_once_it_is_live(api: Api) -> None:
 async def subjects_of(api: Api) -> dict[str, Any]:
     rule: dict[str, Any] = (await api.get(f"{SCHEMAS}/small")).ok()["spec"]["rules"][0]
     return rule
+
+
+async def test_a_long_list_holds_its_seat_until_it_is_sent(api: Api) -> None:
+    await one_seat(api, REJECT)
+    maps = "/api/v1/namespaces/default/configmaps"
+    made = [config_map(f"m{each}", k="x" * 45_000) for each in range(300)]
+    for answer in await asyncio.gather(*(api.post(maps, each) for each in made)):
+        answer.ok(201)
+    context = ssl.create_default_context(cadata=api.running.authority.certificate_pem.decode())
+    tokens = api.settings.data_dir / "pki" / "tokens.csv"
+    tokens.write_text('loud,loud,1,"system:controllers"\nquiet,quiet,2\n')
+    # A small window, or the kernel takes as much of the list as there is.
+    slow = socket.socket()
+    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+    slow.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(slow, ("127.0.0.1", api.running.port))
+    reader, writer = await asyncio.open_connection(sock=slow, ssl=context, server_hostname="localhost")
+    writer.write(f"GET {maps} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer loud\r\n\r\n".encode())
+    assert b" 200 " in await reader.readline()
+    (await ask(api, "quiet")).refused(429, "TooManyRequests")
+    while await reader.read(1 << 20):
+        pass
+    await until(api, "current_executing_requests", 0)
+    (await ask(api, "quiet")).ok()
+    writer.close()
 
 
 async def test_suggested_objects_come_back_and_a_schema_without_its_level_says_so(api: Api) -> None:
