@@ -16,8 +16,20 @@ from dataclasses import dataclass, field
 from socket import socket
 from typing import Final
 
-from ..spdy import Connection, DataReceived, Event, FrameError, GoAwayStatus, Opened, Reset, ResetStatus, Roomier
+from ..spdy import (
+    Connection,
+    DataReceived,
+    Event,
+    FrameError,
+    GoAwayStatus,
+    Opened,
+    Ponged,
+    Reset,
+    ResetStatus,
+    Roomier,
+)
 from .carrying import INLET_BYTES_MAX, INLETS_BYTES_MAX, PIECE_BYTES_MAX, Inlet, carry
+from .pacing import Pace
 from .targets import NotForwarded
 from .wires import Wire
 
@@ -31,6 +43,10 @@ PAIR_TIMEOUT_S: Final = 30.0
 """Between the two streams of a connection. The kubelet's figure."""
 STALLED_PING_S: Final = 15.0
 """While nothing is read from the client, it is asked this often whether it is there: its end could not be seen."""
+FRAME_BYTES_MAX: Final = 32 * 1024
+"""Of data that we send. kubectl takes frames from the wire that its local program does not, fifty a connection or so."""
+UNCONFIRMED_PING_S: Final = 1.0
+"""While we have sent as far ahead as we may, the client is asked again this often: kubectl may hold an answer back."""
 FLUSH_S: Final = 2.0
 """For the peer to take the last frames."""
 
@@ -92,6 +108,8 @@ class Tunnel:
         self._calm.set()
         """Cleared while there are too many answers to be written."""
         self._roomier = asyncio.Event()
+        self._pace = Pace()
+        self._confirmed = asyncio.Event()
         self._turn = asyncio.Lock()
 
     async def run(self) -> None:
@@ -172,14 +190,31 @@ class Tunnel:
         while data:
             async with self._turn:
                 await self._room.wait()
-                size = min(self._spdy.sendable(stream_id), PIECE_BYTES_MAX)
+                await self._wait_for_client()
+                size = min(self._spdy.sendable(stream_id), FRAME_BYTES_MAX)
                 if size:
                     self._spdy.send(stream_id, data[:size])
+                    self._pace.send(size)
+                    if self._pace.wants_ping:
+                        self._ping()
                     self._flush()
             if not size:
                 self._roomier.clear()
                 await self._roomier.wait()
             data = data[size:]
+
+    async def _wait_for_client(self) -> None:
+        while not self._pace.may_send:
+            self._confirmed.clear()
+            try:
+                async with asyncio.timeout(UNCONFIRMED_PING_S):
+                    await self._confirmed.wait()
+            except TimeoutError:
+                self._ping()
+                self._flush()
+
+    def _ping(self) -> None:
+        self._pace.mark(self._spdy.ping(), asyncio.get_running_loop().time())
 
     def finish(self, stream_id: int) -> None:
         """We have nothing more to send on the stream."""
@@ -196,6 +231,9 @@ class Tunnel:
                 self._on_reset(stream_id)
             case Roomier():
                 self._roomier.set()
+            case Ponged(ping_id):
+                self._pace.confirm(ping_id, asyncio.get_running_loop().time())
+                self._confirmed.set()
 
     def _on_reset(self, stream_id: int) -> None:
         if (task := self._forwards.get(stream_id)) is not None:

@@ -5,7 +5,7 @@ server's side of one connection. Rules: SPDY Protocol Draft 3.1 (chromium.org); 
 moby/spdystream: it never updates windows and never looks at ours, its streams are odd, and it pings when idle.
 """
 
-from .connection import Connection, DataReceived, Event, GoneAway, Opened, Reset, Roomier
+from .connection import Connection, DataReceived, Event, GoneAway, Opened, Ponged, Reset, Roomier
 from .frames import FrameError, GoAwayStatus, ResetStatus
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "GoAwayStatus",
     "GoneAway",
     "Opened",
+    "Ponged",
     "Reset",
     "ResetStatus",
     "Roomier",

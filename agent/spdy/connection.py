@@ -80,7 +80,14 @@ class GoneAway:
     status: int
 
 
-Event = Opened | DataReceived | Reset | Roomier | GoneAway
+@dataclass(frozen=True, slots=True)
+class Ponged:
+    """The answer to a ping of ours: everything sent before it has been read."""
+
+    ping_id: int
+
+
+Event = Opened | DataReceived | Reset | Roomier | GoneAway | Ponged
 
 
 @dataclass(slots=True)
@@ -173,10 +180,12 @@ class Connection:
         if self._streams.pop(stream_id, None) is not None:
             self._send(RstStream(stream_id, status))
 
-    def ping(self) -> None:
-        """Ask whether the peer is there. Its answer is dropped: what matters is whether the question can be sent."""
-        self._send(Ping(self._next_ping_id))
-        self._next_ping_id = self._next_ping_id % 0xFFFF_FFFE + 2
+    def ping(self) -> int:
+        """Ask whether the peer is there: the id of the ping, with which the answer will come."""
+        ping_id = self._next_ping_id
+        self._send(Ping(ping_id))
+        self._next_ping_id = ping_id % 0xFFFF_FFFE + 2
+        return ping_id
 
     def go_away(self, status: GoAwayStatus) -> None:
         """Announce the end, once."""
@@ -208,8 +217,9 @@ class Connection:
             case RstStream(stream_id, status):
                 return Reset(stream_id, status) if self._streams.pop(stream_id, None) else None
             case Ping(ping_id):
-                if ping_id % 2:  # an even one is the answer to ours
-                    self._send(frame)
+                if ping_id % 2 == 0:
+                    return Ponged(ping_id)
+                self._send(frame)
             case Headers(stream_id, _, True):
                 return self._on_data(Data(stream_id, b"", True))
             case SettingsFrame(values):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -121,18 +122,34 @@ class SpdyClient:
         self.received: dict[int, bytearray] = {}
         self.ended: dict[int, Frame] = {}
         self.pings = 0
+        self._answering: set[asyncio.Task[None]] = set()
         self.is_over = False
 
     async def read(self) -> None:
         """Run beside the test, until the server ends the connection."""
         while data := await self._wire.receive():
+            frames = self._reader.feed(data)
             async with self._changed:
-                for frame in self._reader.feed(data):
+                for frame in frames:
                     self._on(frame)
                 self._changed.notify_all()
+            if pings := [frame for frame in frames if isinstance(frame, Ping) and frame.ping_id % 2 == 0]:
+                # Beside the reading, which goes on although nobody may be taking what we send.
+                answering = asyncio.create_task(self._answer(pings))
+                self._answering.add(answering)
+                answering.add_done_callback(self._answering.discard)
         async with self._changed:
             self.is_over = True
             self._changed.notify_all()
+
+    async def _answer(self, pings: list[Ping]) -> None:
+        with contextlib.suppress(ConnectionError):
+            await self.say(*pings)
+
+    def close(self) -> None:
+        """Answer no more."""
+        for answering in self._answering:
+            answering.cancel()
 
     def _on(self, frame: Frame) -> None:
         match frame:
@@ -229,6 +246,7 @@ class Forwarding:
         client = SpdyClient(wire)
         reading = asyncio.create_task(client.read())
         self._stack.callback(reading.cancel)
+        self._stack.callback(client.close)
         return client
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from stark.agent.portforward import service, tunnel
 from stark.agent.portforward.carrying import INLET_BYTES_MAX, INLETS_BYTES_MAX
+from stark.agent.portforward.pacing import AHEAD_BYTES_FIRST, AHEAD_BYTES_MAX, AHEAD_BYTES_MIN, Pace
 from stark.agent.portforward.targets import NotForwarded, Target
 from stark.agent.spdy.frames import Data, Ping, RstStream, SynStream
 from stark.crds.meta import decode
@@ -150,6 +151,58 @@ async def test_a_program_that_does_not_answer_holds_up_nobody_else(agent: Forwar
     await client.say(Data(data_id, b"hello", True))
     assert await client.answer(data_id) == b"hello"
     assert hanging not in client.ended
+
+
+async def test_a_client_that_takes_a_download_slowly_is_not_sent_far_ahead(agent: Forwarding) -> None:
+    async def flood(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(1_000):
+            writer.write(bytes(32 * 1024))
+            await writer.drain()
+
+    await agent.pod.listen(80, flood)
+    client = await agent.raw()
+    receive, read = client._wire.receive, 0
+
+    async def receive_slowly() -> bytes:
+        nonlocal read
+        await asyncio.sleep(0.1)
+        data = await receive()
+        read += len(data)
+        return data
+
+    client._wire.receive = receive_slowly  # type: ignore[method-assign]
+    await client.connect(80)
+    await client.until(lambda: read > 1_500_000)
+    await agent.pod.listen(81, echo)
+    other, _ = await client.connect(81)
+    await client.say(Data(other, b"hello", True))
+    before = read
+    assert await client.answer(other) == b"hello"
+    assert read - before < 2 * AHEAD_BYTES_FIRST, "another connection waits for little"
+
+
+def test_the_pace_follows_how_promptly_pings_are_answered() -> None:
+    pace = Pace()
+    pace.send(AHEAD_BYTES_FIRST // 4)
+    assert (pace.may_send, pace.wants_ping) == (True, True)
+    pace.mark(2, now=10.0)
+    assert not pace.wants_ping
+    pace.send(AHEAD_BYTES_FIRST)
+    assert not pace.may_send
+    pace.mark(4, now=10.1)
+    pace.confirm(4, now=10.2)
+    assert (pace.may_send, pace.ahead_max) == (True, 2 * AHEAD_BYTES_FIRST)
+    pace.confirm(2, now=99.0)
+    pace.confirm(8, now=99.0)
+    assert pace.ahead_max == 2 * AHEAD_BYTES_FIRST, "overtaken and made-up answers change nothing"
+    for number in range(20):
+        pace.mark(number, now=20.0)
+        pace.confirm(number, now=21.0)
+    assert pace.ahead_max == AHEAD_BYTES_MIN
+    for number in range(20):
+        pace.mark(number, now=20.0)
+        pace.confirm(number, now=20.0)
+    assert pace.ahead_max == AHEAD_BYTES_MAX
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1"])

@@ -14,6 +14,7 @@ from stark.agent.spdy import (
     GoAwayStatus,
     GoneAway,
     Opened,
+    Ponged,
     Reset,
     ResetStatus,
     Roomier,
@@ -232,10 +233,9 @@ def test_a_client_may_not_send(frames: list[Frame]) -> None:
 def test_pings_are_answered_and_answers_are_not() -> None:
     client = Client()
     client.say(Ping(7))
-    client.connection.ping()
-    client.connection.ping()
+    assert [client.connection.ping(), client.connection.ping()] == [2, 4]
     assert client.hear() == [Ping(7), Ping(2), Ping(4)]
-    assert client.say(Ping(2), GoAway(0, 0)) == [GoneAway(0)]
+    assert client.say(Ping(2), GoAway(0, 0)) == [Ponged(2), GoneAway(0)]
     assert client.hear() == []
 
 
