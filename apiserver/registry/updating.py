@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 from ..errors import Cause
@@ -22,10 +23,11 @@ def has_status(resource: Resource) -> bool:
 
 
 def begin_status(resource: Resource, new: Object) -> None:
-    """What a client says about the status of a new object is nothing; of built-in kinds an empty one is always there."""
+    """What a client says about the status of a new object is nothing; built-in kinds begin with the defaults of theirs."""
     new.pop(STATUS, None)
     if not resource.custom:
-        new[STATUS] = {}
+        fields = resource.schema.get("properties", {}).get(STATUS, {}).get("properties", {})
+        new[STATUS] = {name: deepcopy(field["default"]) for name, field in fields.items() if "default" in field}
 
 
 def check_version(target: Target, new: Mapping[str, Any], old: Mapping[str, Any], *, required: bool) -> None:

@@ -375,3 +375,5 @@ async def test_a_built_in_kind_has_a_status_from_the_beginning(api: Api) -> None
     body = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": spec}
     made = (await api.post("/apis/apps/v1/namespaces/default/deployments", body)).ok(201)
     assert made["status"] == {}
+    made = (await api.post("/apis/apps/v1/namespaces/default/replicasets", {**body, "kind": "ReplicaSet"})).ok(201)
+    assert made["status"] == {"replicas": 0}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -10,6 +11,13 @@ import pytest
 
 from tests.support.clients import SPEAKER_SOURCE
 from tests.support.up import Up
+
+
+@pytest.fixture(autouse=True)
+def swept() -> Iterator[None]:
+    """Some libraries leave their connections to the garbage collector: it comes while the test still answers for them."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")
