@@ -182,6 +182,10 @@ class ByteStream(Protocol):
         """Returns when more may be written: a reader that is slow slows us down. Raises ConnectionError."""
         ...
 
+    async def lost(self) -> None:
+        """Return when the connection is gone, also when not everything it brought has been read."""
+        ...
+
     async def close(self) -> None:
         """End the connection once what was written is on its way, or after a while without that."""
         ...

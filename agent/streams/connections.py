@@ -22,6 +22,9 @@ class Connection(Protocol):
     def closes(self, channel: int, data: bytes) -> int | None:
         """The channel that a message closes, if that is what it does."""
 
+    async def ping(self) -> None:
+        """Ask whether the client is there. Its answer does not matter: that the question cannot be sent does."""
+
     async def end(self, status: dict[str, Any]) -> None:
         """Tell how it ended, and close."""
 
@@ -54,6 +57,10 @@ class WebSocketConnection:
     def closes(self, channel: int, data: bytes) -> int | None:
         """The channel that a message closes, if that is what it does."""
         return self._protocol.closes(channel, data)
+
+    async def ping(self) -> None:
+        """Ask whether the client is there."""
+        await self._socket.ping()
 
     async def end(self, status: dict[str, Any]) -> None:
         """Tell how it ended, and close."""

@@ -8,6 +8,7 @@ the other before more is read, so nothing accumulates here.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import re
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 
 MESSAGE_BYTES_MAX = 32 << 20  # of one WebSocket message from the client, Kubernetes' limit
 HANGUP_CHECK_S = 2.0  # how often a connection that is not being read is asked whether its other end has left
+STALLED_PING_S = 5.0  # how often a client is asked whether it is there while a command does not take its input
 CLOSE_TIMEOUT_S = 5.0  # for the client to answer that it has heard the end
 OUTPUTS = {"stdout": channels.STDOUT, "stderr": channels.STDERR}
 _FLAG = re.compile(r"^(1|t|true)$", re.IGNORECASE)
@@ -274,11 +276,23 @@ async def _input(connection: Connection, stdio: Stdio, session: Session) -> None
             session.end_input()
         elif channel == channels.STDIN and stdio.stdin is not None:
             try:
-                await stdio.stdin.write(data)
+                await _write(stdio.stdin, data, connection)
             except OSError:
                 stdio.drop_input()  # nobody reads it any more, which is no reason to end: there may be output
         elif channel == channels.RESIZE and (size := channels.terminal_size(data)):
             stdio.resize(*size)
+
+
+async def _write(end: Descriptor, data: bytes, connection: Connection) -> None:
+    """Write what the command takes. Until it does we do not read, and would not see that the client has gone: so we ask."""
+    writing = asyncio.ensure_future(end.write(data))
+    try:
+        while not (await asyncio.wait([writing], timeout=STALLED_PING_S))[0]:
+            with contextlib.suppress(ConnectionError):
+                await connection.ping()
+        await writing
+    finally:
+        writing.cancel()
 
 
 async def _gone(transport: asyncio.BaseTransport | None) -> None:

@@ -158,6 +158,11 @@ class SpdyConnection:
         """The channel that a message closes, if that is what it does."""
         return data[0] if channel == channels.CLOSE and data else None
 
+    async def ping(self) -> None:
+        """Ask whether the client is there."""
+        self._spdy.ping()
+        await self._flush()
+
     async def end(self, status: dict[str, Any]) -> None:
         """Tell how it ended, and close once the client has."""
         text = channels.Protocol(V4, has_status=self._has_status).encode_end(status)

@@ -90,6 +90,10 @@ class TakenOver(asyncio.Protocol):
         await self._may_write.wait()
         self._require_connected()
 
+    async def lost(self) -> None:
+        """Return when the connection is gone."""
+        await self._lost.wait()
+
     def _require_connected(self) -> None:
         if self._lost.is_set():
             raise ConnectionResetError("the client is gone")

@@ -9,7 +9,10 @@ when one side ends, what it sent is delivered and both are over.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import ssl
+import struct
 from collections.abc import Mapping
 from typing import Final
 
@@ -23,6 +26,10 @@ HEAD_BYTES_MAX: Final = 16 * 1024
 """Head of an agent's answer."""
 CLOSE_TIMEOUT_S: Final = 5.0
 """For an agent to take the last bytes."""
+RESET: Final = struct.pack("ii", 1, 0)
+"""Of SO_LINGER: what is not sent is dropped."""
+LAST_BYTES_S: Final = 2.0
+"""For an agent to take what a client sent before it left. A command that reads no input must hear of it all the same."""
 FORWARDED: Final = (
     "sec-websocket-key",
     "sec-websocket-version",
@@ -61,10 +68,14 @@ class AgentStream:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self._writer.wait_closed()
         except (OSError, TimeoutError):
-            self._writer.transport.abort()
+            self.abort()
 
     def abort(self) -> None:
-        """End it at once."""
+        """End it at once. An agent that does not read hears of it: a reset needs no room, where an end waits for it."""
+        sock = self._writer.get_extra_info("socket")
+        if sock is not None and sock.fileno() >= 0:
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self._writer.transport.abort()
 
 
@@ -119,12 +130,13 @@ class Relays:
         returned = {name.title(): headers[name] for name in RETURNED if name in headers}
         return Upgrade(headers.get("upgrade", protocol), relay, returned)
 
-    async def _relay(self, client: ByteStream, agent: ByteStream) -> None:
+    async def _relay(self, client: ByteStream, agent: AgentStream) -> None:
         clock = _Clock()
         parts = [
             asyncio.create_task(_pump(client, agent, clock)),
             asyncio.create_task(_pump(agent, client, clock)),
             asyncio.create_task(clock.idle(self._settings.idle_s)),
+            asyncio.create_task(_left(client)),
             asyncio.create_task(self._closing.wait()),
         ]
         try:
@@ -155,7 +167,13 @@ class _Clock:
             await asyncio.sleep(left_s)
 
 
-async def _pump(source: ByteStream, sink: ByteStream, clock: _Clock) -> None:
+async def _left(client: ByteStream) -> None:
+    """Return when the client has left, once there was time for its last bytes."""
+    await client.lost()
+    await asyncio.sleep(LAST_BYTES_S)
+
+
+async def _pump(source: ByteStream | AgentStream, sink: ByteStream | AgentStream, clock: _Clock) -> None:
     """Returns when either has ended."""
     try:
         while data := await source.read():
