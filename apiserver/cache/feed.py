@@ -156,6 +156,8 @@ class Feed:
     def end_watches(self) -> None:
         """We are stopping: every watch ends as if its time were over."""
         for cache in self.caches():
+            # Their last bookmark says that they have seen everything, also what came in this very turn of the loop.
+            cache.watchers.flush()
             for watcher in cache.watchers.each():
                 watcher.expire(self.revision)
 
@@ -221,6 +223,8 @@ class Feed:
                 continue
             if self._caches.get(cache.prefix) is not cache or cache.ready.is_set():
                 return
+            if not self.synced.is_set():
+                return  # Everything starts over meanwhile, at a later revision than this one.
             cache.load(items, revision)
 
     async def _snapshot(self, prefix: Prefix, revision: Revision | None) -> tuple[list[KeyValue], Revision]:

@@ -11,7 +11,9 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Hashable, Iterator
 from typing import Final
 
-from ..errors import Gone
+import structlog
+
+from ..errors import Gone, InternalError
 from ..request import Frames, Sink
 from .change import Change, Rendering, error_frame, frame
 from .filter import Filter
@@ -32,6 +34,11 @@ BOOKMARK: Final = "BOOKMARK"
 TOO_SLOW: Final = error_frame(
     Gone("the watch has ended because its reader was too slow: too much happened that it has not taken").status()
 )
+
+
+UNREADABLE: Final = InternalError("an object cannot be shown in the form this watch asks for").status()
+
+log = structlog.get_logger(__name__)
 
 
 class Watcher:
@@ -102,7 +109,7 @@ class Watcher:
                     asyncio.get_running_loop().call_soon(self.flow)
                     return
                 pieces += 1
-                piece = next(self._first, None)
+                piece = self._first_piece()
                 if piece is None:
                     self._go_live()
                 elif piece:
@@ -119,16 +126,32 @@ class Watcher:
             else:
                 return
 
+    def _first_piece(self) -> bytes | None:
+        """Some more of what goes out before anything live; None after the last of it."""
+        assert self._first is not None
+        try:
+            return next(self._first, None)
+        except Exception:
+            # What is missing cannot be told from what is not there, so nothing may follow but the reason.
+            log.exception("a watch cannot show what there is")
+            self._frames = [Frames(error_frame(UNREADABLE))]
+            self._leave()
+            return None
+
     def end(self, last: bytes = b"") -> None:
         """No more frames after those that wait, and `last`."""
         if self._ended:
             return
         if last:
             self._frames.append(Frames(last))
-        self._ended = True
-        if self.on_end is not None:
-            self.on_end()
+        self._leave()
         self._wake()
+
+    def _leave(self) -> None:
+        if not self._ended:
+            self._ended = True
+            if self.on_end is not None:
+                self.on_end()
 
     def expire(self, revision: int) -> None:
         """The time asked for is over: say how far the reader has seen, if it wants to know, and end."""
@@ -185,24 +208,33 @@ class Audience:
         self.wanted, self.rendering = wanted, rendering
         self.watchers: dict[Watcher, None] = {}
         self._pending: list[bytes] = []
+        self._is_broken = False
 
     def offer(self, change: Change) -> bool:
         """Note the change if it concerns us; True when this is the first since the last `flush`."""
         kind = change.seen_by(self.wanted)
-        if not kind:
+        if not kind or self._is_broken:
             return False
-        self._pending.append(change.frame(kind, self.rendering))
+        try:
+            self._pending.append(change.frame(kind, self.rendering))
+        except Exception:
+            # One form of one object that cannot be made must not stop the feed, on which everybody depends.
+            log.exception("a change cannot be shown to its watchers", object=change.entry.key)
+            self._is_broken = True
+            return not self._pending
         return len(self._pending) == 1
 
     def flush(self) -> None:
         """Hand what was noted to every watcher: the same bytes object for all."""
         pending, self._pending = self._pending, []
-        if not pending:
-            return
-        # One object for all: what is encoded, joined and framed is so once, and waits once for all who are slow.
-        frames = Frames(pending[0] if len(pending) == 1 else b"".join(pending))
-        for watcher in tuple(self.watchers):
-            watcher.push(frames)
+        if pending:
+            # One object for all: what is encoded, joined and framed is so once, and waits once for all who are slow.
+            frames = Frames(pending[0] if len(pending) == 1 else b"".join(pending))
+            for watcher in tuple(self.watchers):
+                watcher.push(frames)
+        if self._is_broken:
+            for watcher in tuple(self.watchers):
+                watcher.fail(UNREADABLE)
 
     def bookmark(self, revision: int) -> None:
         """Tell those who asked for bookmarks that they have seen everything up to `revision`."""

@@ -51,7 +51,7 @@ class AnswerHeads:
         ids = f"Audit-Id: {audit}\r\nX-Correlation-Id: {correlation}\r\n".encode()
         if not given:
             return b"%b%bDate: %b\r\n%b%b\r\n" % (prefix, _CACHE_CONTROL, self.date, ids, framing)
-        lines = "".join(f"{_safe(name)}: {_safe(value)}\r\n" for name, value in given.items()).encode()
+        lines = header_lines(given)
         cache = b"" if "Cache-Control" in given else _CACHE_CONTROL
         return b"%b%bDate: %b\r\n%b%b%b\r\n" % (prefix, cache, self.date, ids, lines, framing)
 
@@ -65,6 +65,11 @@ class AnswerHeads:
         """What the answer is called: as the client wishes, or as we do."""
         audit = _usable(asked.get("audit-id", "")) or self._ids.new()
         return {"Audit-Id": audit, "X-Correlation-Id": _usable(asked.get("x-correlation-id", "")) or audit}
+
+
+def header_lines(headers: Mapping[str, str]) -> bytes:
+    """Whatever the text is, it makes lines, and no more of them than there are headers."""
+    return "".join(f"{_safe(name)}: {_safe(value)}\r\n" for name, value in headers.items()).encode()
 
 
 def status_line(status: int) -> str:

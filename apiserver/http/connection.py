@@ -99,6 +99,7 @@ class Connection(asyncio.Protocol):
         """A client has come, its certificate has been verified."""
         self._transport = cast(asyncio.Transport, transport)
         if not self._server.opened(self):
+            self._closing = True  # Over TLS the first request may have come together with the end of the handshake.
             self._transport.abort()
             return
         self._transport.set_write_buffer_limits(WRITE_BUFFER_MAX)
@@ -175,8 +176,11 @@ class Connection(asyncio.Protocol):
             self._deadline = self._server.now() + self._server.settings.keepalive_timeout_s
 
     def give_up(self) -> None:
-        """What still comes is not worth waiting for."""
-        self._linger()
+        """What still comes is not worth waiting for; an answer that is under way is completed."""
+        if self._current is None:
+            self._linger()
+        else:
+            self._current[0].keep_alive = False
 
     @property
     def _is_idle(self) -> bool:
@@ -245,6 +249,10 @@ class Connection(asyncio.Protocol):
         except ConnectionError:
             self.abort()  # The client is gone, or what we passed on to it: there is nothing more to say.
             return
+        except asyncio.CancelledError:
+            # By the connection's end or the server's, or by something the handler waited for: nobody will answer any more.
+            self.abort()
+            raise
         except Exception:
             log.exception("an answer could not be sent", path=head.path)
             self.abort()

@@ -130,12 +130,15 @@ class HttpServer:
 
     def _look_at_times(self) -> None:
         settings, now = self.settings, self._loop.time()
-        self.heads.date = formatdate(usegmt=True).encode()
-        for connection in tuple(self._connections):
-            connection.check_time(now)
         shortest = min(settings.header_timeout_s, settings.keepalive_timeout_s, settings.write_timeout_s)
         delay_s = min(LOOK_INTERVAL_MAX_S, shortest / LOOKS_PER_TIMEOUT)
         self._look = self._loop.call_later(delay_s, self._look_at_times)
+        self.heads.date = formatdate(usegmt=True).encode()
+        for connection in tuple(self._connections):
+            try:
+                connection.check_time(now)
+            except OSError:
+                connection.abort()  # Its peer reset it before we could say goodbye.
 
     def _stop_looking(self) -> None:
         if self._look is not None:

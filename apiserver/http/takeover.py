@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from ..request import Upgrade
+from .answers import header_lines, status_line
 
 READ_BUFFER_MAX: Final = 256 * 1024
 """Bytes read ahead of whoever takes them; then the client waits."""
@@ -30,9 +31,7 @@ KEEPALIVE_PROBES: Final = 9
 def switching(answer: Upgrade, headers: Mapping[str, str]) -> bytes:
     """The head of a 101."""
     fields = {"Connection": "Upgrade", "Upgrade": answer.protocol, **answer.headers, **headers}
-    lines = [f"{name}: {value}" for name, value in fields.items()]
-    assert not any("\r" in line or "\n" in line for line in lines), lines
-    return "\r\n".join(["HTTP/1.1 101 Switching Protocols", *lines, "", ""]).encode("latin-1")
+    return b"%b%b\r\n" % (status_line(101).encode(), header_lines(fields))
 
 
 class TakenOver(asyncio.Protocol):

@@ -66,12 +66,14 @@ class Watches:
         watcher = Watcher(rendering if is_plain else AsStored(rendering), bookmarks=options.bookmarks)
         self._begin(cache, watcher, options)
         timeout_s = options.timeout_s or random.uniform(TIMEOUT_MIN_S, 2 * TIMEOUT_MIN_S)
-        timer = asyncio.get_running_loop().call_later(timeout_s, self._expire, watcher)
+        timer = asyncio.get_running_loop().call_later(timeout_s, self._expire, cache, watcher)
         if is_plain:
             return WatchFrames(watcher, timer)
         return ConvertedFrames(watcher, timer, target.resource, self._versions, rendering)
 
-    def _expire(self, watcher: Watcher) -> None:
+    def _expire(self, cache: ResourceCache, watcher: Watcher) -> None:
+        # The bookmark says that the watch has seen everything: what has been applied and not yet delivered comes first.
+        cache.watchers.flush()
         watcher.expire(self._feed.revision)
 
     def _begin(self, cache: ResourceCache, watcher: Watcher, options: Listing) -> None:

@@ -19,6 +19,8 @@ from ..resources import Resource
 from .jsonpath import JsonPathError, compile_path
 
 META = "meta.k8s.io"
+INTEGERS_END = 1 << 63
+"""The first number too large for an integer cell. A field that is a number may be larger: 1e300."""
 INCLUDED = ("None", "Metadata", "Object")
 NAME_COLUMN = Column(
     "Name",
@@ -111,7 +113,7 @@ def cell(column: Column, obj: Mapping[str, Any], now: datetime) -> Any:
         case "date":
             return human_age(value, now) if isinstance(value, str) else "<unknown>"
         case "integer":
-            return int(value) if _is_number(value) else None
+            return int(value) if _is_number(value) and abs(value) < INTEGERS_END else None
         case "number":
             return value if _is_number(value) else None
         case "boolean":

@@ -139,9 +139,9 @@ class Place:
         return await wire.rest()
 
     async def emptied(self) -> None:
-        """Wait until the server has no connection left."""
+        """Wait until the server has no connection left, nor anything it did for one."""
         async with asyncio.timeout(PATIENCE_S):
-            while self.server._connections:  # noqa: ASYNC110 (the server tells nobody)
+            while self.server._connections or self.server._tasks:  # noqa: ASYNC110 (the server tells nobody)
                 await asyncio.sleep(0.01)
 
     def leave(self) -> None:

@@ -14,11 +14,14 @@ from stark.apiserver.cache import change as change_module
 from stark.apiserver.cache import watchers as watchers_module
 from stark.apiserver.cache.change import Change, History
 from stark.apiserver.cache.entry import Entry, EntryReader, encode_object, with_revision
+from stark.apiserver.cache.feed import Feed
 from stark.apiserver.cache.filter import FieldTest, Filter
 from stark.apiserver.cache.index import Index
 from stark.apiserver.cache.resource_cache import Expired, Prefix, ResourceCache
 from stark.apiserver.cache.watchers import Watcher
-from stark.apiserver.store.protocol import Event, KeyValue, Revision
+from stark.apiserver.request import Frames
+from stark.apiserver.store.memory import MemoryStore
+from stark.apiserver.store.protocol import Batch, Event, KeyValue, Revision
 
 READER = EntryReader(("spec.node",))
 
@@ -252,3 +255,68 @@ async def test_bookmarks_go_to_those_who_asked(cache: ResourceCache) -> None:
     assert await everything(asked) == [("BOOKMARK", "", "9"), ("BOOKMARK", "", "11")]
     assert await everything(silent) == []
     assert cache.watchers.count == 0
+
+
+class Picky(Plain):
+    """Cannot show one of the objects."""
+
+    identity = "picky"
+
+    def render(self, entry: Entry) -> bytes:
+        if entry.name == "odd":
+            raise TypeError("odd")
+        return entry.data
+
+
+async def test_an_object_that_cannot_be_shown_ends_the_watches_that_ask_for_it_and_nothing_else(
+    cache: ResourceCache,
+) -> None:
+    picky, plain = Watcher(Picky()), Watcher(Plain())
+    for watcher in (picky, plain):
+        cache.watch_from_now(watcher, Filter(), initial_events=False)
+    for revision, name in enumerate(("c", "odd", "d"), 6):
+        put(cache, name, revision)
+    cache.watchers.flush()
+    plain.end()
+    first, last = [json.loads(line) for line in b"".join([piece async for piece in picky]).splitlines()]
+    assert (first["type"], first["object"]["metadata"]["name"]) == ("ADDED", "c")
+    assert (last["type"], last["object"]["code"]) == ("ERROR", 500)
+    assert [name for _, name, _ in await everything(plain)] == ["c", "odd", "d"]
+    assert cache.watchers.count == 0
+
+
+class Taken:
+    """A connection that takes everything."""
+
+    def __init__(self) -> None:
+        self.is_ready, self.ended, self.data = True, 0, b""
+
+    def send(self, frames: Frames) -> None:
+        self.data += frames.data
+
+    def end(self) -> None:
+        self.ended += 1
+
+
+async def test_a_watch_that_cannot_show_what_there_is_says_so_and_does_not_go_on(cache: ResourceCache) -> None:
+    put(cache, "odd", 6)
+    sink, watcher = Taken(), Watcher(Picky())
+    cache.watch_from_now(watcher, Filter(), initial_events=True)
+    watcher.attach(sink)
+    put(cache, "z", 7)
+    cache.watchers.flush()
+    (last,) = [json.loads(line) for line in sink.data.splitlines()]
+    assert (last["type"], last["object"]["code"], sink.ended) == ("ERROR", 500, 1)
+
+
+async def test_the_last_bookmark_comes_after_everything_it_says_was_seen() -> None:
+    feed = Feed(MemoryStore())
+    things = feed.add(Prefix("g", "things"), READER.paths)
+    things.load([], 5)
+    watcher = Watcher(Plain(), bookmarks=True)
+    things.watch_from_now(watcher, Filter(), initial_events=False)
+    item = stored(things.prefix, obj("late"), 6)
+    feed._apply(Batch(Revision(6), [Event(item.key, item, None, Revision(6))]))
+    # Delivery would come in the next turn of the loop.
+    feed.end_watches()
+    assert await everything(watcher) == [("ADDED", "late", "6"), ("BOOKMARK", "", "6")]

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from stark.apiserver.errors import Timeout
 from stark.apiserver.http.answers import AuditIds
 from stark.apiserver.http.bodies import BODY_BUFFER_MAX
+from stark.apiserver.http.connection import Connection
 from stark.apiserver.http.reading import CHUNK_WASTE_MAX, PIPELINED_MAX
-from stark.apiserver.request import Frames, Pushed, Request, Response, Sink, Stream
+from stark.apiserver.request import ByteStream, Frames, Pushed, Request, Response, Sink, Stream, Upgrade
 from tests.support.http_server import Place, http_server
 
 GET = b"GET /a?b=c HTTP/1.1\r\nHost: x\r\n"
@@ -641,6 +642,67 @@ async def test_a_handler_that_breaks_ends_only_its_connection() -> None:
     async with http_server(handle) as place:
         assert await place.all_of(b"GET /broken HTTP/1.1\r\nHost: x\r\n\r\n") == b""
         assert (await place.ask(GET + b"\r\n")).status == 200
+
+
+async def test_a_handler_that_ends_as_cancelled_leaves_nobody_waiting() -> None:
+    async def handle(request: Request) -> Response:
+        other = asyncio.create_task(asyncio.sleep(60))
+        other.cancel()
+        await other
+        return Response()
+
+    async with http_server(handle) as place:
+        assert await place.all_of(GET + b"\r\n") == b""
+
+
+async def test_an_early_answer_is_completed_though_the_body_does_not_end() -> None:
+    async def refuse(request: Request) -> Response:
+        return Response(403, [b"x" * 100_000] * 100)
+
+    async with http_server(refuse) as place:
+        wire = await place.wire()
+        await wire.send(CHUNKED)
+        await wire.reader.readuntil(b"\r\n\r\n")
+        for _ in range(20):
+            await wire.send(b"10000\r\n" + b"y" * 0x10000 + b"\r\n")
+        assert len(await wire.reader.readexactly(10_000_000)) == 10_000_000
+        assert await wire.rest() == b""
+
+
+async def test_another_protocol_begins_whatever_the_client_calls_its_request() -> None:
+    async def relay(client: ByteStream) -> None:
+        await client.write(await client.read())
+        await client.close()
+
+    async def handle(request: Request) -> Upgrade:
+        return Upgrade("test", relay, {"Warning": "a\r\nb: c"})
+
+    async with http_server(handle) as place:
+        wire = await place.wire()
+        await wire.send(GET + "Audit-ID: \u4e2d\r\nConnection: Upgrade\r\nUpgrade: test\r\n\r\nping".encode())
+        head = await wire.reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 101 ")
+        assert b"\r\nWarning: a  b: c\r\n" in head
+        assert "\r\nAudit-Id: \u4e2d\r\n".encode() in head
+        assert await wire.rest() == b"ping"
+
+
+class Door(asyncio.Transport):
+    """Remembers that it was closed."""
+
+    closed = False
+
+    def abort(self) -> None:
+        self.closed = True
+
+
+async def test_a_connection_too_many_is_not_served_what_came_with_its_handshake() -> None:
+    async with http_server(connections_max=0) as place:
+        connection, door = Connection(place.server), Door()
+        connection.connection_made(door)
+        connection.data_received(GET + b"\r\n")
+        assert door.closed
+        assert not place.server._tasks
 
 
 async def test_an_unreadable_query_is_told(place: Place) -> None:

@@ -11,7 +11,7 @@ from stark.apiserver.errors import BadRequest
 from stark.apiserver.kinds import resources_of
 from stark.apiserver.resources import Resource
 from stark.apiserver.wire.jsonpath import JsonPathError, compile_path
-from stark.apiserver.wire.tables import partial_metadata, partial_metadata_list, table, watch_metadata
+from stark.apiserver.wire.tables import cell, partial_metadata, partial_metadata_list, table, watch_metadata
 from stark.crds.resource import Column
 from tests.support.wire_samples import CRONTAB, POD
 
@@ -139,3 +139,10 @@ def test_a_column_whose_path_is_broken_stays_empty(crontab: Resource) -> None:
     from stark.apiserver.wire.tables import cell
 
     assert cell(Column("X", "string", ".a["), CRON, NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(3, 3), (3.7, 3), (1e300, None), (-(2**63), None), (2**63 - 1, 2**63 - 1)]
+)
+def test_a_number_too_large_for_an_integer_column_is_left_out(value: float, shown: int | None) -> None:
+    assert cell(Column("Size", "integer", ".spec.size"), {"spec": {"size": value}}, NOW) == shown
