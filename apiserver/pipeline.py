@@ -91,8 +91,6 @@ class Pipeline:
         asked = parse(request.method, request.path, request.query)
         try:
             answer = await self._answer(request, asked)
-            if isinstance(answer, Response):
-                compress(request, answer)
         except ApiError as error:
             answer = failure(error)
         except (asyncio.CancelledError, GeneratorExit):
@@ -106,8 +104,8 @@ class Pipeline:
     def _finish(self, request: Request, asked: Asked, answer: Answer, duration_s: float) -> None:
         """Count, log, and pass on warnings."""
         served = self._served
-        for text in request.warnings:
-            _add_warning(answer, text)
+        if request.warnings:
+            add_warnings(answer, request.warnings)
         if request.marks:
             answer.headers.update(request.marks)
         known = self._known(asked)
@@ -151,7 +149,7 @@ class Pipeline:
         request.user = user = await impersonate(request, user, served.authorizer)
         if asked.is_long and asked.verb != "watch":
             await self._authorize(user, request, asked)
-            return await self._route(request, asked)
+            return _compressed(request, await self._route(request, asked))
         gate = served.gate
         flow = gate.levels.flow_of(user, asked)
         request.marks = flow.headers
@@ -164,7 +162,7 @@ class Pipeline:
                 # without a pause, so without this each would be over before the next comes, and none would ever wait.
                 await asyncio.sleep(0)
             await self._authorize(user, request, asked)
-            answer = await self._in_time(request, asked)
+            answer = _compressed(request, await self._in_time(request, asked))
         except BaseException:
             gate.leave(seat)
             raise
@@ -323,16 +321,33 @@ def failure(error: ApiError) -> Response:
     return Response(error.code, error.encode(), headers=headers)
 
 
-WARNING_LENGTH_MAX: Final = 1_024
+def _compressed(request: Request, answer: Answer) -> Answer:
+    """The same. A list is compressed while it has its seats: it is a part of the work, and may fail like the rest."""
+    if isinstance(answer, Response):
+        compress(request, answer)
+    return answer
 
 
-def _add_warning(answer: Answer, text: str) -> None:
+WARNINGS_MAX: Final = 4_096
+"""Characters of all warnings of one answer, as in Kubernetes: rules and webhooks may have any number of them to say."""
+WARNING_CUT: Final = 256
+"""Characters that are left of each when all together are too long, as in Kubernetes."""
+
+
+def add_warnings(answer: Answer, texts: Sequence[str]) -> None:
     """RFC 7234 section 5.5: several are one header with commas between them."""
-    plain = "".join(sign if sign.isprintable() else " " for sign in text[:WARNING_LENGTH_MAX])
-    escaped = plain.replace("\\", "\\\\").replace('"', '\\"')
     known = answer.headers.get("Warning")
-    line = f'299 - "{escaped}"'
-    answer.headers["Warning"] = f"{known}, {line}" if known else line
+    lines = [known] if known else []
+    longest = WARNINGS_MAX if sum(map(len, texts)) <= WARNINGS_MAX else WARNING_CUT
+    left = WARNINGS_MAX
+    for text in dict.fromkeys(texts):
+        plain = "".join(sign if sign.isprintable() else " " for sign in text[:longest])
+        left -= len(plain)
+        if left < 0:
+            break
+        escaped = plain.replace("\\", "\\\\").replace('"', '\\"')
+        lines.append(f'299 - "{escaped}"')
+    answer.headers["Warning"] = ", ".join(lines)
 
 
 def _leave_later(answer: Answer, leave: Callable[[], None]) -> None:

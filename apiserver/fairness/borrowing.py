@@ -8,6 +8,7 @@ each in proportion to its demand, smoothed over minutes so that a short burst do
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -16,8 +17,6 @@ from .demand import Observed
 
 HALF_LIFE_S: Final = 300.0
 """How fast a demand that is over is forgotten; a rising one counts at once."""
-BISECTIONS: Final = 60
-"""Halvings of the interval in which the fair fraction is looked for; more than a float can tell apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +102,14 @@ def allot(total: float, wanted: Sequence[Wanted]) -> tuple[list[float], float]:
 
     if sum(each.lower for each in wanted) >= total:
         return at(0.0), 0.0
-    low, high = 0.0, max((each.upper / each.target for each in wanted if each.target > 0), default=1.0)
-    if sum(at(high)) <= total:
-        return at(high), high
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if sum(at(middle)) <= total else (low, middle)
-    return at(low), low
+    # Between two turns, where somebody leaves a bound or reaches one, everything grows in proportion. A demand that is long
+    # over makes turns further apart than halving could tell, so they are looked at one by one, those out of reach never.
+    turns = {0.0, *(bound / each.target for each in wanted if each.target > 0 for bound in (each.lower, each.upper))}
+    reached = sorted(turn for turn in turns if math.isfinite(turn)) or [1.0]
+    first_above = bisect_right(reached, total, key=lambda turn: sum(at(turn)))
+    if first_above == len(reached):
+        return at(reached[-1]), reached[-1]
+    low, high = reached[first_above - 1], reached[first_above]
+    at_low, at_high = sum(at(low)), sum(at(high))
+    fraction = low + (high - low) * (total - at_low) / (at_high - at_low)
+    return at(fraction), fraction

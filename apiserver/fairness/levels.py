@@ -24,6 +24,8 @@ from .widths import SEATS_MAX
 
 FLOWS_MAX: Final = 8_192
 """Classifications that are remembered. Past that all are forgotten: they are quick to find again."""
+PATH_REMEMBERED_MAX: Final = 512
+"""Characters of a path beyond which its classification is not remembered: clients choose them, and we would keep them."""
 WIDEST_PART: Final = 0.15
 """Of a level's own seats, the part that one request may take at most, as in Kubernetes."""
 EXEMPT_TYPE: Final = "Exempt"
@@ -124,9 +126,11 @@ class Levels:
         found = next((schema for schema in self._schemas if schema.matches(user, asked)), None)
         # Somebody in no group at all: even the schema for everybody names groups.
         schema = found or next(schema for schema in self._schemas if schema.name == CATCH_ALL)
-        if len(self._flows) >= FLOWS_MAX:
-            self._flows.clear()
-        flow = self._flows[key] = Flow(self.by_name[schema.level], schema, schema.distinguish(user, asked))
+        flow = Flow(self.by_name[schema.level], schema, schema.distinguish(user, asked))
+        if len(asked.path) <= PATH_REMEMBERED_MAX:
+            if len(self._flows) >= FLOWS_MAX:
+                self._flows.clear()
+            self._flows[key] = flow
         return flow
 
     def divide(self, now_s: float) -> Sequence[Ticket]:

@@ -12,6 +12,7 @@ from typing import Final
 from ..cache.feed import Feed
 from ..cache.resource_cache import Prefix, ResourceCache
 from ..registry.keys import CORE
+from ..registry.options import DECIMAL_DIGITS_MAX
 from ..request import Query
 from ..routes import Asked
 
@@ -56,7 +57,8 @@ def _objects(asked: Asked, query: Query, cache: ResourceCache) -> int:
         return 1
     there = cache.count_from(asked.namespace, "")
     limit = query.first("limit")
-    if selector or query.first("labelSelector") or not limit.isdecimal() or limit.strip("0") == "":
+    is_page = limit.isdecimal() and len(limit) <= DECIMAL_DIGITS_MAX and int(limit) > 0
+    if selector or query.first("labelSelector") or not is_page:
         return there
     return min(there, int(limit))
 

@@ -165,6 +165,13 @@ def test_seats_are_divided_within_everybodys_bounds(total: float, wanted: list[W
     assert sum(amounts) <= max(total, sum(each.lower for each in wanted)) + 1e-3
 
 
+@pytest.mark.parametrize("forgotten", [1e-10, 1e-18, 1e-300, 5e-324, 0.0])
+def test_a_demand_that_is_long_over_takes_nothing_from_the_division(forgotten: float) -> None:
+    amounts, fraction = allot(100, [Wanted(4, 100, 60.0), Wanted(5, 100, 30.0), Wanted(0, 100, forgotten)])
+    assert amounts == pytest.approx([200 / 3, 100 / 3, 0.0], abs=1e-6)
+    assert fraction == pytest.approx(10 / 9)
+
+
 def test_a_busy_level_borrows_what_an_idle_one_lends_and_gives_it_back() -> None:
     levels = {"busy": Shares(10), "idle": Shares(10, lendable_percent=50), "exempt": Shares(0, 0, 0, is_exempt=True)}
     bounds = bounds_of(levels, 100)

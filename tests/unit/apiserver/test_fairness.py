@@ -18,7 +18,7 @@ from stark.apiserver.errors import TooManyRequests
 from stark.apiserver.fairness.classification import Schema
 from stark.apiserver.fairness.demand import Demand
 from stark.apiserver.fairness.gate import Gate, Seat
-from stark.apiserver.fairness.levels import FLOW_SCHEMA_UID, FLOWS_MAX, Levels
+from stark.apiserver.fairness.levels import FLOW_SCHEMA_UID, FLOWS_MAX, PATH_REMEMBERED_MAX, Levels
 from stark.apiserver.fairness.metrics import FairnessCollector
 from stark.apiserver.fairness.objects import AUTO_UPDATE, MANDATORY, SUGGESTED, abandoned, fixed_spec, put_right
 from stark.apiserver.fairness.widths import Widths
@@ -154,6 +154,12 @@ def test_flows_are_told_apart_by_user_or_namespace_and_remembered_within_bounds(
     assert len(levels._flows) <= FLOWS_MAX
 
 
+def test_long_paths_are_classified_and_not_remembered() -> None:
+    levels = Levels(100, 0.0)
+    long = levels.flow_of(ALICE, asked("/made/up/" + "x" * PATH_REMEMBERED_MAX))
+    assert (long.level.name, len(levels._flows)) == ("catch-all", 0)
+
+
 async def test_lists_are_as_wide_as_the_objects_they_look_at_and_writes_as_their_watchers() -> None:
     feed = Feed(MemoryStore())
     prefix = Prefix("core", "pods")
@@ -169,6 +175,7 @@ async def test_lists_are_as_wide_as_the_objects_they_look_at_and_writes_as_their
     assert seats(PODS) == 3
     assert seats(PODS, most=2) == 2
     assert seats(PODS, query="limit=50") == 1
+    assert [seats(PODS, query=f"limit={limit}") for limit in ("0", "9" * 5_000, "\u00b2", "-1")] == [3] * 4
     assert seats(PODS, query="limit=50&labelSelector=a%3Db") == 3
     assert seats(PODS, query="fieldSelector=metadata.name%3Dp1") == 1
     assert seats(PODS, "DELETE") == 3
