@@ -16,11 +16,11 @@ from typing import Final
 from aiohttp import web
 from prometheus_client import Gauge
 
+from ..wires import CLOSE_TIMEOUT_S, MESSAGE_BYTES_MAX, Spent, WebSocketWire, Wire, keep_alive, take_over
 from .carrying import connect
 from .channels import BASE64, BINARY, PORTS_MAX, Channels
 from .targets import NotForwarded, Target
 from .tunnel import Dial, Tunnel
-from .wires import CLOSE_TIMEOUT_S, MESSAGE_BYTES_MAX, Spent, WebSocketWire, Wire, keep_alive, take_over
 
 log = logging.getLogger(__name__)
 

@@ -28,10 +28,10 @@ from ..spdy import (
     ResetStatus,
     Roomier,
 )
+from ..wires import Wire
 from .carrying import INLET_BYTES_MAX, INLETS_BYTES_MAX, PIECE_BYTES_MAX, Inlet, carry
 from .pacing import Pace
 from .targets import NotForwarded
-from .wires import Wire
 
 log = logging.getLogger(__name__)
 

@@ -21,9 +21,9 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from ..descriptors import Descriptor
-from ..portforward.wires import Spent, take_over
 from ..supervisor.link import SupervisorError
 from ..supervisor.session import Session, open_session
+from ..wires import Spent, take_over
 from . import channels
 from .connections import Connection, WebSocketConnection
 from .spdy import V4, SpdyConnection, choose_version, switching

@@ -89,12 +89,15 @@ def container_counters(cgroups: Cgroups, uid: str, container: str, root: int, pr
     return Counters(cpu_s, memory_bytes)
 
 
+NOT_BUSY = frozenset({"idle", "iowait", "guest", "guest_nice"})
+"""Of /proc/stat: waiting, and what user and nice have counted already."""
+
+
 def node_counters() -> Counters:
     """What the whole machine has used."""
-    times = psutil.cpu_times()
-    idle_s = times.idle + getattr(times, "iowait", 0.0)
-    guest_s = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)  # counted in user and nice already
-    return Counters(sum(times) - idle_s - guest_s, _node_working_set())
+    times = psutil.cpu_times()._asdict()
+    # Only what counts is added up: taking the idle time from the sum of everything leaves a rest that is not monotonic.
+    return Counters(sum(spent for name, spent in times.items() if name not in NOT_BUSY), _node_working_set())
 
 
 def _node_working_set(meminfo: Path = PROC / "meminfo") -> int:

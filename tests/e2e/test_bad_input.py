@@ -242,6 +242,7 @@ def test_a_data_dir_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     assert "--data-dir" in said
 
 
+@pytest.mark.slow
 def test_an_etcd_that_is_away_at_the_start_is_said(tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     code, said = start("--data-dir", str(tmp_path / "d"), "--port", "0", "--store", f"etcd={url}", directory=tmp_path)

@@ -92,12 +92,10 @@ def test_run_is_warned_of_what_a_pod_cannot_have_and_succeeds(kubectl: Kubectl) 
         "--labels=x=y",
         "--restart=Never",
         "--privileged",
-        "--stdin",
     )
     said = kubectl("run", "one", *command, "--attach=false", "--", "arg")
     assert "pod/one created" in said
-    for field in ("spec.containers[0].securityContext", "spec.containers[0].stdin"):
-        assert f'Warning: unknown field "{field}"' in said
+    assert 'Warning: unknown field "spec.containers[0].securityContext"' in said
     assert "dnsPolicy" not in said
     pod = kubectl.get("pod", "one")
     assert (pod["metadata"]["labels"], pod["spec"]["restartPolicy"]) == ({"x": "y"}, "Never")

@@ -33,6 +33,7 @@ def running(up: Up, count: int) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.slow
 def test_a_service_is_found_where_it_listens_and_a_drain_waits_for_the_budget(up: Up) -> None:
     up.starkctl(
         "pack", "register", "examples/hello-node/bundle.js", "--name", "hello", "--ver", "1.0.0", "--runtime", "node"

@@ -94,6 +94,9 @@ POD_SPEC: dict[str, Any] = {
             "livenessProbe": PROBE,
             "readinessProbe": PROBE,
             "startupProbe": PROBE,
+            "stdin": True,
+            "stdinOnce": True,
+            "tty": True,
             "imagePullPolicy": "IfNotPresent",
         }
     ],
@@ -173,6 +176,13 @@ WEBHOOK: dict[str, Any] = {
     "timeoutSeconds": 5,
     "admissionReviewVersions": ["v1"],
     "matchConditions": [{"name": "not-by-nodes", "expression": "!('system:nodes' in request.userInfo.groups)"}],
+}
+MATCH_RESOURCES: dict[str, Any] = {
+    "namespaceSelector": SELECTOR,
+    "objectSelector": SELECTOR,
+    "resourceRules": [{**WEBHOOK["rules"][0], "resourceNames": ["web"]}],
+    "excludeResourceRules": [{**WEBHOOK["rules"][0], "resourceNames": ["db"]}],
+    "matchPolicy": "Exact",
 }
 
 _BODIES: dict[tuple[str, str], dict[str, Any]] = {
@@ -596,6 +606,39 @@ _BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration"): {
         "metadata": CLUSTER_METADATA,
         "webhooks": [WEBHOOK],
+    },
+    ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy"): {
+        "metadata": CLUSTER_METADATA,
+        "spec": {
+            "paramKind": {"apiVersion": "v1", "kind": "ConfigMap"},
+            "matchConstraints": MATCH_RESOURCES,
+            "validations": [
+                {"expression": "true", "message": "m", "reason": "Forbidden", "messageExpression": "'m'"},
+            ],
+            "failurePolicy": "Ignore",
+            "auditAnnotations": [{"key": "k", "valueExpression": "'v'"}],
+            "matchConditions": [{"name": "n", "expression": "true"}],
+            "variables": [{"name": "v", "expression": "1"}],
+        },
+        "status": {
+            "observedGeneration": 1,
+            "typeChecking": {"expressionWarnings": [{"fieldRef": "spec.validations[0].expression", "warning": "w"}]},
+            "conditions": [CONDITION],
+        },
+    },
+    ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicyBinding"): {
+        "metadata": CLUSTER_METADATA,
+        "spec": {
+            "policyName": "p",
+            "paramRef": {
+                "name": "limit",
+                "namespace": "default",
+                "selector": SELECTOR,
+                "parameterNotFoundAction": "Deny",
+            },
+            "matchResources": MATCH_RESOURCES,
+            "validationActions": ["Deny", "Audit"],
+        },
     },
     ("stark.dev/v1", "Pack"): {
         "metadata": {"name": "hello.1.2.0"},

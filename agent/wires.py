@@ -1,4 +1,4 @@
-"""What carries SPDY's bytes: WebSocket messages (KEP-4006), or the connection itself after its 101."""
+"""A connection after its 101: bytes in WebSocket messages (KEP-4006), or the connection itself, taken from aiohttp."""
 
 from __future__ import annotations
 
