@@ -111,9 +111,13 @@ class AgentUsage:
         url = URL.build(scheme="https", host=agent.address, port=agent.port, path=SUMMARY_PATH)
         try:
             async with asyncio.timeout(self._settings.answer_s):
-                # The certificate must be the node's: who took over its address does not speak for it.
-                async with self._connections().get(url, ssl=self._tls, server_hostname=agent.node) as response:
-                    response.raise_for_status()
+                # The certificate must be the node's: who took over its address does not speak for it. Nor does an agent
+                # send us elsewhere: what it can make us ask, it asks with our rights and from where we stand.
+                async with self._connections().get(
+                    url, ssl=self._tls, server_hostname=agent.node, allow_redirects=False
+                ) as response:
+                    if response.status != 200:
+                        raise ValueError(f"it answered {response.status}")
                     data = bytearray()
                     async for piece in response.content.iter_any():
                         data += piece
@@ -129,7 +133,11 @@ class AgentUsage:
             # Made here and not in the constructor, because a session belongs to the running loop.
             connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=self._settings.connection_idle_s)
             self._session = aiohttp.ClientSession(
-                connector=connector, timeout=aiohttp.ClientTimeout(total=None), cookie_jar=aiohttp.DummyCookieJar()
+                connector=connector,
+                timeout=aiohttp.ClientTimeout(total=None),
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"Accept-Encoding": "identity"},
             )
         return self._session
 

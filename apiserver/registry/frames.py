@@ -12,7 +12,7 @@ from typing import Final
 
 import orjson
 
-from ..cache.change import Rendering, error_frame, frame
+from ..cache.change import ADDED, DELETED, MODIFIED, Rendering, error_frame, frame
 from ..cache.entry import Entry
 from ..cache.watchers import Watcher
 from ..errors import ApiError
@@ -21,7 +21,7 @@ from .keys import local_key
 from .versions import Versions
 
 OBJECT: Final = b',"object":'
-CHANGES: Final = ("ADDED", "MODIFIED", "DELETED")
+CHANGES: Final = (ADDED, MODIFIED, DELETED)
 
 
 class AsStored:
@@ -68,7 +68,8 @@ class ConvertedFrames:
     async def _converted(self, lines: Sequence[bytes]) -> bytes:
         kinds = [orjson.loads(line[: line.index(OBJECT)] + b"}")["type"] for line in lines]
         stored = [_entry_in(line) for kind, line in zip(kinds, lines, strict=True) if kind in CHANGES]
-        converted = iter(await self._versions.entries(self._resource, stored))
+        have_left = [kind == DELETED for kind in kinds if kind in CHANGES]
+        converted = iter(await self._versions.entries(self._resource, stored, have_left))
         frames = [
             frame(kind, self._final.render(next(converted))) if kind in CHANGES else line + b"\n"
             for kind, line in zip(kinds, lines, strict=True)

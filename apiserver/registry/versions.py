@@ -26,26 +26,29 @@ Mapped = Mapping[str, Any]
 
 
 class Kept:
-    """Converted objects of one kind by key, revision and version; those used least recently go."""
+    """Converted objects of one kind by key, revision and version; those used least recently go.
+
+    What left a reader's selection is kept apart: it carries the revision at which it left, and the content from before.
+    """
 
     def __init__(self, family: Family) -> None:
         self.family = family
-        self._entries: OrderedDict[tuple[str, int, str], Entry] = OrderedDict()
+        self._entries: OrderedDict[tuple[str, int, str, bool], Entry] = OrderedDict()
         self._bytes = 0
 
-    def get(self, entry: Entry, version: str) -> Entry | None:
+    def get(self, entry: Entry, version: str, *, has_left: bool = False) -> Entry | None:
         """The entry in that version, if it was converted before."""
-        at = (entry.key, entry.revision, version)
+        at = (entry.key, entry.revision, version, has_left)
         found = self._entries.get(at)
         if found is not None:
             self._entries.move_to_end(at)
         return found
 
-    def put(self, entry: Entry, version: str) -> None:
+    def put(self, entry: Entry, version: str, *, has_left: bool = False) -> None:
         """Keep a converted entry. One that was never stored (a dry run) has no revision and is not kept."""
         if not entry.revision:
             return
-        at = (entry.key, entry.revision, version)
+        at = (entry.key, entry.revision, version, has_left)
         before = self._entries.pop(at, None)
         self._entries[at] = entry
         self._bytes += len(entry.data) - (len(before.data) if before is not None else 0)
@@ -82,26 +85,32 @@ class Versions:
         family = resource.family
         return obj if family is None else (await self._convert([obj], resource, family.storage))[0]
 
-    async def entries(self, resource: Resource, entries: Sequence[Entry]) -> Sequence[Entry]:
-        """Entries in the version of the resource, in order: the same if they need no conversion. Raises ConversionFailed."""
+    async def entries(
+        self, resource: Resource, entries: Sequence[Entry], have_left: Sequence[bool] = ()
+    ) -> Sequence[Entry]:
+        """Entries in the version of the resource, in order: the same if they need no conversion. Raises ConversionFailed.
+
+        `have_left`, when given, says of each whether it is an object as it was before the change of its revision.
+        """
         family = resource.family
         if family is None or family.is_plain:
             return entries
         kept = self._kept_for(resource, family)
-        found = [self._ready(kept, entry, resource) for entry in entries]
-        missing = [entry for entry, known in zip(entries, found, strict=True) if known is None]
+        wanted = list(zip(entries, have_left or [False] * len(entries), strict=True))
+        found = [self._ready(kept, entry, resource, has_left) for entry, has_left in wanted]
+        missing = [one for one, known in zip(wanted, found, strict=True) if known is None]
         if missing:
-            objects = await self._convert([entry.decode() for entry in missing], resource, resource.version)
-            made = [_entry_of(entry, obj) for entry, obj in zip(missing, objects, strict=True)]
-            for entry in made:
-                kept.put(entry, resource.version)
+            objects = await self._convert([entry.decode() for entry, _ in missing], resource, resource.version)
+            made = [_entry_of(entry, obj) for (entry, _), obj in zip(missing, objects, strict=True)]
+            for entry, (_, has_left) in zip(made, missing, strict=True):
+                kept.put(entry, resource.version, has_left=has_left)
             rest = iter(made)
             found = [next(rest) if known is None else known for known in found]
         return [entry for entry in found if entry is not None]
 
-    def _ready(self, kept: Kept, entry: Entry, resource: Resource) -> Entry | None:
+    def _ready(self, kept: Kept, entry: Entry, resource: Resource, has_left: bool) -> Entry | None:
         head = f'{{"apiVersion":"{resource.api_version}",'.encode()
-        return entry if entry.data.startswith(head) else kept.get(entry, resource.version)
+        return entry if entry.data.startswith(head) else kept.get(entry, resource.version, has_left=has_left)
 
     def _kept_for(self, resource: Resource, family: Family) -> Kept:
         """What was converted by another definition of the kind is worth nothing any more."""

@@ -86,11 +86,12 @@ def own_causes(node: Node, value: Any, path: str) -> Iterator[Cause]:
 
 
 def _of_string(node: Node, value: str, path: str) -> Iterator[Cause]:
+    # The first of these is all that is told, as upstream: a limit on the length also bounds what a pattern has to read.
     if node.max_length is not None and len(value) > node.max_length:
         yield wording.too_long(path, node.max_length)
-    if node.min_length is not None and len(value) < node.min_length:
+    elif node.min_length is not None and len(value) < node.min_length:
         yield wording.invalid(path, value, f"{path} in body should be at least {node.min_length} chars long")
-    if node.pattern is not None and not matches(node.pattern, value):
+    elif node.pattern is not None and not matches(node.pattern, value):
         yield wording.invalid(path, value, f"{path} in body should match '{node.pattern}'")
     if node.format and not fits(node.format, value):
         yield wording.wrong_format(path, node.format, value)

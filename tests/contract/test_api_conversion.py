@@ -185,6 +185,22 @@ async def test_a_watch_is_in_the_version_of_its_reader(api: Api, hooks: WebhookS
         assert (kind, obj["apiVersion"]) == ("BOOKMARK", "example.com/v2")
 
 
+async def test_what_left_a_selection_is_not_taken_for_what_it_became(api: Api, hooks: WebhookServer) -> None:
+    await define(api, definition(by_webhook(hooks)))
+    body = gadget("a", hostPort="h:1")
+    body["metadata"]["labels"] = {"on": "yes"}
+    (await api.post(V1, body)).ok(201)
+    async with api.watch(f"{V2}?labelSelector=on%3Dyes") as watch:
+        assert (await watch.next())[0] == "ADDED"
+        change = {"metadata": {"labels": {"on": "no"}}, "spec": {"hostPort": "h:2"}}
+        revision = (await api.patch(f"{V1}/a", change)).ok()["metadata"]["resourceVersion"]
+        kind, left = await watch.next()
+        assert (kind, left["metadata"]["resourceVersion"], left["spec"]["port"]) == ("DELETED", revision, "1")
+    became = (await api.get(f"{V2}/a")).ok()
+    assert (became["metadata"]["resourceVersion"], became["spec"]["port"]) == (revision, "2")
+    assert became["metadata"]["labels"] == {"on": "no"}
+
+
 async def test_an_applied_configuration_is_owned_in_its_own_version(api: Api, hooks: WebhookServer) -> None:
     await define(api, definition(by_webhook(hooks)))
     body = json.dumps(gadget("a", "v2", host="h", port="1")).encode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -58,19 +59,25 @@ class Said:
         return {"apiVersion": "v1", "kind": "Node", "metadata": meta, "status": {**where, **status}}
 
 
-@asynccontextmanager
-async def agent_saying(authority: Authority, directory: Path, name: str, certified: str = "") -> AsyncIterator[Said]:
-    """An agent of node `name`, with the certificate of `certified` (its own unless said otherwise)."""
-    said = Said(name=name)
-    credential = await asyncio.to_thread(authority.issue, node_identity(certified or name))
+def node_context(authority: Authority, directory: Path, name: str) -> ssl.SSLContext:
+    """What an agent of node `name` listens with."""
+    credential = authority.issue(node_identity(name))
     config = ClientConfig(
         "https://unused",
         ca_data=authority.certificate_pem,
         client_cert_data=credential.certificate_pem,
         client_key_data=credential.key_pem,
     )
-    context = tls_context(config, directory / f"agent-{name}")
+    context = tls_context(config, directory)
     assert context is not None
+    return context
+
+
+@asynccontextmanager
+async def agent_saying(authority: Authority, directory: Path, name: str, certified: str = "") -> AsyncIterator[Said]:
+    """An agent of node `name`, with the certificate of `certified` (its own unless said otherwise)."""
+    said = Said(name=name)
+    context = await asyncio.to_thread(node_context, authority, directory / f"agent-{name}", certified or name)
     shelf = LogShelf(directory / f"logs-{name}")
     server = AgentServer(shelf, lambda _uid, _name, _attempt: False, lambda: True, said.answer)
     await server.start("127.0.0.1", 0, context)

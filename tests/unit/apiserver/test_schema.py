@@ -405,3 +405,9 @@ def test_a_patterns_extent_is_that_with_its_counts_written_out(pattern: str, siz
     assert patterns.extent(pattern) == (size, repeats)
     refused = patterns.problem(pattern) == "invalid repeat count"
     assert refused == (repeats > patterns.REPEAT_MAX)
+
+
+def test_what_is_too_long_is_not_matched_as_well() -> None:
+    compiled = of(x={"type": "string", "maxLength": 3, "pattern": "^a+$"})
+    assert causes(compiled, {"x": "bbbb"}) == [("x", "Too long: may not be more than 3 bytes", "FieldValueTooLong")]
+    assert [reason for _, _, reason in causes(compiled, {"x": "bbb"})] == ["FieldValueInvalid"]

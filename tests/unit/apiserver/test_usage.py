@@ -15,7 +15,7 @@ from stark.apiserver.auth.pki import Authority, agent_client_context
 from stark.apiserver.proxy.usage import AgentUsage, UsageSettings
 from stark.apiserver.usage.figures import Usage, go_duration, parse_summary
 from tests.support.server_side import Objects
-from tests.support.usage import Said, agent_saying
+from tests.support.usage import Said, agent_saying, node_context
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +122,33 @@ async def test_an_answer_that_is_no_summary_is_as_good_as_none(
     assert await usage.of(["n1"]) == {}
     assert said.asked == 1
     await usage.close()
+
+
+async def test_an_agent_cannot_send_the_question_elsewhere(
+    authority: Authority, objects: Objects, said: Said, tmp_path: Path
+) -> None:
+    elsewhere = asyncio.Event()
+
+    async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        elsewhere.set()
+        writer.close()
+
+    async def redirect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        to = f"http://127.0.0.1:{other.sockets[0].getsockname()[1]}/"
+        writer.write(f"HTTP/1.1 307 Temporary Redirect\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n".encode())
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(hear, "127.0.0.1", 0) as other:
+        context = node_context(authority, tmp_path / "redirecting", "n1")
+        async with await asyncio.start_server(redirect, "127.0.0.1", 0, ssl=context) as server:
+            said.port = server.sockets[0].getsockname()[1]
+            objects.add("", "nodes", said.object())
+            usage = asking(authority, objects)
+            assert await usage.of(["n1"]) == {}
+            await usage.close()
+    assert not elsewhere.is_set()
 
 
 async def test_only_so_many_are_asked_at_once(authority: Authority, objects: Objects) -> None:
