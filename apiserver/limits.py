@@ -6,11 +6,18 @@ They last as long as clients like, so they have no seats and no queues (see `fai
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
+from .auth.identities import CONTROLLERS, MASTERS, NODES
 from .errors import TooManyRequests
+from .request import User
 from .settings import LimitSettings
 
 RETRY_AFTER_S = 1
+RESERVED_PART: Final = 5
+"""One place of so many is kept for those who keep the cluster going: whatever users open, nodes hear of their pods."""
+VITAL: Final = frozenset({MASTERS, CONTROLLERS, NODES})
+"""Groups of users who may take those."""
 
 
 @dataclass(slots=True)
@@ -20,9 +27,10 @@ class Gauge:
     limit: int
     count: int = 0
 
-    def enter(self) -> None:
+    def enter(self, user: User) -> None:
         """One more. Raises TooManyRequests."""
-        if self.count >= self.limit:
+        reserved = self.limit // RESERVED_PART if VITAL.isdisjoint(user.groups) else 0
+        if self.count >= self.limit - reserved:
             raise TooManyRequests("Too many requests, please try again later.", retry_after_s=RETRY_AFTER_S)
         self.count += 1
 

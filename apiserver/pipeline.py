@@ -216,15 +216,19 @@ class Pipeline:
         if asked.rest:
             raise no_such_path()
 
+        assert request.user is not None, asked
+        open_watch = partial(self._open_watch, request.user)
+
         async def may_create() -> None:
             assert request.user is not None, asked
             await self._authorize(request.user, request, replace(asked, verb="create"))
 
-        return await served.verbs.handle(asked.verb, request, target, self._open_watch, may_create)
+        return await served.verbs.handle(asked.verb, request, target, open_watch, may_create)
 
     async def _transfer(self, handler: SubresourceHandler, request: Request, target: Target, asked: Asked) -> Answer:
         """A log, a bundle, a relay: it holds a place among the long requests until its last byte."""
-        leave = self._open_watch()
+        assert request.user is not None, asked
+        leave = self._open_watch(request.user)
         try:
             answer = await handler(request, target, asked.rest)
         except BaseException:
@@ -248,9 +252,9 @@ class Pipeline:
             raise no_such_path()
         return Target(resource, namespace, asked.name, asked.subresource)
 
-    def _open_watch(self) -> Callable[[], None]:
+    def _open_watch(self, user: User) -> Callable[[], None]:
         gauge = self._served.limits.watches
-        gauge.enter()
+        gauge.enter(user)
         return gauge.leave
 
     async def _create_virtual(self, request: Request, asked: Asked, virtual: VirtualResource) -> Response:

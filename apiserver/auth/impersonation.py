@@ -23,6 +23,9 @@ EXTRA_PREFIX = "impersonate-extra-"
 NAMED_MAX = 256
 """Most groups and extra values in one request; each costs an authorization."""
 
+SERVICE_ACCOUNT_PREFIX = "system:serviceaccount:"
+SERVICE_ACCOUNTS = "system:serviceaccounts"
+"""Every service account's group; with a colon and a namespace, that of the namespace's."""
 AUTHENTICATION_GROUP = "authentication.k8s.io"
 
 
@@ -31,7 +34,12 @@ def _values(headers: Mapping[str, str], name: str) -> list[str]:
 
 
 def _questions(user: User, wanted: User) -> Iterator[AuthorizationAttributes]:
-    yield AuthorizationAttributes(user, "impersonate", resource="users", name=wanted.name)
+    account = service_account(wanted.name)
+    if account is None:
+        yield AuthorizationAttributes(user, "impersonate", resource="users", name=wanted.name)
+    else:
+        namespace, name = account
+        yield AuthorizationAttributes(user, "impersonate", resource="serviceaccounts", namespace=namespace, name=name)
     for group in wanted.groups:
         yield AuthorizationAttributes(user, "impersonate", resource="groups", name=group)
     if wanted.uid:
@@ -49,6 +57,13 @@ def _questions(user: User, wanted: User) -> Iterator[AuthorizationAttributes]:
                 subresource=key,
                 name=value,
             )
+
+
+def service_account(user: str) -> tuple[str, str] | None:
+    """Namespace and name of the service account whose user name this is."""
+    namespace, found, name = user.removeprefix(SERVICE_ACCOUNT_PREFIX).partition(":")
+    is_one = user.startswith(SERVICE_ACCOUNT_PREFIX) and found and namespace and name and ":" not in name
+    return (namespace, name) if is_one else None
 
 
 async def impersonate(request: Request, user: User, authorizer: Authorizer) -> User:
@@ -74,5 +89,9 @@ async def impersonate(request: Request, user: User, authorizer: Authorizer) -> U
         decision = await authorizer.authorize(question)
         if not decision.allowed:
             raise forbidden(question, decision)
+    account = service_account(name)
+    if account is not None and not groups:
+        # Nobody can take a service account out of its groups, so that they need not be asked for.
+        groups = (SERVICE_ACCOUNTS, f"{SERVICE_ACCOUNTS}:{account[0]}")
     implied = UNAUTHENTICATED if name == ANONYMOUS else AUTHENTICATED
     return User(name, tuple(dict.fromkeys((*groups, implied))), uid, extra)

@@ -126,3 +126,16 @@ async def test_others_may_not_act_as_somebody_else() -> None:
 async def test_a_group_without_a_user_to_act_as_is_not_ignored() -> None:
     with pytest.raises(BadRequest):
         await impersonate(request(headers={"impersonate-group": "devs"}), ADMIN, builtin_authorizer(Objects()))
+
+
+async def test_an_impersonated_service_account_is_in_its_groups_unless_others_are_named() -> None:
+    robot = {"impersonate-user": "system:serviceaccount:team:robot"}
+    user = await impersonate(request(headers=robot), ADMIN, builtin_authorizer(Objects()))
+    assert user.groups == ("system:serviceaccounts", "system:serviceaccounts:team", "system:authenticated")
+    named = await impersonate(
+        request(headers={**robot, "impersonate-group": "devs"}), ADMIN, builtin_authorizer(Objects())
+    )
+    assert named.groups == ("devs", "system:authenticated")
+    with pytest.raises(Forbidden) as caught:
+        await impersonate(request(headers=robot), ALICE, builtin_authorizer(Objects()))
+    assert 'cannot impersonate resource "serviceaccounts"' in caught.value.message
