@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from .conditions import Condition
-from .fields import LIST_ATOMIC, Count, Int64, list_map, written
+from .fields import LIST_ATOMIC, LIST_SET, Count, Int64, list_map, written
 from .labels import SELECTOR_MARKS, LabelSelector
 from .meta import KubeObject, Model, ObjectMeta, ResourceDef, Time
 from .pods import ObjectReference, PodTemplateSpec
@@ -28,6 +28,8 @@ COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
 """Annotation and label of an indexed job's pods: which of the completions the pod is for, from 0."""
 COMPLETION_INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
 """Environment variable with the same number."""
+JOB_TRACKING = "batch.kubernetes.io/job-tracking"
+"""Finalizer of a job's pods: holds a pod until the job's status has counted how it ended (KEP-2307)."""
 SCHEDULED_AT = "batch.kubernetes.io/cronjob-scheduled-timestamp"
 """Annotation of a CronJob's jobs: the time of the schedule they were made for."""
 
@@ -59,6 +61,15 @@ class JobSpec(Model):
     """What its pods look like; cannot be changed. Its restartPolicy must be Never or OnFailure."""
 
 
+class UncountedTerminatedPods(Model):
+    """Pods whose end is known and not yet in the numbers: what makes each count once (KEP-2307)."""
+
+    succeeded: list[str] = Field(default_factory=list, json_schema_extra=LIST_SET)
+    """Uids of pods that have succeeded."""
+    failed: list[str] = Field(default_factory=list, json_schema_extra=LIST_SET)
+    """Uids of pods that have failed."""
+
+
 class JobStatus(Model):
     """How far the job is."""
 
@@ -81,6 +92,9 @@ class JobStatus(Model):
     """Pods that have failed."""
     completed_indexes: str | None = None
     """Of an indexed job, the numbers that have succeeded, e.g. `0,2-5`."""
+    uncounted_terminated_pods: UncountedTerminatedPods | None = None
+    """Pods that have ended and are still to be added to `succeeded` and `failed`. Absent from a job that began before
+    its pods were held by a finalizer: such a job is counted by its pods to its end."""
 
 
 class Job(KubeObject):

@@ -1,22 +1,22 @@
 """What a job's pods add up to: which run, which succeeded, which failed and when. Pure.
 
-Pods are counted where they are; no finalizer holds them until they are counted. A number in the job's status never
-falls, so that a finished pod that somebody took away after it was counted stays counted; one that vanished before is
-run again. An indexed job's completions are told by their index, so they are exact whatever happens to the pods.
-A pod that somebody deleted while it ran has not failed: it is replaced.
+The pods of a tracked job are counted one by one, see `tracking`. A job that an older version began is counted by the
+pods that are there: a number in its status never falls, so that a finished pod that somebody took away after it was
+counted stays counted, and one that vanished before is run again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from stark.crds.batch import COMPLETION_INDEX, Job
+from stark.crds.batch import Job
 from stark.crds.conditions import find_condition
 from stark.crds.pods import Pod
 
 from ..kit.podfacts import is_active, is_finished, is_ready
+from .tracking import Tally, done_indexes, has_ended, is_held, is_indexed, is_tracked, tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,10 @@ class Count:
     failed_in_a_row: int
     """Pods that failed since the last one succeeded."""
     last_failure: datetime | None
+    tally: Tally | None
+    """The numbers as the status says them, which are behind these by what is noted; None of a job not tracked."""
+    settled: Sequence[Pod]
+    """Pods that are held and may go when the status is stored."""
 
     @property
     def ready(self) -> int:
@@ -44,35 +48,28 @@ def count(job: Job, pods: Iterable[Pod]) -> Count:
     every = list(pods)
     won = [pod for pod in every if pod.status.phase == "Succeeded"]
     lost = [pod for pod in every if pod.status.phase == "Failed" and pod.metadata.deletion_timestamp is None]
-    indexes: frozenset[int] = frozenset()
-    succeeded = max(len(won), job.status.succeeded or 0)
-    if is_indexed(job):
-        goal = job.spec.completions or 0
-        seen = {index for index in map(index_of, won) if index is not None}
-        indexes = frozenset(index for index in seen | set(parse_indexes(job.status.completed_indexes)) if index < goal)
-        succeeded = len(indexes)
+    exact = tally(job, every) if is_tracked(job) else None
+    if exact is not None:
+        uncounted, indexes, settled = exact.uncounted, exact.indexes, exact.settled
+        succeeded, failed = exact.succeeded + len(uncounted.succeeded), exact.failed + len(uncounted.failed)
+    else:
+        indexes = done_indexes(job, won) if is_indexed(job) else frozenset()
+        succeeded = len(indexes) if is_indexed(job) else max(len(won), job.status.succeeded or 0)
+        failed = max(len(lost), job.status.failed or 0)
+        settled = [pod for pod in every if is_held(pod) and has_ended(pod)]
     last_success = max(map(finished_at, won), default=None)
     failures = [finished_at(pod) for pod in lost]
     return Count(
         active=[pod for pod in every if is_active(pod)],
         succeeded=succeeded,
-        failed=max(len(lost), job.status.failed or 0),
+        failed=failed,
         terminating=sum(pod.metadata.deletion_timestamp is not None and not is_finished(pod) for pod in every),
         indexes=indexes,
         failed_in_a_row=sum(last_success is None or moment > last_success for moment in failures),
         last_failure=max(failures, default=None),
+        tally=exact,
+        settled=settled,
     )
-
-
-def is_indexed(job: Job) -> bool:
-    """Whether every completion has a number."""
-    return job.spec.completion_mode == "Indexed"
-
-
-def index_of(pod: Pod) -> int | None:
-    """The completion that a pod is for; None when it does not say so."""
-    text = pod.metadata.annotations.get(COMPLETION_INDEX, "")
-    return int(text) if text.isascii() and text.isdigit() else None
 
 
 def finished_at(pod: Pod) -> datetime:
@@ -89,26 +86,3 @@ def finished_at(pod: Pod) -> datetime:
         return ready.last_transition_time
     assert pod.metadata.creation_timestamp is not None, pod.key
     return pod.metadata.creation_timestamp
-
-
-def parse_indexes(text: str | None) -> Iterator[int]:
-    """The numbers of `0,2-5`."""
-    for part in (text or "").split(","):
-        first, _, last = part.partition("-")
-        if first:
-            yield from range(int(first), int(last or first) + 1)
-
-
-def format_indexes(indexes: Iterable[int]) -> str:
-    """Numbers as `0,2-5`; only three or more in a row become a range, as in Kubernetes."""
-    runs: list[list[int]] = []
-    for index in sorted(indexes):
-        if runs and index == runs[-1][-1] + 1:
-            runs[-1].append(index)
-        else:
-            runs.append([index])
-    return ",".join(_run(run) for run in runs)
-
-
-def _run(run: Sequence[int]) -> str:
-    return ",".join(map(str, run)) if len(run) < 3 else f"{run[0]}-{run[-1]}"

@@ -1,23 +1,26 @@
 """What a job does next: the pods to make and to stop, its status, the events to tell, and when to look again. Pure.
 
 The verdict comes first and stays: SuccessCriteriaMet or FailureTarget is written before the last pods are stopped, and
-Complete or Failed when none is left. So a controller that is interrupted at any write goes on to the same end.
+Complete or Failed when none is left and each has been counted. So a controller that is interrupted at any write goes on
+to the same end.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from stark.crds.batch import COMPLETION_INDEX, COMPLETION_INDEX_VARIABLE, Job, JobStatus
+from stark.crds.batch import COMPLETION_INDEX, COMPLETION_INDEX_VARIABLE, JOB_TRACKING, Job, JobStatus
 from stark.crds.conditions import Condition, find_condition, is_true, set_condition
 from stark.crds.meta import ObjectMeta
 from stark.crds.pods import Container, EnvVar, EnvVarSource, ObjectFieldSelector, Pod
 
 from ..kit.podfacts import is_ready
-from .counting import Count, count, format_indexes, index_of, is_indexed
+from .counting import Count, count
+from .indexes import format_indexes
+from .tracking import index_of, is_held, is_indexed, is_tracked
 
 BURST_MAX = 500
 """Pods made or deleted in one reconcile; the rest follows when the cache has seen these."""
@@ -41,12 +44,20 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do about a job now. The status is written first: a pod is made only by a job that says it began."""
+    """What to do about a job now, in this order. The status is written first: a pod is made only by a job that says it
+    began, and let go only by one that has counted it."""
 
     status: JobStatus
+    release: Sequence[Pod] = ()
+    """Pods that need not be held any more."""
+    hold: Sequence[Pod] = ()
+    """Pods that run and are held by nothing: somebody let go of them, or was cut off before he deleted them."""
+    delete: Sequence[Pod] = ()
+    """Pods that are not wanted any more, and are let go before: they do not count."""
+    fail: Sequence[Pod] = ()
+    """Pods that the job takes with it as it fails: they are deleted as they are, which counts them."""
     create: Sequence[int | None] = ()
     """A pod each, with its index if the job is indexed."""
-    delete: Sequence[Pod] = ()
     told: Sequence[Told] = ()
     recheck_after_s: float | None = None
     expire: bool = False
@@ -55,7 +66,14 @@ class Plan:
 
 def plan(job: Job, pods: Sequence[Pod], now: datetime) -> Plan:
     """The next step. `pods` are the job's own."""
-    counted = count(job, pods)
+    step = _step(job, count(job, pods), now)
+    if is_over(job) or job.metadata.deletion_timestamp is not None:
+        # Nothing will be counted any more, or nobody is left to ask.
+        step = replace(step, release=[pod for pod in pods if is_held(pod)])
+    return replace(step, release=tuple(step.release[:BURST_MAX]))
+
+
+def _step(job: Job, counted: Count, now: datetime) -> Plan:
     if is_over(job):
         return _afterlife(job, counted, now)
     verdict = _verdict(job, counted, now)
@@ -134,12 +152,13 @@ def _deadline_in(job: Job, now: datetime) -> float | None:
 def _end(job: Job, counted: Count, verdict: Condition, now: datetime) -> Plan:
     """Stop what runs; when nothing is left, say how it ended."""
     new = not is_true(job.status.conditions, verdict.type)
+    fails, tracked = verdict.type == "FailureTarget", counted.tally is not None
     failed = counted.failed
-    if new and verdict.type == "FailureTarget":
+    if new and fails and not tracked:
         failed += len(counted.active)  # a job that fails takes its running pods with it, and they did not succeed
     conditions = set_condition(job.status.conditions, verdict, now)
     completion_time, told = None, []
-    if not counted.active and not counted.terminating:
+    if not counted.active and not counted.terminating and not (counted.tally and counted.tally.pending):
         final = VERDICTS[verdict.type]
         conditions = set_condition(
             conditions, verdict.model_copy(update={"type": final, "last_transition_time": None}), now
@@ -149,16 +168,20 @@ def _end(job: Job, counted: Count, verdict: Condition, now: datetime) -> Plan:
             told.append(Told("Normal", "Completed", "Job completed"))
         else:
             told.append(Told("Warning", verdict.reason or "", verdict.message or ""))
-    status = _status(job, counted, conditions, job.status.start_time or now, failed=failed)
+    status = _status(job, counted, conditions, job.status.start_time or now, failed=None if tracked else failed)
     status = status.model_copy(update={"completion_time": completion_time})
-    return Plan(status, delete=counted.active[:BURST_MAX], told=told)
+    stopped = counted.active[:BURST_MAX]
+    if fails and tracked:
+        return Plan(status, counted.settled, fail=stopped, told=told)
+    return Plan(status, counted.settled, delete=stopped, told=told)
 
 
 def _suspended(job: Job, counted: Count, now: datetime) -> Plan:
     condition = _true("Suspended", "JobSuspended", "Job suspended")
     told = () if is_true(job.status.conditions, "Suspended") else (Told("Normal", "Suspended", "Job suspended"),)
     conditions = set_condition(job.status.conditions, condition, now)
-    return Plan(_status(job, counted, conditions, None), delete=counted.active[:BURST_MAX], told=told)
+    status = _status(job, counted, conditions, None)
+    return Plan(status, counted.settled, delete=counted.active[:BURST_MAX], told=told)
 
 
 def _running(job: Job, counted: Count, now: datetime) -> Plan:
@@ -171,7 +194,7 @@ def _running(job: Job, counted: Count, now: datetime) -> Plan:
     status = _status(job, counted, conditions, began)
     waits = [_deadline_in(job.model_copy(update={"status": status}), now)]
     if job.metadata.deletion_timestamp is not None:
-        return Plan(status, told=told)
+        return Plan(status, counted.settled, told=told)
     delete = _surplus(job, counted)
     kept = [pod for pod in counted.active if pod not in delete]
     create = _missing(job, counted, kept)
@@ -179,7 +202,15 @@ def _running(job: Job, counted: Count, now: datetime) -> Plan:
     if create and pause > 0:
         create, waits = [], [*waits, pause]
     due = [wait for wait in waits if wait is not None]
-    return Plan(status, create[:BURST_MAX], delete[:BURST_MAX], told, min(due) if due else None)
+    return Plan(
+        status,
+        counted.settled,
+        hold=[pod for pod in kept if not is_held(pod)] if counted.tally is not None else (),
+        delete=delete[:BURST_MAX],
+        create=create[:BURST_MAX],
+        told=told,
+        recheck_after_s=min(due) if due else None,
+    )
 
 
 def backoff_s(counted: Count, now: datetime) -> float:
@@ -236,15 +267,17 @@ def _missing(job: Job, counted: Count, kept: Sequence[Pod]) -> Sequence[int | No
 def _status(
     job: Job, counted: Count, conditions: list[Condition], began: datetime | None, *, failed: int | None = None
 ) -> JobStatus:
+    told = counted if counted.tally is None else counted.tally
     return JobStatus(
         conditions=conditions,
         start_time=began.replace(microsecond=0) if began is not None else None,
         active=len(counted.active) or None,
         ready=counted.ready,
         terminating=counted.terminating,
-        succeeded=counted.succeeded or None,
-        failed=(counted.failed if failed is None else failed) or None,
+        succeeded=told.succeeded or None,
+        failed=(told.failed if failed is None else failed) or None,
         completed_indexes=format_indexes(counted.indexes) if is_indexed(job) else None,
+        uncounted_terminated_pods=None if counted.tally is None else counted.tally.uncounted,
     )
 
 
@@ -264,12 +297,13 @@ def new_pod(job: Job, index: int | None) -> Pod:
         containers = [_numbered(container) for container in spec.containers]
         hostname = spec.hostname or prefix[:HOSTNAME_MAX].rstrip("-.")
         spec = spec.model_copy(update={"containers": containers, "hostname": hostname.replace(".", "-")})
+    held = [JOB_TRACKING] if is_tracked(job) and JOB_TRACKING not in template.metadata.finalizers else []
     meta = ObjectMeta(
         generate_name=prefix,
         namespace=job.metadata.namespace,
         labels=labels,
         annotations=annotations,
-        finalizers=template.metadata.finalizers,
+        finalizers=[*template.metadata.finalizers, *held],
         owner_references=[job.owner_reference()],
     )
     return Pod(metadata=meta, spec=spec)

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from stark.controllers.job.counting import count, format_indexes, parse_indexes
+from stark.controllers.job.counting import count
+from stark.controllers.job.indexes import format_indexes, parse_indexes
 from stark.controllers.job.planning import BURST_MAX, Plan, backoff_s, new_pod, plan
-from stark.crds.batch import COMPLETION_INDEX, COMPLETION_INDEX_VARIABLE, Job
+from stark.controllers.job.tracking import UNCOUNTED_MAX
+from stark.crds.batch import COMPLETION_INDEX, COMPLETION_INDEX_VARIABLE, JOB_TRACKING, Job
 from stark.crds.conditions import is_true
 from stark.crds.pods import Pod
 from tests.support.workloads import NOW, at, job, owned_by, pod
@@ -204,3 +206,81 @@ def test_a_finished_job_is_deleted_when_its_time_is_over(after_s: float, expire:
     over: Job = job(spec={"ttlSecondsAfterFinished": 60}, status={"conditions": [condition]})
     step = plan(over, [], later(after_s))
     assert (step.expire, step.recheck_after_s) == (expire, left)
+
+
+def held(each: Pod) -> Pod:
+    meta = each.metadata.model_copy(update={"finalizers": [JOB_TRACKING]})
+    return each.model_copy(update={"metadata": meta})
+
+
+def tracked(**noted: list[str]) -> dict[str, Any]:
+    return {"startTime": at(0), "uncountedTerminatedPods": noted}
+
+
+@pytest.mark.parametrize(
+    ("status", "pods", "noted", "numbers", "let_go"),
+    [
+        pytest.param({}, [held(won("a"))], (["uid-a"], []), (None, None), ["a"], id="is noted first"),
+        pytest.param(
+            {"succeeded": ["uid-a"]}, [held(won("a"))], (["uid-a"], []), (None, None), ["a"], id="is noted once"
+        ),
+        pytest.param({"succeeded": ["uid-a"]}, [won("a")], ([], []), (1, None), [], id="is in the number when let go"),
+        pytest.param({"failed": ["uid-a"]}, [], ([], []), (None, 1), [], id="is in the number when gone"),
+        pytest.param({}, [won("a"), lost("b")], ([], []), (None, None), [], id="is not counted again"),
+        pytest.param(
+            {}, [held(run("a", leaving=True))], ([], ["uid-a"]), (None, None), ["a"], id="has failed when it is deleted"
+        ),
+        pytest.param(
+            {}, [held(won("a", leaving=True))], (["uid-a"], []), (None, None), ["a"], id="has won though it is deleted"
+        ),
+        pytest.param(
+            {"failed": ["uid-a"]}, [held(won("a"))], ([], ["uid-a"]), (None, None), ["a"], id="does not change its mind"
+        ),
+    ],
+)
+def test_a_tracked_pod_that_ended(
+    status: dict[str, list[str]],
+    pods: list[Pod],
+    noted: tuple[list[str], list[str]],
+    numbers: tuple[int | None, int | None],
+    let_go: list[str],
+) -> None:
+    step = plan(job(spec={"completions": 9}, status=tracked(**status)), pods, NOW)
+    uncounted = step.status.uncounted_terminated_pods
+    assert uncounted is not None
+    assert (uncounted.succeeded, uncounted.failed) == noted
+    assert (step.status.succeeded, step.status.failed) == numbers
+    assert [each.metadata.name for each in step.release] == let_go
+
+
+def test_no_more_ends_are_noted_than_fit_and_the_others_stay_held() -> None:
+    many = [held(won(f"p{number}")) for number in range(UNCOUNTED_MAX + 7)]
+    step = plan(job(spec={"completions": 9_000}, status=tracked()), many, NOW)
+    uncounted = step.status.uncounted_terminated_pods
+    assert uncounted is not None
+    assert len(uncounted.succeeded) == len(step.release) == UNCOUNTED_MAX
+
+
+def test_a_job_is_complete_only_when_every_end_is_in_its_numbers() -> None:
+    first = plan(job(status=tracked()), [held(won("a"))], NOW)
+    assert [each.type for each in first.status.conditions] == ["SuccessCriteriaMet"]
+    last = plan(job().model_copy(update={"status": first.status}), [won("a")], NOW)
+    assert (is_true(last.status.conditions, "Complete"), last.status.succeeded) == (True, 1)
+
+
+def test_a_new_job_holds_its_pods_and_one_that_began_before_goes_on_as_it_began() -> None:
+    fresh, old = job(status={}), job()
+    assert new_pod(fresh, None).metadata.finalizers == [JOB_TRACKING]
+    assert plan(fresh, [], NOW).status.uncounted_terminated_pods is not None
+    assert new_pod(old, None).metadata.finalizers == []
+    assert plan(old, [won("a")], NOW).status.uncounted_terminated_pods is None
+
+
+def test_a_pod_that_runs_and_lost_its_finalizer_gets_it_back() -> None:
+    step = plan(job(status=tracked()), [run("a")], NOW)
+    assert [each.metadata.name for each in step.hold] == ["a"]
+
+
+def test_a_job_on_its_way_out_lets_all_its_pods_go() -> None:
+    step = plan(job(status=tracked(), metadata=LEAVING), [held(run("a"))], NOW)
+    assert [each.metadata.name for each in step.release] == ["a"]
