@@ -93,8 +93,14 @@ class Snapshots:
 
     KEPT_MAX: Final = 64
     """Namespaces whose snapshots are kept. Each costs a pointer an object."""
+    FORGOTTEN_AFTER: Final = 8_192
+    """Changes during which a namespace was not listed, after which its former snapshot goes (at the latest after twice as
+    many): until then it keeps objects in memory that have changed or are gone."""
 
     def __init__(self) -> None:
+        self._changes = 0
+        self._listed: set[str] = set()
+        """Namespaces of which a snapshot was made since the last round of forgetting."""
         self._current: dict[str, Snapshot] = {}
         self._former: dict[str, Snapshot] = {}
 
@@ -108,9 +114,14 @@ class Snapshots:
             former = self._former.get(namespace)
             found = snapshot_of(select(), former.segments if former is not None else ())
             self._current[namespace] = self._former[namespace] = found
+            self._listed.add(namespace)
         return found
 
     def changed(self) -> None:
         """Something is not what it was. Segments that did not change are found again."""
         if self._current:
             self._current.clear()
+        self._changes += 1
+        if self._changes >= self.FORGOTTEN_AFTER:
+            self._former = {at: snapshot for at, snapshot in self._former.items() if at in self._listed}
+            self._changes, self._listed = 0, set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import sys
 import zlib
 
 import pytest
@@ -113,3 +114,13 @@ def test_a_snapshot_is_kept_until_something_changes() -> None:
     second = snapshots.get("", lambda: list(there))
     assert list(second) == there
     assert len(set(first.segments) & set(second.segments)) >= len(first.segments) - 1
+
+
+def test_a_snapshot_that_nobody_asks_for_any_more_does_not_keep_what_is_gone() -> None:
+    snapshots, (gone,) = Snapshots(), entries(1)
+    snapshots.get("ns", lambda: [gone])
+    before = sys.getrefcount(gone)
+    for _ in range(2 * Snapshots.FORGOTTEN_AFTER):
+        snapshots.changed()
+        snapshots.get("", list)
+    assert sys.getrefcount(gone) < before
