@@ -111,6 +111,7 @@ class Snapshots:
             if len(self._former) >= self.KEPT_MAX:
                 self._former.clear()
                 self._current.clear()
+                self._listed.clear()
             former = self._former.get(namespace)
             found = snapshot_of(select(), former.segments if former is not None else ())
             self._current[namespace] = self._former[namespace] = found

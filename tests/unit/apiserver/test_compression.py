@@ -124,3 +124,10 @@ def test_a_snapshot_that_nobody_asks_for_any_more_does_not_keep_what_is_gone() -
         snapshots.changed()
         snapshots.get("", list)
     assert sys.getrefcount(gone) < before
+
+
+def test_lists_of_namespaces_that_do_not_exist_keep_nothing() -> None:
+    snapshots = Snapshots()
+    for number in range(1_000):
+        snapshots.get(f"made-up-{number}", list)
+    assert max(len(kept) for kept in (snapshots._current, snapshots._former, snapshots._listed)) <= Snapshots.KEPT_MAX
