@@ -17,6 +17,7 @@ from pydantic_core import SchemaValidator, ValidationError
 from ..errors import BadRequest, Cause
 from . import wording
 from .checks import OBJECT_DEPTH_MAX, causes, too_deep
+from .effort import WORK_MAX, dearest, too_dear
 from .metadata import imply, with_rules
 from .nodes import MISSING, Node, Reader, walk
 from .rust import build
@@ -24,6 +25,8 @@ from .shape import UNKNOWN_FIELDS_MAX, shape, unknown
 
 CAUSES_MAX = 256
 """Causes that are reported for one object; whoever has more learns of the rest on the next try."""
+
+TOO_DEAR = f"must take less work to match with its schema's patterns than {WORK_MAX} characters times their length"
 
 
 class SchemaInvalid(ValueError):
@@ -39,6 +42,7 @@ class CompiledSchema:
 
     def __init__(self, root: Node) -> None:
         self._root = root
+        self._dearest = dearest(root)
         self._pruning = build(root, "ignore")
 
     @cached_property
@@ -48,6 +52,7 @@ class CompiledSchema:
 
     def admit(self, obj: dict[str, Any]) -> dict[str, Any]:
         """The object pruned, defaulted and validated: a new dict, `obj` unchanged. Raises SchemaInvalid with all causes."""
+        self._require_bearable(obj)
         try:
             admitted: dict[str, Any] = self._pruning.validate_python(obj)
         except ValidationError:
@@ -66,6 +71,7 @@ class CompiledSchema:
 
     def admit_noting_unknown(self, obj: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
         """`admit` and `unknown_fields` together, in one pass when there is nothing unknown (the usual case)."""
+        self._require_bearable(obj)
         try:
             admitted: dict[str, Any] = self._forbidding.validate_python(obj)
         except ValidationError:
@@ -74,6 +80,8 @@ class CompiledSchema:
 
     def admit_update(self, new: dict[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
         """`admit`, but errors at values that `old` had already are let pass (ratcheting)."""
+        if self._is_too_dear(new):
+            return self._only_metadata(new, old)
         try:
             admitted: dict[str, Any] = self._pruning.validate_python(new)
         except ValidationError:
@@ -83,6 +91,9 @@ class CompiledSchema:
 
     def shape(self, obj: dict[str, Any]) -> dict[str, Any]:
         """The object pruned and defaulted, right or not: for what was stored under another schema and is only read."""
+        if self._is_too_dear(obj):
+            unjudged: dict[str, Any] = shape(self._root, obj)
+            return unjudged
         try:
             shaped: dict[str, Any] = self._pruning.validate_python(obj)
         except ValidationError:
@@ -92,6 +103,23 @@ class CompiledSchema:
     def unknown_fields(self, obj: Mapping[str, Any]) -> list[str]:
         """Paths of the fields that pruning drops, e.g. `spec.containers[0].imagee`, in document order."""
         return list(islice(unknown(self._root, obj), UNKNOWN_FIELDS_MAX))
+
+    def _is_too_dear(self, obj: Mapping[str, Any]) -> bool:
+        return too_dear(self._root, obj, self._dearest)
+
+    def _require_bearable(self, obj: Mapping[str, Any]) -> None:
+        if self._is_too_dear(obj):
+            raise SchemaInvalid([wording.invalid("", "", TOO_DEAR)])
+
+    def _only_metadata(self, new: dict[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
+        """What got its pattern after it was stored can no longer be judged; yet a finalizer must come off it."""
+        shaped: dict[str, Any] = shape(self._root, new)
+        if {**shaped, "metadata": None} != {**shape(self._root, dict(old)), "metadata": None}:
+            self._require_bearable(new)
+        found = list(islice(causes(self._root.properties["metadata"], shaped.get("metadata"), "metadata"), CAUSES_MAX))
+        if found:
+            raise SchemaInvalid(found)
+        return shaped
 
     def _judge(self, obj: dict[str, Any], old: Any = MISSING) -> dict[str, Any]:
         """The verdict on what Rust refused: the shaped object, or every cause."""

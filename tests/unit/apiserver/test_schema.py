@@ -411,3 +411,43 @@ def test_what_is_too_long_is_not_matched_as_well() -> None:
     compiled = of(x={"type": "string", "maxLength": 3, "pattern": "^a+$"})
     assert causes(compiled, {"x": "bbbb"}) == [("x", "Too long: may not be more than 3 bytes", "FieldValueTooLong")]
     assert [reason for _, _, reason in causes(compiled, {"x": "bbb"})] == ["FieldValueInvalid"]
+
+
+DEAR = {"type": "string", "pattern": "x.{900}"}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        pytest.param({"a": {"type": "array", "items": DEAR}}, id="in a list"),
+        pytest.param({"a": {"type": "array", "items": {"type": "string", "allOf": [DEAR]}}}, id="in a branch"),
+        pytest.param({"a": {"type": "array", "items": {"type": "string", "not": DEAR}}}, id="denied"),
+    ],
+)
+def test_patterns_that_would_hold_the_server_up_are_not_begun(schema: dict[str, Any]) -> None:
+    compiled = of(**schema)
+    many = {"a": ["y" * 1_000] * 1_000}
+    ((field, message, _),) = causes(compiled, many)
+    assert field == ""
+    assert "less work" in message
+    with pytest.raises(SchemaInvalid, match="less work"):
+        compiled.admit_noting_unknown(many)
+    assert compiled.shape(many) == many, "what is stored can be read all the same"
+
+
+def test_long_text_meets_cheap_patterns_and_limits_as_before() -> None:
+    compiled = of(a={"type": "string", "pattern": "^[a-z]+$"}, b={**DEAR, "maxLength": 1_000}, c={"type": "string"})
+    long = {"a": "y" * 2_000_000, "c": "z" * 900_000}
+    assert compiled.admit(long) == long
+    assert [reason for _, _, reason in causes(compiled, {"b": "y" * 2_000_000})] == ["FieldValueTooLong"]
+
+
+def test_an_object_from_before_a_dear_pattern_loses_its_finalizer_but_is_not_changed_otherwise() -> None:
+    compiled = of(a=DEAR)
+    old = {"apiVersion": "e.com/v1", "kind": "E", "metadata": {"name": "e", "finalizers": ["a/b"]}, "a": "y" * 100_000}
+    freed = {**old, "metadata": {"name": "e"}}
+    assert compiled.admit_update(freed, old) == freed
+    with pytest.raises(SchemaInvalid, match="less work"):
+        compiled.admit_update({**freed, "a": "y" * 100_001}, old)
+    with pytest.raises(SchemaInvalid, match="labels"):
+        compiled.admit_update({**freed, "metadata": {"name": "e", "labels": {"a": "no good"}}}, old)
