@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from .fields import Count, Int32
+from .fields import DEFAULT_EMPTY, Count, Int32
 from .meta import KubeObject, MicroTime, Model, ResourceDef
 
 
@@ -32,5 +32,5 @@ class Lease(KubeObject):
         group="coordination.k8s.io", version="v1", kind="Lease", plural="leases", namespaced=True
     )
 
-    spec: LeaseSpec = Field(default_factory=LeaseSpec)
+    spec: LeaseSpec = Field(default_factory=LeaseSpec, json_schema_extra=DEFAULT_EMPTY)
     """Who claims, until when."""

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from .conditions import Condition
-from .fields import LIST_ATOMIC, list_map
+from .fields import DEFAULT_EMPTY, LIST_ATOMIC, list_map
 from .meta import KubeObject, Model, ResourceDef
 
 NamespacePhase = Literal["Active", "Terminating"]
@@ -43,7 +43,7 @@ class Namespace(KubeObject):
         selectable_fields=("status.phase",),
     )
 
-    spec: NamespaceSpec = Field(default_factory=NamespaceSpec)
+    spec: NamespaceSpec = Field(default_factory=NamespaceSpec, json_schema_extra=DEFAULT_EMPTY)
     """Finalizers."""
     status: NamespaceStatus = Field(default_factory=NamespaceStatus)
     """Its phase."""

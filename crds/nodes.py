@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from .conditions import Condition
-from .fields import LIST_ATOMIC, Int32, Quantity, list_map, written
+from .fields import DEFAULT_EMPTY, LIST_ATOMIC, Int32, Quantity, list_map, written
 from .meta import KubeObject, Model, ResourceDef, Time
 from .pods import TaintEffect
 
@@ -122,7 +122,7 @@ class Node(KubeObject):
         selectable_fields=("spec.unschedulable",),
     )
 
-    spec: NodeSpec = Field(default_factory=NodeSpec)
+    spec: NodeSpec = Field(default_factory=NodeSpec, json_schema_extra=DEFAULT_EMPTY)
     """What operators want of it."""
     status: NodeStatus = Field(default_factory=NodeStatus)
     """What the agent reports."""

@@ -25,6 +25,7 @@ from .fields import (
     written,
 )
 from .meta import KubeObject, Model, ObjectMeta, ResourceDef, Time
+from .qos import QOSClass
 
 RestartPolicy = Literal["Always", "OnFailure", "Never"]
 PodPhase = Literal["Pending", "Running", "Succeeded", "Failed", "Unknown"]
@@ -32,7 +33,6 @@ ImagePullPolicy = Literal["Always", "IfNotPresent", "Never"]
 TaintEffect = Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
 DNSPolicy = Literal["ClusterFirst", "Default"]
 PreemptionPolicy = Literal["PreemptLowerPriority", "Never"]
-QOSClass = Literal["Guaranteed", "Burstable", "BestEffort"]
 
 PRIORITY_MAX = 1_000_000_000
 """Highest priority of a user's pod; the two system classes lie above it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from .qos import qos_class
 from .quantity import parse_quantity, total
 
 Object = Mapping[str, Any]
@@ -66,10 +67,7 @@ def _compares(priority_class: str, requirement: Object) -> bool:
 def _is_in(pod: Object, scope: str) -> bool:
     if scope == TERMINATING:
         return (pod.get("spec") or {}).get("activeDeadlineSeconds") is not None
-    resources = [container.get("resources") or {} for container in _containers(pod)]
-    amounts = [each.get(kind) or {} for each in resources for kind in ("requests", "limits")]
-    # A request or limit of zero, as Kubernetes reads it, is none.
-    return not any(parse_quantity(each.get(name, "0")) for each in amounts for name in ("cpu", "memory"))
+    return qos_class(pod.get("spec") or {}) == BEST_EFFORT
 
 
 def count_name(group: str, plural: str) -> str:

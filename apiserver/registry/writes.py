@@ -208,7 +208,9 @@ class Writes:
         new = self._schemas.admit_update(target.resource, merged, old, writing)
         metadata.keep(new, old)
         metadata.drop_empty(new)
-        if target.subresource != updating.STATUS:
+        if target.subresource == updating.STATUS:
+            strategy.prepare_status_update(new, old)
+        else:
             strategy.prepare_update(new, old)
         attributes = await self._admitting.change(target, new, old, writing)
         self._ownership.updated(target, new, old, writing)

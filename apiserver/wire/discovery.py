@@ -26,6 +26,30 @@ ANSWERS_MAX = 1_000
 
 _READ_WRITE = ("get", "patch", "update")
 
+FIRST_GROUPS = (
+    "apps",
+    "events.k8s.io",
+    "authentication.k8s.io",
+    "authorization.k8s.io",
+    "autoscaling",
+    "batch",
+    "certificates.k8s.io",
+    "networking.k8s.io",
+    "policy",
+    "rbac.authorization.k8s.io",
+    "storage.k8s.io",
+    "admissionregistration.k8s.io",
+    "apiextensions.k8s.io",
+    "scheduling.k8s.io",
+    "coordination.k8s.io",
+    "node.k8s.io",
+    "discovery.k8s.io",
+    "flowcontrol.apiserver.k8s.io",
+)
+"""The order of Kubernetes' own groups (groupPriorityMinimum of its APIServices): who knows only a plural takes the first."""
+LAST_GROUPS = ("metrics.k8s.io",)
+"""Groups that an extension serves in Kubernetes, with the lowest priority: their `pods` must not hide the pods."""
+
 
 @dataclass(frozen=True, slots=True)
 class Subresource:
@@ -153,8 +177,14 @@ def _group(resources: tuple[Resource, ...], group: str) -> dict[str, Any]:
 
 
 def group_names(resources: Iterable[Resource]) -> list[str]:
-    """The named groups, in the order in which they came."""
-    return list(dict.fromkeys(resource.group for resource in resources if resource.group))
+    """The named groups in Kubernetes' order: its own first, then everybody's by name, what extends it last."""
+    return sorted({resource.group for resource in resources if resource.group}, key=_group_order)
+
+
+def _group_order(group: str) -> tuple[int, int, str]:
+    if group in FIRST_GROUPS:
+        return (0, FIRST_GROUPS.index(group), group)
+    return (2 if group in LAST_GROUPS else 1, 0, group)
 
 
 def _versions(resources: Iterable[Resource], group: str) -> list[str]:

@@ -377,3 +377,22 @@ async def test_a_built_in_kind_has_a_status_from_the_beginning(api: Api) -> None
     assert made["status"] == {}
     made = (await api.post("/apis/apps/v1/namespaces/default/replicasets", {**body, "kind": "ReplicaSet"})).ok(201)
     assert made["status"] == {"replicas": 0}
+
+
+async def test_a_spec_that_nobody_gave_is_there_and_empty(api: Api) -> None:
+    made = (await api.post("/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n9"}})).ok(201)
+    assert made["spec"] == {}
+    lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "l"}}
+    assert (await api.post("/apis/coordination.k8s.io/v1/namespaces/default/leases", lease)).ok(201)["spec"] == {}
+
+
+async def test_a_pod_knows_its_quality_of_service_and_keeps_it(api: Api) -> None:
+    path = "/api/v1/namespaces/default/pods"
+    made = (await api.post(path, pod("quality"))).ok(201)
+    assert (made["status"]["phase"], made["status"]["qosClass"]) == ("Pending", "BestEffort")
+    written = {**made, "status": {"phase": "Running"}}
+    after = (await api.put(f"{path}/quality/status", written)).ok()
+    assert after["status"] == {"qosClass": "BestEffort", "phase": "Running"}
+    limited = pod("limited")
+    limited["spec"]["containers"][0]["resources"] = {"limits": {"cpu": "1", "memory": "1Gi"}}
+    assert (await api.post(path, limited)).ok(201)["status"]["qosClass"] == "Guaranteed"

@@ -42,7 +42,7 @@ class Strategy:
         """Set what only the server sets on a new object."""
 
     def settle_identity(self, obj: Object) -> None:
-        """Set what follows from the uid and the name, which a new object has only now that it was admitted."""
+        """Set what follows from the uid, the name and the defaults, which a new object has only now that it was admitted."""
 
     def create_problems(self, obj: Known) -> Sequence[Cause]:
         """Rules a schema cannot say."""
@@ -50,6 +50,9 @@ class Strategy:
 
     def prepare_update(self, new: Object, old: Known) -> None:
         """Reset what an update of the object may not touch."""
+
+    def prepare_status_update(self, new: Object, old: Known) -> None:
+        """Set what a status keeps whoever writes it."""
 
     def update_problems(self, new: Known, old: Known) -> Sequence[Cause]:
         """Immutable fields and the like."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from stark.crds.names import dns_label_1035_problems, dns_label_problems
+from stark.crds.qos import qos_class
 
 from .base import Known, Object, Strategy
 
@@ -25,6 +26,16 @@ class PodStrategy(Strategy):
     def prepare_create(self, obj: Object) -> None:
         """Nothing has happened yet."""
         obj["status"] = {"phase": "Pending"}
+
+    def settle_identity(self, obj: Object) -> None:
+        """Its quality of service, which counts what limit ranges and defaults have put in."""
+        obj["status"]["qosClass"] = qos_class(obj.get("spec") or {})
+
+    def prepare_status_update(self, new: Object, old: Known) -> None:
+        """A report that says nothing of the quality of service does not take it away."""
+        known = (old.get("status") or {}).get("qosClass")
+        if known is not None:
+            new["status"] = {"qosClass": known, **(new.get("status") or {})}
 
     def grace_s(self, obj: Known, wanted_s: int | None) -> int:
         """What the client wants, else what the pod says. None for a pod nobody runs: there is nothing to stop."""

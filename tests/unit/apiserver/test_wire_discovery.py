@@ -9,9 +9,9 @@ import orjson
 import pytest
 
 from stark.apiserver.errors import NotAcceptable
-from stark.apiserver.kinds import resources_of
+from stark.apiserver.kinds import builtin_resources, resources_of
 from stark.apiserver.resources import ALL_VERBS, Resources
-from stark.apiserver.wire.discovery import Discovery, storage_version_hash, version_order
+from stark.apiserver.wire.discovery import FIRST_GROUPS, LAST_GROUPS, Discovery, storage_version_hash, version_order
 from tests.support.wire_samples import CRONTAB, DEPLOYMENT, POD
 
 V2 = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
@@ -45,6 +45,20 @@ def test_the_core_group_and_the_named_groups_are_listed(resources: Resources) ->
     assert [version["version"] for version in groups[1]["versions"]] == ["v1", "v1beta1"]
     assert groups[1]["preferredVersion"] == {"groupVersion": "stable.example.com/v1", "version": "v1"}
     assert read(discovery, "/apis/apps")["kind"] == "APIGroup"
+
+
+def test_a_plural_that_two_groups_have_is_first_found_where_kubernetes_finds_it(resources: Resources) -> None:
+    groups = ["metrics.k8s.io", "zoo.example.com", "batch", "art.example.com", "events.k8s.io", "apps"]
+    base = next(iter(resources))
+    served = Discovery(Resources(replace(base, group=group) for group in groups))
+    expected = ["apps", "events.k8s.io", "batch", "art.example.com", "zoo.example.com", "metrics.k8s.io"]
+    assert [group["name"] for group in read(served, "/apis")["groups"]] == expected
+    assert [item["metadata"]["name"] for item in read(served, "/apis", V2)["items"]] == expected
+
+
+def test_every_built_in_group_of_kubernetes_has_its_place() -> None:
+    groups = {resource.group for resource in builtin_resources()} - {"", "stark.dev"}
+    assert groups <= {*FIRST_GROUPS, *LAST_GROUPS}
 
 
 def test_a_group_version_lists_its_kinds_and_subresources(resources: Resources) -> None:
