@@ -49,7 +49,7 @@ def kubectl_for(up: Up, version: str, test: str) -> Kubectl:
     return Kubectl(up, binary, namespace)
 
 
-@pytest.fixture(params=VERSIONS)
+@pytest.fixture(params=[*(pytest.param(each, marks=pytest.mark.slow) for each in VERSIONS[:-1]), VERSIONS[-1]])
 def kubectl(request: pytest.FixtureRequest, up: Up) -> Kubectl:
     version: str = request.param
     return kubectl_for(up, version, request.function.__name__.removeprefix("test_").replace("_", "-")[:40])

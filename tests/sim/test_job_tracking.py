@@ -163,7 +163,7 @@ async def history(directory: Path, seed: int, job: Job) -> AsyncIterator[History
         yield History(api, controllers, random.Random(seed))
 
 
-@pytest.mark.parametrize("mode", ["NonIndexed", "Indexed"])
+@pytest.mark.parametrize("mode", [pytest.param("NonIndexed", marks=pytest.mark.slow), "Indexed"])
 @pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 6))])
 async def test_every_pod_counts_once_though_the_controller_dies_after_every_write(
     tmp_path: Path, mode: str, seed: int
@@ -213,6 +213,7 @@ async def test_pods_that_a_smaller_job_stops_are_not_counted(tmp_path: Path) -> 
         assert (status.active, status.failed, status.succeeded) == (1, None, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("propagation", ["Background", "Orphan", "Foreground"])
 async def test_pods_of_a_job_that_is_deleted_are_let_go(tmp_path: Path, propagation: str) -> None:
     async with history(tmp_path, 1, sums(completions=3, parallelism=3)) as told:

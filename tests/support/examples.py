@@ -381,6 +381,7 @@ _BODIES: dict[tuple[str, str], dict[str, Any]] = {
             "succeeded": 2,
             "failed": 1,
             "completedIndexes": "0,2",
+            "uncountedTerminatedPods": {"succeeded": ["u1"], "failed": ["u2"]},
         },
     },
     ("batch/v1", "CronJob"): {
