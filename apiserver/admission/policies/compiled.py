@@ -14,6 +14,7 @@ import structlog
 
 from stark.crds.selectors import Selector, SelectorError, from_label_selector
 
+from ...cel import offload
 from ...cel.conditions import PolicyScope
 from ...cel.errors import CelError
 from ...cel.program import Program
@@ -173,13 +174,16 @@ class Policies:
                 _selects_nothing(obj, error)
                 continue
             bindings.setdefault(binding.policy, []).append(binding)
-        found = [policy for policy in self._compiled(await self._policies.objects()) if policy.name in bindings]
+        objects = await self._policies.objects()
+        # Milliseconds an expression: aside of the event loop, which serves others meanwhile.
+        made = await offload.aside(lambda: self._compiled(objects))
+        found = [policy for policy in made if policy.name in bindings]
         self._in_force = tuple((policy, tuple(bindings[policy.name])) for policy in found)
         self._marks = marks
         return self._in_force
 
     def _compiled(self, objects: Sequence[Mapped]) -> list[Policy]:
-        """Compiled again only where something other than the status changed: that takes milliseconds an expression."""
+        """Compiled again only where something other than the status changed."""
         made: dict[tuple[str, str], Policy] = {}
         for obj in objects:
             at = (obj["metadata"]["uid"], str(obj["metadata"].get("generation")))

@@ -7,10 +7,10 @@ refused: a field may come with the next version of a kind (KEP-3488, section Typ
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from ...cel import offload
 from ...cel.conditions import PolicyScope
 from ...cel.declared import Declared, declare
 from ...cel.errors import CelError
@@ -42,7 +42,7 @@ class TypeChecks:
         types = _named(spec, self._resources)[:TYPES_MAX]
         params = _param_type(spec, self._resources)
         # Every expression is compiled for every type, a millisecond each: beside the event loop.
-        warnings = await asyncio.to_thread(lambda: list(_warnings(spec, types, params)))
+        warnings = await offload.aside(lambda: list(_warnings(spec, types, params)))
         generation = 1 if old is None else (old["metadata"].get("generation") or 0) + 1
         checked = {"typeChecking": {"expressionWarnings": warnings} if warnings else {}}
         obj["status"] = {**(obj.get("status") or {}), "observedGeneration": generation, **checked}

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
+
+from stark.crds.names import dns_label_1035_problems, dns_label_problems
 
 from ...schema import formats as schema_formats
 from ...schema.rules import label_value_problems, qualified_name_problems, subdomain_problems
@@ -18,19 +19,6 @@ from . import times
 from .networks import parse_url
 from .registry import Overload, function, member
 
-LABEL_MAX = 63
-_LABEL = re.compile("[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-_LABEL_1035 = re.compile("[a-z]([-a-z0-9]*[a-z0-9])?")
-_LABEL_HINT = (
-    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with "
-    "an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
-    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
-)
-_LABEL_1035_HINT = (
-    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, "
-    "and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is "
-    "'[a-z]([-a-z0-9]*[a-z0-9])?')"
-)
 Problems = Callable[[str], list[str]]
 
 
@@ -48,14 +36,6 @@ class NamedFormat(Opaque):
 
     def __hash__(self) -> int:
         return hash(self.name)
-
-
-def _label(pattern: re.Pattern[str], hint: str) -> Problems:
-    def problems(text: str) -> list[str]:
-        found = [f"must be no more than {LABEL_MAX} bytes"] if len(text) > LABEL_MAX else []
-        return found if pattern.fullmatch(text) else [*found, hint]
-
-    return problems
 
 
 def _prefix(problems: Problems) -> Problems:
@@ -88,12 +68,12 @@ def _date(text: str) -> None:
 
 
 _NAMED: dict[str, Problems] = {
-    "dns1123Label": _label(_LABEL, _LABEL_HINT),
+    "dns1123Label": dns_label_problems,
     "dns1123Subdomain": subdomain_problems,
-    "dns1035Label": _label(_LABEL_1035, _LABEL_1035_HINT),
-    "dns1123LabelPrefix": _prefix(_label(_LABEL, _LABEL_HINT)),
+    "dns1035Label": dns_label_1035_problems,
+    "dns1123LabelPrefix": _prefix(dns_label_problems),
     "dns1123SubdomainPrefix": _prefix(subdomain_problems),
-    "dns1035LabelPrefix": _prefix(_label(_LABEL_1035, _LABEL_1035_HINT)),
+    "dns1035LabelPrefix": _prefix(dns_label_1035_problems),
     "qualifiedName": qualified_name_problems,
     "labelValue": label_value_problems,
     "uri": _read(parse_url, "invalid URI"),
