@@ -12,7 +12,7 @@ from .limit_ranges import limit_range_causes
 from .podspecs import FoundSpec, find_spec
 from .priority import priority_class_causes
 from .services import endpoint_slice_causes, service_causes
-from .validate_admission_policies import admission_binding_causes, admission_policy_causes
+from .validate_admission_policies import admission_binding_causes
 from .validate_apps import daemonset_causes, deployment_causes, revision_causes, workload_causes
 from .validate_batch import cronjob_causes, job_causes
 from .validate_config import config_map_causes, node_causes, secret_causes
@@ -58,9 +58,6 @@ JUDGES: Mapping[tuple[str, str], Judge] = {
     ),
     ("admissionregistration.k8s.io", "validatingwebhookconfigurations"): (
         lambda obj, old, found: webhook_configuration_causes(obj)
-    ),
-    ("admissionregistration.k8s.io", "validatingadmissionpolicies"): lambda obj, old, found: admission_policy_causes(
-        obj
     ),
     ("admissionregistration.k8s.io", "validatingadmissionpolicybindings"): (
         lambda obj, old, found: admission_binding_causes(obj)

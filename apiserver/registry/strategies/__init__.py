@@ -9,7 +9,7 @@ from .base import Strategy
 from .batch import JobStrategy
 from .core import LeaseStrategy, NamespaceStrategy, NodeStrategy, PodStrategy, ServiceStrategy
 from .events import EventStrategy, GroupedEventStrategy
-from .extensions import DefinitionStrategy, WebhookConfigurationStrategy
+from .extensions import AdmissionPolicyStrategy, DefinitionStrategy, WebhookConfigurationStrategy
 
 DEFAULT = Strategy()
 STRATEGIES: Mapping[tuple[str, str], Strategy] = {
@@ -22,6 +22,7 @@ STRATEGIES: Mapping[tuple[str, str], Strategy] = {
     ("batch", "Job"): JobStrategy(),
     ("coordination.k8s.io", "Lease"): LeaseStrategy(),
     ("apiextensions.k8s.io", "CustomResourceDefinition"): DefinitionStrategy(),
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"): AdmissionPolicyStrategy(),
     ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"): WebhookConfigurationStrategy(),
     ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"): WebhookConfigurationStrategy(),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from ...admission.validate_admission_policies import admission_policy_causes
 from ...admission.webhooks.conditions import expression_causes
 from ...cel import offload
 from ...cel.review import check_rules, check_selectable
@@ -115,3 +116,13 @@ class WebhookConfigurationStrategy(Strategy):
         if not any(webhook.get("matchConditions") for webhook in webhooks):
             return ()
         return await offload.aside(lambda: expression_causes(webhooks, known))
+
+
+class AdmissionPolicyStrategy(Strategy):
+    """A policy is mostly expressions."""
+
+    async def review(self, new: Known, old: Known | None) -> Sequence[Cause]:
+        """It is well-formed, and its expressions compile."""
+        if old is not None and old["spec"] == new["spec"]:
+            return ()
+        return await offload.aside(lambda: list(admission_policy_causes(new)))
