@@ -194,7 +194,7 @@ class Pipeline:
             request.query.first("fieldSelector"),
         )
         decision = await self._served.authorizer.authorize(attributes)
-        if not decision.allowed:
+        if not decision.is_outright:
             raise forbidden(attributes, decision)
 
     async def _route(self, request: Request, asked: Asked) -> Answer:

@@ -69,6 +69,12 @@ CREATED_BY = "stark.dev/created-by"
 OWNER = "stark.dev/owner"
 """Annotation of packs and nodes, written by the API server: name of the user whose they are."""
 
+# ---- Roles, written by administrators ----
+
+SCOPE = "stark.dev/scope"
+"""Annotation of Roles and ClusterRoles: `own` grants their rules only on objects whose OWNER the asker is."""
+SCOPE_OWN = "own"
+
 # ---- Deployments, written by users ----
 
 FOLLOW_LATEST = "stark.dev/follow-latest"

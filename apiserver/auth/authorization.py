@@ -41,6 +41,13 @@ class Decision:
 
     allowed: bool
     reason: str = ""
+    own_only: bool = False
+    """The yes is for objects that the asker owns, and for no others: whoever acts on it must see to that."""
+
+    @property
+    def is_outright(self) -> bool:
+        """Yes, whosever the object is. All that may be acted on where nobody can look at an owner."""
+        return self.allowed and not self.own_only
 
 
 NO_OPINION = Decision(allowed=False)

@@ -30,20 +30,28 @@ class MastersAuthorizer:
 
 
 class Union:
-    """Asks one authorizer after the other; the first yes decides, and the reasons of all noes are kept."""
+    """Asks one authorizer after the other; the first outright yes decides, and the reasons of all noes are kept.
+
+    A yes for own objects only stands when nobody says an outright one.
+    """
 
     def __init__(self, authorizers: Sequence[ResolvingAuthorizer]) -> None:
         self._authorizers = tuple(authorizers)
 
     async def authorize(self, attributes: AuthorizationAttributes) -> Decision:
-        """The first yes, or a no with everybody's reasons."""
+        """The first outright yes, else the first for own objects, else a no with everybody's reasons."""
         reasons: list[str] = []
+        for_own: Decision | None = None
         for authorizer in self._authorizers:
             decision = await authorizer.authorize(attributes)
-            if decision.allowed:
+            if decision.is_outright:
                 return decision
-            if decision.reason:
+            if decision.allowed:
+                for_own = for_own or decision
+            elif decision.reason:
                 reasons.append(decision.reason)
+        if for_own is not None:
+            return for_own
         return Decision(allowed=False, reason=", ".join(reasons))
 
     async def rules_for(self, user: User, namespace: str) -> Resolution:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from ..request import User
+
 MASTERS = "system:masters"
 CONTROLLERS = "system:controllers"
 NODES = "system:nodes"
@@ -12,6 +14,8 @@ AUTHENTICATED = "system:authenticated"
 UNAUTHENTICATED = "system:unauthenticated"
 ANONYMOUS = "system:anonymous"
 NODE_PREFIX = "system:node:"
+ADMINISTRATORS = "stark:admin"
+"""The group of the people who administer the cluster; roles are bound to it, while MASTERS need none."""
 
 COMMON_NAME_LENGTH_MAX = 64
 """X.509's bound on a common name (RFC 5280, ub-common-name)."""
@@ -36,6 +40,11 @@ ADMIN = Identity("admin", (MASTERS,))
 CONTROLLER_PROGRAM = Identity("system:stark-controllers", (CONTROLLERS,))
 API_SERVER = Identity("system:apiserver", (MASTERS,))
 """How the API server introduces itself to agents."""
+
+
+def is_admin(user: User) -> bool:
+    """Whether the user administers the cluster: a master, or one of the administrators."""
+    return MASTERS in user.groups or ADMINISTRATORS in user.groups
 
 
 class UnknownIdentity(ValueError):

@@ -87,7 +87,7 @@ async def impersonate(request: Request, user: User, authorizer: Authorizer) -> U
     wanted = User(name, groups, uid, extra)
     for question in _questions(user, wanted):
         decision = await authorizer.authorize(question)
-        if not decision.allowed:
+        if not decision.is_outright:
             raise forbidden(question, decision)
     account = service_account(name)
     if account is not None and not groups:

@@ -390,3 +390,37 @@ async def test_what_is_listed_is_allowed(user: User, objects: Objects) -> None:
 async def test_rules_are_listed_of_a_namespace() -> None:
     with pytest.raises(BadRequest, match="no namespace on request"):
         await my_rules(ALICE, "")
+
+
+class Says:
+    """An authorizer that always answers the same."""
+
+    def __init__(self, decision: Decision) -> None:
+        self._decision = decision
+
+    async def authorize(self, attributes: AuthorizationAttributes) -> Decision:
+        return self._decision
+
+    async def rules_for(self, user: User, namespace: str) -> Resolution:
+        return Resolution()
+
+
+@pytest.mark.parametrize(
+    ("said", "answer"),
+    [
+        pytest.param(
+            [Decision(True, own_only=True), Decision(True)], Decision(True), id="for own objects, and outright"
+        ),
+        pytest.param(
+            [Decision(False, "a"), Decision(True, "b", True)], Decision(True, "b", True), id="for own objects only"
+        ),
+        pytest.param(
+            [Decision(False, "a"), Decision(False, "b")], Decision(False, "a, b"), id="no, for all their reasons"
+        ),
+    ],
+)
+async def test_the_widest_yes_of_all_authorizers_is_the_answer(said: list[Decision], answer: Decision) -> None:
+    decision = await Union([Says(one) for one in said]).authorize(
+        AuthorizationAttributes(ALICE, "get", resource="pods")
+    )
+    assert decision == answer
