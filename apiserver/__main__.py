@@ -37,6 +37,9 @@ from .stores import UnknownStore, add_etcd_flags, etcd_access, open_store
 EXIT_OK: Final = 0
 EXIT_ERROR: Final = 1
 EXIT_USAGE: Final = 2
+YOUNG_OBJECTS_MAX: Final = 20_000
+"""New objects between two looks of the garbage collector. A request makes some hundred, which nearly all end with it anyway;
+at Python's own 700 the collector looks at the same waiting requests again and again."""
 ONE_SIGNAL_S: Final = 1.0
 """Signals that come closer together count as one."""
 
@@ -177,6 +180,7 @@ async def _announce(ready: object, url: str, stop: asyncio.Event) -> None:
         # Everything loaded so far stays: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(YOUNG_OBJECTS_MAX)
         sys.stdout.write(f"ready {url}\n")
         sys.stdout.flush()
     becoming.cancel()

@@ -28,6 +28,7 @@ from .registry.options import Deletion, Target, Writing
 from .registry.writes import Writes
 from .request import User
 from .resources import Resource, Resources
+from .times import timestamp
 
 log = structlog.get_logger(__name__)
 
@@ -192,7 +193,7 @@ class Definitions:
         names: Mapping[str, Any] | None = None,
     ) -> Object:
         """Write conditions and accepted names, when they are news; the status they are in."""
-        moment = metadata.timestamp(metadata.now())
+        moment = timestamp(metadata.now())
 
         def told(status: Mapping[str, Any]) -> Object:
             known = status.get("conditions") or []

@@ -5,11 +5,13 @@ Labels are bounded: only requests for resources that are served are told apart.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
+from itertools import accumulate
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from .cache.feed import Feed
@@ -28,31 +30,15 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._requests = Counter(
-            "apiserver_request_total", "Requests answered.", (*LABELS, "code"), registry=self.registry
-        )
-        self._durations = Histogram(
-            "apiserver_request_duration_seconds",
-            "From the end of the headers to the end of the answer; long requests are left out.",
-            LABELS,
-            buckets=DURATIONS_S,
-            registry=self.registry,
-        )
-        self._counted: dict[tuple[Labels, int], tuple[Counter, Histogram]] = {}
+        self._requests = RequestsCollector()
+        self.registry.register(self._requests)
         self._long = Gauge(
             "apiserver_longrunning_requests", "Watches, logs and transfers under way.", LABELS, registry=self.registry
         )
 
     def observe(self, asked: Asked, code: int, duration_s: float) -> None:
         """One request was answered."""
-        labels = _labels(asked)
-        counted = self._counted.get((labels, code))
-        if counted is None:
-            children = (self._requests.labels(*labels, str(code)), self._durations.labels(*labels))
-            counted = self._counted[(labels, code)] = children
-        counted[0].inc()
-        if not asked.is_long:
-            counted[1].observe(duration_s)
+        self._requests.observe(asked, code, duration_s)
 
     def long_begins(self, asked: Asked) -> None:
         """A watch, log or transfer begins."""
@@ -95,3 +81,50 @@ class FeedCollector(Collector):
         yield GaugeMetricFamily("apiserver_watch_cache_revision", "Applied up to here.", self._feed.revision)
         yield GaugeMetricFamily("apiserver_watch_cache_connected", "1: follows the store.", int(self._feed.connected))
         yield GaugeMetricFamily("apiserver_watch_cache_relists", "Times it started over.", self._feed.relists)
+
+
+class _Timed:
+    """The requests of one set of labels: how many got which code, and how long they took."""
+
+    __slots__ = ("buckets", "codes", "sum_s")
+
+    def __init__(self) -> None:
+        self.codes: dict[int, int] = {}
+        self.buckets = [0] * (len(DURATIONS_S) + 1)
+        self.sum_s = 0.0
+
+
+class RequestsCollector(Collector):
+    """Counts every request, for which the library's own counters, made for many threads, take longer than some requests."""
+
+    def __init__(self) -> None:
+        self._timed: dict[Labels, _Timed] = {}
+
+    def observe(self, asked: Asked, code: int, duration_s: float) -> None:
+        """One request was answered. The durations of long ones are left out."""
+        labels = _labels(asked)
+        timed = self._timed.get(labels)
+        if timed is None:
+            timed = self._timed[labels] = _Timed()
+        timed.codes[code] = timed.codes.get(code, 0) + 1
+        if not asked.is_long:
+            timed.buckets[bisect_left(DURATIONS_S, duration_s)] += 1
+            timed.sum_s += duration_s
+
+    def collect(self) -> Iterable[Metric]:
+        """The counts so far."""
+        requests = CounterMetricFamily("apiserver_request_total", "Requests answered.", labels=(*LABELS, "code"))
+        durations = HistogramMetricFamily(
+            "apiserver_request_duration_seconds",
+            "From the end of the headers to the end of the answer; long requests are left out.",
+            labels=LABELS,
+        )
+        bounds = [*(str(float(bound)) for bound in DURATIONS_S), "+Inf"]
+        for labels, timed in self._timed.items():
+            for code, number in timed.codes.items():
+                requests.add_metric((*labels, str(code)), number)
+            counts = list(accumulate(timed.buckets))
+            if counts[-1]:
+                durations.add_metric(labels, list(zip(bounds, counts, strict=True)), timed.sum_s)
+        yield requests
+        yield durations

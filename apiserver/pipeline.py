@@ -26,7 +26,7 @@ from .fairness.widths import Widths
 from .health import Health
 from .limits import Limits
 from .metrics import Metrics
-from .promptly import within
+from .promptly import Promptly
 from .registry.options import Target
 from .registry.refusals import no_such_path
 from .registry.verbs import Verbs
@@ -84,6 +84,7 @@ class Pipeline:
 
     def __init__(self, served: Served) -> None:
         self._served = served
+        self._promptly = Promptly(served.settings.http.request_timeout_s)
 
     async def handle(self, request: Request) -> Answer:
         """The answer, whatever happens."""
@@ -176,7 +177,7 @@ class Pipeline:
         if asked.is_long:
             return await self._route(request, asked)
         try:
-            return await within(self._served.settings.http.request_timeout_s, self._route(request, asked))
+            return await self._promptly.within(self._route(request, asked))
         except TimeoutError:
             raise Timeout("request did not complete within the allotted time") from None
 

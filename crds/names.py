@@ -6,6 +6,7 @@ Each `*_problems` function gives every complaint about one value, an empty list 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 DNS_LABEL_LENGTH_MAX = 63
 DNS_SUBDOMAIN_LENGTH_MAX = 253
@@ -14,6 +15,8 @@ QUALIFIED_NAME_LENGTH_MAX = 63
 ANNOTATIONS_SIZE_MAX = 256 * 1024
 """Bytes of all annotations of an object together, keys and values."""
 PORT_NAME_LENGTH_MAX = 15
+KEYS_REMEMBERED = 1_024
+"""Keys of ConfigMaps whose judgement is kept."""
 
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _LABEL_1035 = r"[a-z]([-a-z0-9]*[a-z0-9])?"
@@ -133,10 +136,16 @@ def label_value_problems(value: str) -> list[str]:
     )
 
 
+@lru_cache(KEYS_REMEMBERED)
+def is_config_key(value: str) -> bool:
+    """Whether a ConfigMap or Secret may have such a key; most have the same few."""
+    return value[:1] != "." and len(value) <= DNS_SUBDOMAIN_LENGTH_MAX and bool(_IS_CONFIG_KEY.fullmatch(value))
+
+
 def config_key_problems(value: str) -> list[str]:
     """A key of a ConfigMap or Secret."""
-    if value[:1] != "." and len(value) <= DNS_SUBDOMAIN_LENGTH_MAX and _IS_CONFIG_KEY.fullmatch(value):
-        return []  # said first, since an object may have a thousand of them
+    if is_config_key(value):
+        return []
     problems = _check(
         value,
         _IS_CONFIG_KEY,

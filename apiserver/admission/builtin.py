@@ -7,7 +7,7 @@ is derived from them, and after the owner is known, since the owner decides whic
 from __future__ import annotations
 
 from ..resources import Resources
-from .chain import Chain
+from .chain import Chain, Only
 from .defaults import base64_defaults, deployment_defaults, pod_defaults, pod_spec_defaults, secret_defaults
 from .images import pin_images
 from .limit_ranges import limit_range_defaults, limit_ranges
@@ -21,7 +21,11 @@ from .service_accounts import pod_service_account
 from .services import service_defaults
 from .validate_packs import pack_name_belongs_to_its_owner
 from .validation import validate_object
+from .webhooks.matching import CONFIGURATION_GROUP
 from .webhooks.rounds import Webhooks
+
+PODS = ("", "pods")
+SECRETS = ("", "secrets")
 
 
 def builtin_chain(
@@ -31,21 +35,27 @@ def builtin_chain(
     return Chain(
         mutating=[
             namespace_lifecycle,
-            namespace_defaults,
+            Only(namespace_defaults, ("", "namespaces")),
             Ownership(resources),
             pin_images,
-            deployment_defaults,
+            Only(deployment_defaults, ("apps", "deployments")),
             pod_spec_defaults,
-            pod_priority,
-            pod_defaults,
-            pod_service_account,
-            limit_range_defaults,
-            base64_defaults,
-            secret_defaults,
-            service_defaults,
-            TypeChecks(resources),
+            Only(pod_priority, PODS),
+            Only(pod_defaults, PODS),
+            Only(pod_service_account, PODS),
+            Only(limit_range_defaults, PODS, ("", "limitranges")),
+            Only(base64_defaults, ("", "configmaps"), SECRETS),
+            Only(secret_defaults, SECRETS),
+            Only(service_defaults, ("", "services")),
+            Only(TypeChecks(resources), (CONFIGURATION_GROUP, "validatingadmissionpolicies")),
         ],
-        validating=[node_restriction, pack_name_belongs_to_its_owner, priority_classes, validate_object, limit_ranges],
+        validating=[
+            node_restriction,
+            Only(pack_name_belongs_to_its_owner, ("stark.dev", "packs")),
+            Only(priority_classes, ("scheduling.k8s.io", "priorityclasses")),
+            validate_object,
+            Only(limit_ranges, PODS),
+        ],
         webhooks=webhooks,
         concluding=[policies] if policies is not None else [],
     )

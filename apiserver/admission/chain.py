@@ -8,10 +8,49 @@ registry has given the object the identity under which it will be stored.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Final
 
+from ..resources import Resource
 from .attributes import Attributes, Lookup, Plugin
 from .webhooks.rounds import Turns, Webhooks
+
+KINDS_REMEMBERED: Final = 4_096
+"""Kinds of which is kept which plugins concern them."""
+
+
+class Only:
+    """A plugin that some kinds concern, by group and plural: it is not called for others, and need not look."""
+
+    __slots__ = ("kinds", "plugin")
+
+    def __init__(self, plugin: Plugin, *kinds: tuple[str, str]) -> None:
+        self.plugin, self.kinds = plugin, frozenset(kinds)
+
+
+Step = Plugin | Only
+
+
+class _Steps:
+    """Plugins in order, and of each kind those that concern it."""
+
+    def __init__(self, steps: Iterable[Step]) -> None:
+        self._steps = tuple(steps)
+        self._of_kind: dict[tuple[str, str], tuple[Plugin, ...]] = {}
+
+    def of(self, resource: Resource) -> tuple[Plugin, ...]:
+        """Those that a write of the resource passes."""
+        kind = (resource.group, resource.plural)
+        known = self._of_kind.get(kind)
+        if known is None:
+            if len(self._of_kind) >= KINDS_REMEMBERED:
+                self._of_kind.clear()
+            known = self._of_kind[kind] = tuple(
+                step.plugin if isinstance(step, Only) else step
+                for step in self._steps
+                if not isinstance(step, Only) or kind in step.kinds
+            )
+        return known
 
 
 class Chain:
@@ -19,13 +58,13 @@ class Chain:
 
     def __init__(
         self,
-        mutating: Sequence[Plugin] = (),
-        validating: Sequence[Plugin] = (),
+        mutating: Sequence[Step] = (),
+        validating: Sequence[Step] = (),
         webhooks: Webhooks | None = None,
         concluding: Sequence[Plugin] = (),
     ) -> None:
-        self._mutating = tuple(mutating)
-        self._validating = tuple(validating)
+        self._mutating = _Steps(mutating)
+        self._validating = _Steps(validating)
         self._webhooks = webhooks
         self._concluding = tuple(concluding)
 
@@ -36,20 +75,21 @@ class Chain:
 
     async def mutate(self, attributes: Attributes, lookup: Lookup) -> None:
         """The first half of `admit`."""
-        for plugin in self._mutating:
+        plugins = self._mutating.of(attributes.resource)
+        for plugin in plugins:
             await plugin(attributes, lookup)
         if self._webhooks is None:
             return
         turns = Turns()
         await self._webhooks.mutate(attributes, lookup, turns)
         if turns.changed:
-            for plugin in self._mutating:
+            for plugin in plugins:
                 await plugin(attributes, lookup)
             await self._webhooks.mutate(attributes, lookup, turns)
 
     async def validate(self, attributes: Attributes, lookup: Lookup) -> None:
         """The second half of `admit`."""
-        for plugin in self._validating:
+        for plugin in self._validating.of(attributes.resource):
             await plugin(attributes, lookup)
 
     async def conclude(self, attributes: Attributes, lookup: Lookup) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stark.crds.config import CONFIG_SIZE_MAX
-from stark.crds.names import config_key_problems, label_key_problems, label_value_problems
+from stark.crds.names import config_key_problems, is_config_key, label_key_problems, label_value_problems
 
 from ..errors import Cause
 from .complaints import bad_value, duplicate, immutable, not_allowed, required, too_long
@@ -29,11 +29,11 @@ def config_map_causes(obj: Mapped, old: Mapped | None) -> Iterator[Cause]:
     data, binary = obj.get("data") or {}, obj.get("binaryData") or {}
     yield from _key_causes("data", data)
     yield from _key_causes("binaryData", binary)
-    for key in data:
+    for key in data if binary else ():
         if key in binary:
             message = f"duplicate of key present in data or binaryData: {key}"
             yield bad_value(f"data[{key}]", key, message)
-    size = sum(len(value) if value.isascii() else len(value.encode()) for value in data.values())
+    size = sum([len(value) if value.isascii() else len(value.encode()) for value in data.values()])
     size += sum(len(_decoded(value) or b"") for value in binary.values())
     if size > CONFIG_SIZE_MAX:
         yield too_long("", CONFIG_SIZE_MAX)
@@ -67,8 +67,9 @@ def secret_causes(obj: Mapped, old: Mapped | None) -> Iterator[Cause]:
 
 def _key_causes(path: str, data: Mapped) -> Iterator[Cause]:
     for key in data:
-        for problem in config_key_problems(key):
-            yield bad_value(f"{path}[{key}]", key, problem)
+        if not is_config_key(key):
+            for problem in config_key_problems(key):
+                yield bad_value(f"{path}[{key}]", key, problem)
 
 
 def _decoded(value: str) -> bytes | None:

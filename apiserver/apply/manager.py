@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
+from ..times import timestamp
 from . import fieldsets as sets
 from .fieldsets import MalformedFields, Path, Tree
 from .typed import Changes, Object, Type, compare, everything, field_set, merge, named_too, remove
@@ -134,7 +135,7 @@ def record_create(new: Object, kind: Type, by: Manager, now: datetime, apart: Tr
     fields = _owned(everything(new, kind))
     if apart:
         fields = sets.without(fields, apart)
-    _put(new, {by.key: Owned(by, fields, _stamp(now))} if fields else {})
+    _put(new, {by.key: Owned(by, fields, timestamp(now))} if fields else {})
 
 
 def record_update(old: Object, new: Object, kind: Type, by: Manager, now: datetime, apart: Tree) -> None:
@@ -196,10 +197,6 @@ def _put(obj: Object, record: Record) -> None:
         obj["metadata"].pop("managedFields", None)
 
 
-def _stamp(now: datetime) -> str:
-    return now.astimezone(UTC).isoformat(timespec="seconds").removesuffix("+00:00") + "Z"
-
-
 def _taken(record: Record, changes: Changes, by: Manager) -> Record:
     """The record without what a change takes from everybody but the one who made it."""
     gone = sets.union(sets.union(changes.modified, changes.added), changes.removed)
@@ -222,7 +219,7 @@ def _own(after: Record, before: Record, owned: Owned, now: datetime) -> None:
         return
     known = before.get(key)
     is_same = known is not None and known.fields == owned.fields and known.manager == owned.manager
-    after[key] = known if known is not None and is_same else replace(owned, time=_stamp(now))
+    after[key] = known if known is not None and is_same else replace(owned, time=timestamp(now))
 
 
 def _capped(record: Record) -> Record:
@@ -259,7 +256,7 @@ def apply(
     if not before:
         all_fields = sets.without(_owned(everything(live, kind)), apart)
         first = Manager(BEFORE_APPLY, UPDATE, by.api_version)
-        before = {first.key: Owned(first, all_fields, _stamp(now))} if all_fields else {}
+        before = {first.key: Owned(first, all_fields, timestamp(now))} if all_fields else {}
     try:
         return _applied(live, config, before, kind, by, now, force=force, apart=apart)
     except Conflicts as conflicts:

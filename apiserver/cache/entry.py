@@ -16,6 +16,9 @@ import orjson
 METADATA: Final = b'"metadata":{'
 VERSION_FIELD: Final = b'"resourceVersion":"'
 
+FORETOLD_MAX: Final = 1_024
+"""Objects about to be written of which is kept what reading them would give: more than are on their way at once."""
+
 Labels = Mapping[str, str]
 NO_LABELS: Labels = {}
 
@@ -67,13 +70,29 @@ class EntryReader:
     def __init__(self, paths: Sequence[str] = ()) -> None:
         self.paths = tuple(paths)
         self._steps = tuple(tuple(path.lstrip(".").split(".")) for path in self.paths)
+        self._foretold: dict[bytes, tuple[Labels, tuple[str, ...]]] = {}
 
     def read(self, key: str, value: bytes, revision: int) -> Entry:
-        """The entry of a stored value. Labels and field values are interned: thousands of objects share them."""
-        obj = orjson.loads(value)
+        """The entry of a stored value."""
+        known = self._foretold.pop(value, None) if self._foretold else None
+        labels, fields = known if known is not None else self._picked(orjson.loads(value))
+        return Entry(key, revision, with_revision(value, revision), labels, fields)
+
+    def foretell(self, value: bytes, obj: Mapping[str, Any]) -> None:
+        """`value`, which is `obj` encoded, will probably be read soon."""
+        if len(self._foretold) >= FORETOLD_MAX:
+            self._foretold.clear()
+        self._foretold[value] = self._picked(obj)
+
+    def forget(self, value: bytes) -> None:
+        """It will not."""
+        self._foretold.pop(value, None)
+
+    def _picked(self, obj: Mapping[str, Any]) -> tuple[Labels, tuple[str, ...]]:
+        """Labels and field values of an object, interned: thousands of objects share them."""
         labels = obj["metadata"].get("labels")
         interned = {intern(name): intern(str(text)) for name, text in labels.items()} if labels else NO_LABELS
-        return Entry(key, revision, with_revision(value, revision), interned, self.fields_of(obj))
+        return interned, self.fields_of(obj)
 
     def fields_of(self, obj: Mapping[str, Any]) -> tuple[str, ...]:
         """The values of the selectable fields, in the order of `paths`; an absent field is the empty string."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from ..store.protocol import Event, KeyValue
 from .change import ADDED, Change, History, Rendering, frame
@@ -37,7 +37,7 @@ class ResourceCache:
 
     def __init__(self, prefix: Prefix, paths: Sequence[str] = ()) -> None:
         self.prefix = prefix
-        self._prefix_size = len(bytes(prefix))
+        self._prefix_bytes = bytes(prefix)
         self._reader = EntryReader(paths)
         self._index = Index(paths)
         self._history = History()
@@ -63,7 +63,19 @@ class ResourceCache:
 
     def key_of(self, stored: bytes) -> str:
         """`namespace/name`, or `name`, from the store's key."""
-        return stored[self._prefix_size :].decode()
+        return stored[len(self._prefix_bytes) :].decode()
+
+    def store_key(self, key: str) -> bytes:
+        """The store's key of `namespace/name`, or `name`."""
+        return self._prefix_bytes + key.encode()
+
+    def foretell(self, value: bytes, obj: Mapping[str, Any]) -> None:
+        """What `value` is, which is about to be written: then it need not be decoded when the store tells of it."""
+        self._reader.foretell(value, obj)
+
+    def forget_foretold(self, value: bytes) -> None:
+        """It was not written after all."""
+        self._reader.forget(value)
 
     def load(self, items: Iterable[KeyValue], revision: int) -> None:
         """Start over from a snapshot. Events that came in while it was read are applied on top of it."""

@@ -26,6 +26,7 @@ from ..registry.options import Deletion, Target, Writing
 from ..registry.writes import Writes
 from ..request import User
 from ..resources import Resource, Resources
+from ..times import timestamp
 from .gate import Gate
 from .objects import MANDATORY, SUGGESTED, abandoned, put_right
 
@@ -155,7 +156,7 @@ def _dangling(schema: Mapping[str, Any], levels: Mapping[str, Any]) -> list[Obje
     if old is not None and all(old.get(field) == value for field, value in wanted.items()):
         return None
     since = old["lastTransitionTime"] if old is not None and old["status"] == wanted["status"] else None
-    wanted["lastTransitionTime"] = since or metadata.timestamp(metadata.now())
+    wanted["lastTransitionTime"] = since or timestamp(metadata.now())
     return [*(item for item in known if item["type"] != DANGLING), wanted]
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from ..errors import Conflict
 from ..resources import Resource
+from ..times import timestamp
 from . import metadata
 from .options import Deletion
 from .records import REMOVED, Removed
@@ -62,14 +63,14 @@ def _hurry(obj: Object, strategy: Strategy, grace_s: int, now: datetime) -> Obje
     left_s = int(meta.get("deletionGracePeriodSeconds") or 0)
     if grace_s < left_s:
         began = _parse(meta["deletionTimestamp"]) - timedelta(seconds=left_s)
-        meta["deletionTimestamp"] = metadata.timestamp(max(began + timedelta(seconds=grace_s), now) if grace_s else now)
+        meta["deletionTimestamp"] = timestamp(max(began + timedelta(seconds=grace_s), now) if grace_s else now)
         meta["deletionGracePeriodSeconds"] = grace_s
     return REMOVED if is_over(obj, strategy) else obj
 
 
 def _mark(obj: Object, strategy: Strategy, grace_s: int, now: datetime) -> None:
     meta = obj["metadata"]
-    meta["deletionTimestamp"] = metadata.timestamp(now + timedelta(seconds=grace_s))
+    meta["deletionTimestamp"] = timestamp(now + timedelta(seconds=grace_s))
     meta["deletionGracePeriodSeconds"] = grace_s
     if meta.get("generation"):
         meta["generation"] += 1

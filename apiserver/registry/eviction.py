@@ -17,6 +17,7 @@ from ..cache.filter import Filter
 from ..errors import BadRequest, Cause, Forbidden, InternalError, TooManyRequests
 from ..request import Query
 from ..resources import Resource, Resources
+from ..times import timestamp
 from . import deletion, metadata
 from .options import Target, Writing
 from .options import deletion as deletion_options
@@ -70,7 +71,7 @@ class Evictions:
         await self._spend(resource, budgets[0], pod, dry_run=dry_run)
 
     async def _spend(self, resource: Resource, budget: Mapped, pod: Mapped, *, dry_run: bool) -> None:
-        name, moment = pod["metadata"]["name"], metadata.timestamp(metadata.now())
+        name, moment = pod["metadata"]["name"], timestamp(metadata.now())
 
         async def decide(current: Object) -> Object:
             return current if may_go_unpaid(current, pod) else spent(current, name, moment)

@@ -15,6 +15,7 @@ from typing import Any, Final
 from stark.crds.names import label_key_problems
 
 from ..errors import Cause
+from ..times import timestamp
 
 Object = dict[str, Any]
 NameProblems = Callable[[str], list[str]]
@@ -39,11 +40,6 @@ EMPTY_MEANS_ABSENT: Final = ("ownerReferences", "finalizers")
 def now() -> datetime:
     """The wall clock, in UTC."""
     return datetime.now(UTC)
-
-
-def timestamp(moment: datetime) -> str:
-    """As metav1.Time is written."""
-    return moment.astimezone(UTC).isoformat(timespec="seconds").removesuffix("+00:00") + "Z"
 
 
 def generate_name(base: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import Cause
+from ..times import timestamp
 from . import metadata
 from .options import Target, Writing
 from .records import Stored
@@ -55,7 +56,7 @@ def _placed(pod: Object, node: str, annotations: Mapping[str, str]) -> Object:
     if annotations:
         meta["annotations"] = {**(meta.get("annotations") or {}), **annotations}
     others = [item for item in status.get("conditions") or [] if item.get("type") != "PodScheduled"]
-    moment = metadata.timestamp(metadata.now())
+    moment = timestamp(metadata.now())
     scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": moment}
     status["conditions"] = [*others, scheduled]
     return {**pod, "metadata": meta, "spec": {**pod["spec"], "nodeName": node}, "status": status}

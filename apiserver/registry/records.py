@@ -45,11 +45,15 @@ CHANGE_ATTEMPTS_MAX: Final = 12
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """An object as it is in the store: `data` carries the resourceVersion, `obj` does too."""
+    """An object as it is in the store, at a revision that `obj` carries, too."""
 
-    data: bytes
+    entry: Entry
     obj: Object
-    revision: int
+
+    @property
+    def revision(self) -> int:
+        """The revision of the change that made it so; 0 when nothing was written."""
+        return self.entry.revision
 
     @classmethod
     def of(cls, obj: Object, revision: int) -> Stored:
@@ -155,16 +159,17 @@ class Records:
     async def create(self, resource: Resource, obj: Object, *, ttl_s: int = 0, dry_run: bool = False) -> Stored:
         """Store a new object. Raises AlreadyExists, RequestEntityTooLarge, ServiceUnavailable, InsufficientStorage."""
         metadata = obj["metadata"]
-        key = store_key(resource, metadata.get("namespace", ""), metadata["name"])
-        value = encode_object(obj)
+        cache = await self.cache(resource)
+        local = local_key(metadata.get("namespace", ""), metadata["name"])
+        key, value = cache.store_key(local), encode_object(obj)
         if dry_run:
-            if await self._from_store(await self.cache(resource), key) is not None:
+            if await self._from_store(cache, key) is not None:
                 raise already_exists(resource, metadata["name"])
-            return Stored(value, obj, 0)
-        revision = await self._put(key, value, 0, ttl_s)
+            return Stored(Entry(local, 0, value), obj)
+        revision = await self._put(cache, key, value, obj, 0, ttl_s)
         if revision is None:
             raise already_exists(resource, metadata["name"])
-        return _stored(value, obj, revision)
+        return _stored(value, obj, revision, cache.get(local))
 
     async def latest(self, resource: Resource, namespace: str, name: str) -> Entry | None:
         """The object as the store has it. Raises ServiceUnavailable."""
@@ -213,7 +218,7 @@ class Records:
             if current is None:
                 raise not_found(resource, name)
             try:
-                done = await self._attempt(key, current, decide, ttl_s, dry_run)
+                done = await self._attempt(cache, key, current, decide, ttl_s, dry_run)
             except ApiError:
                 if not is_cached or await self._is_latest(cache, key, current):
                     raise
@@ -227,20 +232,20 @@ class Records:
         raise conflict(resource, name)
 
     async def _attempt(
-        self, key: bytes, current: Entry, decide: Decision, ttl_s: int, dry_run: bool
+        self, cache: ResourceCache, key: bytes, current: Entry, decide: Decision, ttl_s: int, dry_run: bool
     ) -> tuple[Stored, bool] | None:
         """Decide and write; None when somebody else was faster."""
         outcome = await decide(current.decode())
         if isinstance(outcome, Removed):
             if dry_run:
-                return Stored(current.data, current.decode(), current.revision), True
+                return Stored(current, current.decode()), True
             removed = await self._delete(key, current.revision)
-            return (Stored(current.at(removed).data, current.decode(), removed), True) if removed is not None else None
+            return (Stored(current.at(removed), current.decode()), True) if removed is not None else None
         value = encode_object(outcome)
         if dry_run or _is_same(value, current):
             return _stored(value, outcome, current.revision), False
-        revision = await self._put(key, value, current.revision, ttl_s)
-        return (_stored(value, outcome, revision), False) if revision is not None else None
+        revision = await self._put(cache, key, value, outcome, current.revision, ttl_s)
+        return (_stored(value, outcome, revision, cache.get(current.key)), False) if revision is not None else None
 
     async def _is_latest(self, cache: ResourceCache, key: bytes, seen: Entry) -> bool:
         latest = await self._from_store(cache, key)
@@ -253,16 +258,25 @@ class Records:
             raise of_store(error) from error
         return cache.read(item) if item is not None else None
 
-    async def _put(self, key: bytes, value: bytes, expected: int, ttl_s: int) -> int | None:
+    async def _put(
+        self, cache: ResourceCache, key: bytes, value: bytes, obj: Object, expected: int, ttl_s: int
+    ) -> int | None:
         """The revision of the write; None when the key is not at the expected one."""
+        cache.foretell(value, obj)
+        revision: int | None = None
         try:
+            lease = await self._leases.lease(ttl_s) if ttl_s else NO_LEASE
             try:
-                return await self._txn(key, Put(key, value, await self._leases.lease(ttl_s)), expected)
+                revision = await self._txn(key, Put(key, value, lease), expected)
             except LeaseNotFound:
                 self._leases.forget(ttl_s)
-                return await self._txn(key, Put(key, value, await self._leases.lease(ttl_s)), expected)
+                revision = await self._txn(key, Put(key, value, await self._leases.lease(ttl_s)), expected)
         except StoreError as error:
             raise of_store(error) from error
+        finally:
+            if revision is None:
+                cache.forget_foretold(value)
+        return revision
 
     async def _delete(self, key: bytes, expected: int) -> int | None:
         try:
@@ -283,6 +297,11 @@ def _is_same(value: bytes, current: Entry) -> bool:
     return data == current.data or orjson.loads(data) == current.decode()
 
 
-def _stored(value: bytes, obj: Object, revision: int) -> Stored:
-    obj["metadata"]["resourceVersion"] = str(revision)
-    return Stored(with_revision(value, revision), obj, revision)
+def _stored(value: bytes, obj: Object, revision: int, cached: Entry | None = None) -> Stored:
+    """What was written; the cache has mostly heard of it by now, and made the bytes that clients get."""
+    metadata = obj["metadata"]
+    metadata["resourceVersion"] = str(revision)
+    if cached is not None and cached.revision == revision:
+        return Stored(cached, obj)
+    local = local_key(metadata.get("namespace", ""), metadata["name"])
+    return Stored(Entry(local, revision, with_revision(value, revision)), obj)

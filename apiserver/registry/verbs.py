@@ -12,7 +12,6 @@ from typing import Any
 import orjson
 import yaml
 
-from ..cache.entry import Entry
 from ..errors import BadRequest
 from ..request import Request, Response, Stream
 from ..resources import Resource
@@ -20,7 +19,6 @@ from ..wire.negotiate import ALL_FORMS, Accepted, Form, negotiate
 from . import bodies, options
 from .computed import Computed, compute
 from .eviction import Evictions
-from .keys import local_key
 from .lists import Lists
 from .options import Target, Writing
 from .ownership import SCALE
@@ -288,9 +286,7 @@ class Verbs:
     async def _answer_stored(
         self, request: Request, accepted: Accepted, target: Target, stored: Stored, status: int
     ) -> Response:
-        meta = stored.obj["metadata"]
-        entry = Entry(local_key(meta.get("namespace", ""), meta["name"]), stored.revision, stored.data)
-        (shown,) = await self._parts.versions.entries(target.resource, [entry])
+        (shown,) = await self._parts.versions.entries(target.resource, [stored.entry])
         body = self._rendering(request, target.resource, accepted).render(shown)
         return answer(request, accepted, body, status)
 

@@ -12,7 +12,7 @@ import orjson
 from stark.crds.printers import parse_time
 from stark.crds.quantity import NANO, format_quantity
 
-from ..registry.metadata import timestamp
+from ..times import timestamp
 
 SIXTY: Final = 60
 

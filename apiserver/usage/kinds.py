@@ -15,6 +15,7 @@ from ..registry import metadata
 from ..registry.computed import Computed
 from ..registry.records import Records
 from ..resources import Resource, Resources
+from ..times import timestamp
 from .figures import NodeFigures, Usage
 
 GROUP: Final = "metrics.k8s.io"
@@ -91,7 +92,7 @@ def _head(kind: str, entry: Entry, figures: NodeFigures) -> Object:
     meta: Object = {"name": entry.name}
     if entry.namespace:
         meta["namespace"] = entry.namespace
-    meta["creationTimestamp"] = metadata.timestamp(metadata.now())
+    meta["creationTimestamp"] = timestamp(metadata.now())
     if entry.labels:
         meta["labels"] = dict(entry.labels)
     head = {"kind": kind, "apiVersion": API_VERSION, "metadata": meta}

@@ -12,7 +12,8 @@ from ...cel.review import check_rules, check_selectable
 from ...errors import Cause
 from ...naming import ESTABLISHED, TERMINATING, condition_of, with_condition
 from ...schema import check_structural
-from ..metadata import now, timestamp
+from ...times import timestamp
+from ..metadata import now
 from .base import Known, Object, Strategy, immutable, shown
 from .definition_rules import spec_causes, stored_version_causes
 
