@@ -14,12 +14,33 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .exec_plugins import ExecError, ExecPlugin, parse_plugin
+
 IN_CLUSTER_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 KUBECONFIG_BYTES_MAX = 4 * 1024 * 1024  # a longer file is no kubeconfig: refuse it
 
 
 class ConfigError(ValueError):
     """The kubeconfig cannot be used; the message names the file and the key."""
+
+
+class Impersonation(NamedTuple):
+    """Whom to act as: Kubernetes' `Impersonate-*` headers. The server asks whether we may."""
+
+    user: str = ""
+    groups: tuple[str, ...] = ()
+    uid: str = ""
+    extra: tuple[tuple[str, str], ...] = ()
+    """Keys with values; a key may come several times."""
+
+    def headers(self) -> list[tuple[str, str]]:
+        """The header fields, in order; a group each."""
+        from urllib.parse import quote
+
+        fields = [("Impersonate-User", self.user)] if self.user else []
+        fields += [("Impersonate-Group", group) for group in self.groups]
+        fields += [("Impersonate-Uid", self.uid)] if self.uid else []
+        return fields + [(f"Impersonate-Extra-{quote(key, safe='')}", value) for key, value in self.extra]
 
 
 class ClientConfig(NamedTuple):
@@ -38,6 +59,9 @@ class ClientConfig(NamedTuple):
     token: str | None = None
     token_file: Path | None = None
     """Read again every minute, because service-account tokens rotate."""
+    exec_plugin: ExecPlugin | None = None
+    """The program that hands out the credentials."""
+    impersonate: Impersonation = Impersonation()
     tls_server_name: str | None = None
     insecure: bool = False
     """Do not verify the server's certificate."""
@@ -167,7 +191,7 @@ class _Merged:
             insecure=cluster.body.get("insecure-skip-tls-verify") is True,
             context=name,
             source=str(cluster.file),
-            **_credentials(user),
+            **_credentials(user, cluster),
         )
 
     def _entry(self, entries: Mapping[str, _Entry], name: str, role: str) -> _Entry:
@@ -180,10 +204,10 @@ class _Merged:
         return os.pathsep.join(map(str, self.files))
 
 
-def _credentials(user: _Entry | None) -> dict[str, Any]:
+def _credentials(user: _Entry | None, cluster: _Entry) -> dict[str, Any]:
     if user is None:
         return {}
-    user.refuse("exec", "auth-provider", "username", "password")
+    user.refuse("auth-provider", "username", "password")
     cert, key = user.pem("client-certificate"), user.pem("client-key")
     if (cert is None) != (key is None):
         missing = "client-key" if key is None else "client-certificate"
@@ -194,7 +218,42 @@ def _credentials(user: _Entry | None) -> dict[str, Any]:
         "client_key_data": key,
         "token": token,
         "token_file": user.file.parent / Path(token_file).expanduser() if token_file and not token else None,
+        "exec_plugin": _exec_plugin(user, cluster),
+        "impersonate": _impersonation(user),
     }
+
+
+def _exec_plugin(user: _Entry, cluster: _Entry) -> ExecPlugin | None:
+    body = user.body.get("exec")
+    if body is None:
+        return None
+    if not isinstance(body, dict):
+        raise ConfigError(f"{user.file}: {user.where}.exec: expected a mapping")
+    given = dict(cluster.body)
+    authority = cluster.pem("certificate-authority")
+    if authority is not None:
+        given["certificate-authority-data"] = base64.b64encode(authority).decode()
+    try:
+        return parse_plugin(body, user.file.parent, given)
+    except ExecError as error:
+        raise ConfigError(f"{user.file}: {user.where}.{error}") from error
+
+
+def _impersonation(user: _Entry) -> Impersonation:
+    groups, extra = user.body.get("as-groups") or [], user.body.get("as-user-extra") or {}
+    if not isinstance(groups, list) or not all(isinstance(group, str) for group in groups):
+        raise ConfigError(f"{user.file}: {user.where}.as-groups: expected a list of texts")
+    if not isinstance(extra, dict) or not all(isinstance(values, list) for values in extra.values()):
+        raise ConfigError(f"{user.file}: {user.where}.as-user-extra: expected lists of texts by key")
+    found = Impersonation(
+        user.text("as") or "",
+        tuple(groups),
+        user.text("as-uid") or "",
+        tuple((str(key), str(value)) for key, values in extra.items() for value in values),
+    )
+    if not found.user and any(found):
+        raise ConfigError(f"{user.file}: {user.where}.as: missing beside as-groups, as-uid or as-user-extra")
+    return found
 
 
 def _collect(file: Path, body: Mapping[str, Any], plural: str, singular: str, into: dict[str, _Entry]) -> None:

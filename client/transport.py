@@ -16,8 +16,8 @@ from yarl import URL
 
 from .config import ClientConfig
 from .errors import ApiError, FrameTooLarge, Timeout, TooManyRequests, Unavailable, error_from_status
+from .identity import Identity
 from .kinds import JSON
-from .tls import ssl_context
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,6 @@ ERROR_BODY_MAX = 1024 * 1024  # a Status is small; more than this of an error is
 RETRIES_MAX = 5  # with Retry-After of a second this outlasts a server's restart, and no caller hangs for long
 RETRY_AFTER_MAX_S = 30.0  # a longer wait is the caller's decision: it gets the error with its retry_after_s
 RETRY_DELAY_S = 0.1  # first pause after a broken connection; doubles, with jitter
-TOKEN_AGE_MAX_S = 60.0
 CHUNK = 256 * 1024
 
 Body: TypeAlias = bytes | AsyncIterator[bytes] | None
@@ -100,19 +99,14 @@ class Transport:
         self._config = config
         self._user_agent = user_agent
         self._on_warning = on_warning or _log_warning
-        self._tls = ssl_context(config)
+        self._identity = Identity(config)
         self._session: aiohttp.ClientSession | None = None
-        self._token: str | None = config.token
-        self._token_read_at = float("-inf")
 
     async def open(self) -> None:
         """Make the pool; connections open when needed."""
         assert self._session is None, "opened twice"
-        connector = aiohttp.TCPConnector(
-            limit=CONNECTIONS_MAX, ssl=self._tls if self._tls is not None else True, keepalive_timeout=30
-        )
         self._session = aiohttp.ClientSession(
-            connector=connector,
+            connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX, keepalive_timeout=30),
             # Our programs are near the server: inflating a list would take longer than its transfer.
             headers={"User-Agent": self._user_agent, "Accept-Encoding": "identity"},
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -162,22 +156,17 @@ class Transport:
         idle_timeout_s: float | None = None,
     ) -> AsyncIterator[RawResponse]:
         """One attempt; the answer is a 2xx with its body unread. Raises an ApiError."""
-        assert self._session is not None, "use the client as an async context manager"
+        given = {**(headers or {})}
         timeout = aiohttp.ClientTimeout(
             total=timeout_s, sock_connect=CONNECT_TIMEOUT_S, connect=None, sock_read=idle_timeout_s
         )
-        try:
-            response = await self._session.request(
-                method,
-                URL(self._config.server + path, encoded=True),
-                data=body,
-                headers={**self._authorization(), **(headers or {})},
-                timeout=timeout,
-                server_hostname=self._config.tls_server_name,
-                allow_redirects=False,
-            )
-        except (TimeoutError, aiohttp.ClientError) as error:
-            raise _unanswered(method, path, self._config.server, error) from error
+        shown = await self._identity.headers()
+        response = await self._send(method, path, body, [*shown, *given.items()], timeout)
+        # What is streamed has been used up; its sender must begin again.
+        if response.status == 401 and (body is None or isinstance(body, bytes)) and await self._identity.renew(shown):
+            response.close()
+            shown = await self._identity.headers()
+            response = await self._send(method, path, body, [*shown, *given.items()], timeout)
         async with response:
             for warning in response.headers.getall("Warning", ()):
                 self._on_warning(_warning_text(warning))
@@ -185,13 +174,24 @@ class Transport:
                 raise await _refusal(method, path, response)
             yield RawResponse(response)
 
-    def _authorization(self) -> dict[str, str]:
-        file = self._config.token_file
-        if file is not None:
-            now = asyncio.get_running_loop().time()
-            if now - self._token_read_at > TOKEN_AGE_MAX_S:
-                self._token, self._token_read_at = file.read_text().strip(), now
-        return {"Authorization": f"Bearer {self._token}"} if self._token else {}
+    async def _send(
+        self, method: str, path: str, body: Body, fields: list[tuple[str, str]], timeout: aiohttp.ClientTimeout
+    ) -> aiohttp.ClientResponse:
+        assert self._session is not None, "use the client as an async context manager"
+        tls = self._identity.tls
+        try:
+            return await self._session.request(
+                method,
+                URL(self._config.server + path, encoded=True),
+                data=body,
+                headers=fields,
+                timeout=timeout,
+                ssl=tls if tls is not None else True,
+                server_hostname=self._config.tls_server_name,
+                allow_redirects=False,
+            )
+        except (TimeoutError, aiohttp.ClientError) as error:
+            raise _unanswered(method, path, self._config.server, error) from error
 
 
 def _pause_before_retry(method: str, error: ApiError, attempt: int) -> float | None:

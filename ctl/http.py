@@ -18,9 +18,12 @@ from stark.crds.version import VERSION
 
 from .errors import CommandError, ServerError, Unreachable
 from .http1 import Connection, ConnectionClosed, ProtocolError, Response
+from .identity import Given
 
 if TYPE_CHECKING:
     from stark.client.config import ClientConfig
+
+    from .identity import Identity
 
 CONNECT_TIMEOUT_S = 30.0
 """Also how long a plain request may stay silent; `--request-timeout` changes it."""
@@ -37,8 +40,11 @@ TABLE = (
 class Api:
     """Requests to one server with one identity."""
 
-    def __init__(self, config: ClientConfig, *, timeout_s: float = CONNECT_TIMEOUT_S) -> None:
+    def __init__(
+        self, config: ClientConfig, identity: Identity | None = None, *, timeout_s: float = CONNECT_TIMEOUT_S
+    ) -> None:
         self.config = config
+        self.identity = identity or Given(config)
         self.timeout_s = timeout_s
         url = urlsplit(config.server)
         if url.scheme not in ("https", "http") or not url.hostname:
@@ -65,8 +71,10 @@ class Api:
     ) -> dict[str, Any]:
         """One request and its JSON answer. Warnings of the server go to stderr. Raises ServerError, Unreachable."""
         data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
-        headers = self._headers(accept, content_type if data is not None else None)
-        response, payload = self._exchange(method, self._target(path, query), data, headers)
+        target, kind = self._target(path, query), content_type if data is not None else None
+        response, payload = self._exchange(method, target, data, self._headers(accept, kind))
+        if response.status == 401 and self._renewed():
+            response, payload = self._exchange(method, target, data, self._headers(accept, kind))
         self._warn(response)
         if response.status >= 400:
             raise self._failure(response.status, payload)
@@ -77,10 +85,8 @@ class Api:
         self, path: str, *, query: Mapping[str, str] | None = None, accept: str = "application/json"
     ) -> Iterator[bytes]:
         """The answer line by line as it arrives: a watch or a log. Ends when the server ends it."""
-        connection = self._connect()
+        connection, response = self._opened(self._target(path, query), accept)
         try:
-            connection.request("GET", self._target(path, query), self._headers(accept, None), None)
-            response = connection.response()
             self._warn(response)
             if response.status >= 400:
                 raise self._failure(response.status, response.body.read())
@@ -92,24 +98,48 @@ class Api:
         finally:
             connection.close()
 
+    def _opened(self, target: str, accept: str) -> tuple[Connection, Response]:
+        """A connection of its own with the answer to a GET on it, whose body is still to come."""
+        connection, response = self._asked(target, accept)
+        if response.status == 401 and self._renewed():
+            connection.close()
+            return self._asked(target, accept)
+        return connection, response
+
+    def _asked(self, target: str, accept: str) -> tuple[Connection, Response]:
+        headers = self._headers(accept, None)
+        connection = self._connect()
+        try:
+            connection.request("GET", target, headers, None)
+            return connection, connection.response()
+        except (OSError, ProtocolError) as error:
+            connection.close()
+            raise self._unreachable(error) from error
+
     def upload(self, path: str, source: IO[bytes], size: int, progress: Callable[[int], None]) -> dict[str, Any]:
         """PUT a file of `size` bytes, telling `progress` how many have gone. Raises ServerError, Unreachable."""
+        status, payload = self._put(path, source, size, progress)
+        if status == 401 and self._renewed():
+            source.seek(0)
+            status, payload = self._put(path, source, size, progress)
+        if status >= 400:
+            raise self._failure(status, payload)
+        return json.loads(payload) if payload else {}
+
+    def _put(self, path: str, source: IO[bytes], size: int, progress: Callable[[int], None]) -> tuple[int, bytes]:
+        fields = [*self._headers("application/json", "application/octet-stream"), ("Content-Length", str(size))]
         connection = self._connect()
-        fields = {**self._headers("application/json", "application/octet-stream"), "Content-Length": str(size)}
         try:
             try:
                 connection.request("PUT", self._target(path, None), fields, _counted(source, progress))
             except (BrokenPipeError, ConnectionResetError):
                 pass  # the server refused before it had read everything: its reason is waiting to be read
             response = connection.response()
-            payload = response.body.read()
+            return response.status, response.body.read()
         except (OSError, ProtocolError) as error:
             raise self._unreachable(error) from error
         finally:
             connection.close()
-        if response.status >= 400:
-            raise self._failure(response.status, payload)
-        return json.loads(payload) if payload else {}
 
     def close(self) -> None:
         """Let go of the kept connection."""
@@ -118,7 +148,7 @@ class Api:
             self._kept = None
 
     def _exchange(
-        self, method: str, target: str, data: bytes | None, headers: dict[str, str]
+        self, method: str, target: str, data: bytes | None, headers: list[tuple[str, str]]
     ) -> tuple[Response, bytes]:
         reused = self._kept is not None
         connection = self._kept or self._connect()
@@ -147,21 +177,29 @@ class Api:
 
     def _tls_context(self) -> ssl.SSLContext:
         if self._context is None:
-            self._context = tls_context(self.config)
+            self._context = tls_context(self.config, self.identity.certificate())
         return self._context
 
     def _target(self, path: str, query: Mapping[str, str] | None) -> str:
         given = {key: value for key, value in (query or {}).items() if value != ""}
         return self.base + quote(path, safe="/:@!$&'()*+,;=-._~") + (f"?{urlencode(given)}" if given else "")
 
-    def _headers(self, accept: str, content_type: str | None) -> dict[str, str]:
-        headers = {"Accept": accept, "User-Agent": f"starkctl/{VERSION}"}
+    def _headers(self, accept: str, content_type: str | None) -> list[tuple[str, str]]:
+        headers = [("Accept", accept), ("User-Agent", f"starkctl/{VERSION}")]
         if content_type:
-            headers["Content-Type"] = content_type
-        token = self.config.token or (self.config.token_file.read_text().strip() if self.config.token_file else "")
+            headers.append(("Content-Type", content_type))
+        token = self.identity.token()
         if token:
-            headers["Authorization"] = f"Bearer {token}"
-        return headers
+            headers.append(("Authorization", f"Bearer {token}"))
+        return headers + self.config.impersonate.headers()
+
+    def _renewed(self) -> bool:
+        """Whether to ask again after a 401: then everything made with the former identity is gone."""
+        if not self.identity.renew():
+            return False
+        self.close()
+        self._context = None
+        return True
 
     @staticmethod
     def _warn(response: Response) -> None:
@@ -175,6 +213,8 @@ class Api:
             status = json.loads(payload)
         except ValueError:
             status = None
+        if isinstance(status, dict) and isinstance(status.get("error"), dict):
+            status = _status_of(status["error"])
         if not isinstance(status, dict):
             status = {"message": payload[:500].decode("utf-8", "replace").strip() or f"HTTP {code}"}
         return ServerError(code, status)
@@ -200,7 +240,7 @@ class Api:
         return Unreachable(f"the connection to {where} broke ({error or type(error).__name__}): try again")
 
 
-def tls_context(config: ClientConfig) -> ssl.SSLContext:
+def tls_context(config: ClientConfig, identity: tuple[bytes, bytes] | None) -> ssl.SSLContext:
     """Trust exactly the cluster's CA (the machine's own list when none is given) and show our certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -213,8 +253,8 @@ def tls_context(config: ClientConfig) -> ssl.SSLContext:
             raise CommandError("the CA certificate in the kubeconfig is not PEM: get a new kubeconfig") from error
     else:
         context.load_default_certs()
-    if config.client_cert_data and config.client_key_data:
-        _load_identity(context, config.client_cert_data, config.client_key_data)
+    if identity is not None:
+        _load_identity(context, *identity)
     return context
 
 
@@ -238,6 +278,19 @@ def _load_identity(context: ssl.SSLContext, certificate: bytes, key: bytes) -> N
         os.close(descriptor)
         if not path.startswith("/proc/"):
             os.unlink(path)
+
+
+def _status_of(error: dict[str, Any]) -> dict[str, Any]:
+    """The Status that says what an error of the REST endpoints (`{success, error: {code, message, details}}`) says."""
+    message = str(error.get("message") or "")
+    details = error.get("details")
+    if isinstance(details, dict):
+        message += "".join(f"\n  {field}: {_joined(details[field])}" for field in details)
+    return {"reason": str(error.get("code") or ""), "message": message, "details": details}
+
+
+def _joined(complaint: object) -> str:
+    return "; ".join(map(str, complaint)) if isinstance(complaint, list) else str(complaint)
 
 
 def _counted(source: IO[bytes], progress: Callable[[int], None]) -> Iterable[bytes]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import socket
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import cast
 
 LINE_BYTES_MAX = 65_536
@@ -60,10 +60,10 @@ class Connection:
         self._socket.settimeout(timeout_s)
 
     def request(
-        self, method: str, target: str, fields: Mapping[str, str], body: bytes | Iterable[bytes] | None
+        self, method: str, target: str, fields: Iterable[tuple[str, str]], body: bytes | Iterable[bytes] | None
     ) -> None:
         """Send a request. A body that is not bytes needs its Content-Length among the fields."""
-        lines = [f"{method} {target} HTTP/1.1", f"Host: {self._host}", *(f"{key}: {fields[key]}" for key in fields)]
+        lines = [f"{method} {target} HTTP/1.1", f"Host: {self._host}", *(f"{key}: {value}" for key, value in fields)]
         if isinstance(body, bytes):
             lines.append(f"Content-Length: {len(body)}")
         for line in lines:

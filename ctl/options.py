@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from .errors import CommandError, UsageError
+from .errors import UsageError
 
 if TYPE_CHECKING:
+    from .home import Home
     from .http import Api
     from .resources import Catalog
 
@@ -21,6 +21,10 @@ GLOBAL_WITH_VALUE = (
     "--server",
     "--ca-file",
     "--token",
+    "--as",
+    "--as-group",
+    "--as-uid",
+    "--as-user-extra",
     "--request-timeout",
 )
 GLOBAL_FLAGS = ("-k", "--insecure")
@@ -41,7 +45,9 @@ def add_global_options(parser: argparse.ArgumentParser, *, short_namespace: bool
     """
     group = parser.add_argument_group("connection")
     group.add_argument(
-        "--kubeconfig", metavar="FILE", help="kubeconfig to use (default: $KUBECONFIG, then ~/.kube/config)"
+        "--kubeconfig",
+        metavar="FILE",
+        help="kubeconfig to use (default: $KUBECONFIG, then the login in ~/.stark, then ~/.kube/config)",
     )
     group.add_argument("--context", metavar="NAME", help="context of the kubeconfig to use")
     names = ("-n", "--namespace") if short_namespace else ("--namespace",)
@@ -52,6 +58,14 @@ def add_global_options(parser: argparse.ArgumentParser, *, short_namespace: bool
     group.add_argument("--ca-file", metavar="FILE", help="trust this CA certificate (PEM) and no other")
     group.add_argument(
         "--token", metavar="TOKEN", help="bearer token to identify with, instead of the kubeconfig's identity"
+    )
+    group.add_argument("--as", dest="as_user", default="", metavar="USER", help="act as this user, if you may")
+    group.add_argument(
+        "--as-group", action="append", default=[], metavar="GROUP", help="with --as: in this group, may be repeated"
+    )
+    group.add_argument("--as-uid", default="", metavar="UID", help="with --as: with this uid")
+    group.add_argument(
+        "--as-user-extra", action="append", default=[], metavar="KEY=VALUE", help="with --as: with this extra value"
     )
     group.add_argument(
         "-k", "--insecure", action="store_true", help="do not check the server's certificate (last resort)"
@@ -98,6 +112,7 @@ class Session:
         self.args = args
         self._api: Api | None = None
         self._catalog: Catalog | None = None
+        self._home: Home | None = None
 
     @property
     def api(self) -> Api:
@@ -120,33 +135,16 @@ class Session:
             self._catalog = Catalog(self.api)
         return self._catalog
 
+    @property
+    def home(self) -> Home:
+        """The user's own directory."""
+        if self._home is None:
+            from .home import Home
+
+            self._home = Home()
+        return self._home
+
     def _connect(self) -> Api:
-        from stark.client.config import ClientConfig, ConfigError, load_kubeconfig
+        from .finding import connect
 
-        from .http import Api
-
-        args = self.args
-        try:
-            if args.server and not args.kubeconfig and not os.environ.get("KUBECONFIG"):
-                config = ClientConfig(server=args.server)
-            else:
-                config = load_kubeconfig(args.kubeconfig, context=args.context)
-        except ConfigError as error:
-            raise CommandError(str(error)) from error
-        if args.server:
-            config = config._replace(server=args.server)
-        if args.ca_file:
-            config = config._replace(ca_data=_read(args.ca_file))
-        if args.token:
-            config = config._replace(token=args.token, client_cert_data=None, client_key_data=None)
-        if args.insecure:
-            config = config._replace(insecure=True)
-        return Api(config, timeout_s=args.request_timeout)
-
-
-def _read(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise CommandError(f"cannot read {path}: {error.strerror}") from error
+        return connect(self.args, self.home)

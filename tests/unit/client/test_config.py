@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from stark.client.config import ConfigError, in_cluster, load_kubeconfig
+from stark.client.config import ConfigError, Impersonation, in_cluster, load_kubeconfig
+from stark.client.exec_plugins import ExecPlugin
+
+V1 = "client.authentication.k8s.io/v1"
 
 
 def kubeconfig(path: Path, **changes: Any) -> Path:
@@ -111,7 +114,26 @@ def test_without_a_file_a_pods_service_account_is_used_and_else_the_places_looke
             r"clusters\[c\]\.cluster\.certificate-authority: cannot read .*no\.crt",
             id="a certificate file that is not there",
         ),
-        pytest.param({"users": [{"name": "u", "user": {"exec": {"command": "x"}}}]}, "exec: not supported", id="exec"),
+        pytest.param(
+            {"users": [{"name": "u", "user": {"auth-provider": {"name": "x"}}}]},
+            "auth-provider: not supported",
+            id="a way of identification that Kubernetes has given up",
+        ),
+        pytest.param(
+            {"users": [{"name": "u", "user": {"exec": {"command": "x"}}}]},
+            r"users\[u\]\.user\.exec\.apiVersion: expected one of .*, got None",
+            id="a credential program of no version",
+        ),
+        pytest.param(
+            {"users": [{"name": "u", "user": {"exec": {"command": "x", "apiVersion": V1}}}]},
+            r"exec\.interactiveMode: expected one of Never, IfAvailable, Always, got ''",
+            id="a credential program that does not say whether it asks",
+        ),
+        pytest.param(
+            {"users": [{"name": "u", "user": {"as-groups": ["a"]}}]},
+            "as: missing beside as-groups",
+            id="groups of nobody",
+        ),
         pytest.param(
             {"users": [{"name": "u", "user": {"client-key-data": "eA=="}}]},
             "client-certificate: missing beside its other half",
@@ -140,3 +162,35 @@ def test_a_file_that_is_no_kubeconfig_is_named(tmp_path: Path, text: str) -> Non
         load_kubeconfig(file)
     with pytest.raises(ConfigError, match="no such kubeconfig"):
         load_kubeconfig(tmp_path / "absent")
+
+
+def test_a_credential_program_is_found_beside_its_file_and_told_of_the_cluster(tmp_path: Path) -> None:
+    config = {"apiVersion": V1, "interactiveMode": "Never", "provideClusterInfo": True, "args": ["-x"]}
+    program = {"command": "bin/tokens", "env": [{"name": "A", "value": "b"}], **config}
+    (tmp_path / "ca.crt").write_text("CA")
+    extension = {"name": "client.authentication.k8s.io/exec", "extension": {"audience": "stark"}}
+    cluster = {"server": "https://h", "certificate-authority": "ca.crt", "extensions": [extension]}
+    found = load_kubeconfig(
+        kubeconfig(
+            tmp_path / "config",
+            clusters=[{"name": "c", "cluster": cluster}],
+            users=[{"name": "u", "user": {"exec": program}}],
+        )
+    ).exec_plugin
+    told = '{"server": "https://h", "certificate-authority-data": "Q0E=", "config": {"audience": "stark"}}'
+    command = str(tmp_path / "bin" / "tokens")
+    assert found == ExecPlugin(command, ("-x",), (("A", "b"),), V1, "Never", "", told)
+
+
+def test_whom_to_act_as_is_a_header_a_group_and_a_value(tmp_path: Path) -> None:
+    user = {"as": "ada", "as-uid": "7", "as-groups": ["g1", "g2"], "as-user-extra": {"a/b": ["1", "2"]}}
+    found = load_kubeconfig(kubeconfig(tmp_path / "config", users=[{"name": "u", "user": user}])).impersonate
+    assert found == Impersonation("ada", ("g1", "g2"), "7", (("a/b", "1"), ("a/b", "2")))
+    assert found.headers() == [
+        ("Impersonate-User", "ada"),
+        ("Impersonate-Group", "g1"),
+        ("Impersonate-Group", "g2"),
+        ("Impersonate-Uid", "7"),
+        ("Impersonate-Extra-a%2Fb", "1"),
+        ("Impersonate-Extra-a%2Fb", "2"),
+    ]

@@ -54,14 +54,14 @@ def answering(*pieces: bytes) -> Iterator[tuple[Connection, list[bytes]]]:
 )
 def test_bodies_are_read_to_their_end(pieces: tuple[bytes, ...], body: bytes) -> None:
     with answering(*pieces) as (connection, _):
-        connection.request("GET", "/", {}, None)
+        connection.request("GET", "/", [], None)
         assert connection.response().body.read() == body
 
 
 def test_lines_of_a_watch_arrive_as_they_are_sent() -> None:
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     with answering(head + b'5\r\n{"a":\r\n', b"4\r\n1}\n{\r\n", b"2\r\n}\n\r\n0\r\n\r\n") as (connection, _):
-        connection.request("GET", "/", {}, None)
+        connection.request("GET", "/", [], None)
         response = connection.response()
         assert [response.body.readline(), response.body.readline(), response.body.readline()] == [
             b'{"a":1}\n',
@@ -87,14 +87,14 @@ def test_lines_of_a_watch_arrive_as_they_are_sent() -> None:
 )
 def test_what_is_not_http_is_refused(answer: bytes) -> None:
     with answering(answer) as (connection, _):
-        connection.request("GET", "/", {}, None)
+        connection.request("GET", "/", [], None)
         with pytest.raises(ProtocolError):
             connection.response().body.read()
 
 
 def test_a_connection_closed_before_any_answer_is_told_apart() -> None:
     with answering() as (connection, _):
-        connection.request("GET", "/", {}, None)
+        connection.request("GET", "/", [], None)
         with pytest.raises(ConnectionClosed):
             connection.response()
 
@@ -102,8 +102,8 @@ def test_a_connection_closed_before_any_answer_is_told_apart() -> None:
 def test_a_request_says_its_host_and_length_and_cannot_smuggle_a_line() -> None:
     with answering(b"HTTP/1.1 204 No Content\r\n\r\n") as (connection, heard):
         with pytest.raises(ProtocolError):
-            connection.request("GET", "/\r\nx: y", {}, None)
-        connection.request("POST", "/a?b", {"Accept": "*/*"}, b"{}")
+            connection.request("GET", "/\r\nx: y", [], None)
+        connection.request("POST", "/a?b", [("Accept", "*/*")], b"{}")
         assert connection.response().status == 204
     assert heard[0].startswith(b"POST /a?b HTTP/1.1\r\nHost: 127.0.0.1:")
     assert heard[0].endswith(b"Accept: */*\r\nContent-Length: 2\r\n\r\n{}")

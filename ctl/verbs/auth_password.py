@@ -1,0 +1,51 @@
+"""Change your own password. Every other login of yours ends; this one goes on.
+
+The present and the new password are asked for; without a terminal they are two lines of standard input.
+
+Examples:
+  starkctl auth password
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from ..errors import EXIT_OK, CommandError
+from ..options import Session
+from ..signing_in import LINE_CHARS_MAX
+
+NAMESPACED = False
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """There is nothing to say."""
+
+
+def run(args: argparse.Namespace, session: Session) -> int:
+    """Ask, change."""
+    present, wanted = _typed() if sys.stdin.isatty() else _piped()
+    body = {"currentPassword": present, "newPassword": wanted}
+    session.api.request("POST", "/auth/password", body=body)
+    print("password changed; your other logins have ended")
+    return EXIT_OK
+
+
+def _typed() -> tuple[str, str]:
+    import getpass
+
+    try:
+        present = getpass.getpass("Present password: ")
+        wanted = getpass.getpass("New password: ")
+        if getpass.getpass("The new one again: ") != wanted:
+            raise CommandError("the two passwords differ: nothing was changed")
+    except EOFError as error:
+        raise CommandError("no password was given") from error
+    return present, wanted
+
+
+def _piped() -> tuple[str, str]:
+    present, wanted = (sys.stdin.readline(LINE_CHARS_MAX).rstrip("\r\n") for _ in range(2))
+    if not present or not wanted:
+        raise CommandError("give the present and the new password as two lines of standard input")
+    return present, wanted
