@@ -27,7 +27,11 @@ from .auth.pki import Authority, ServerTls, agent_client_context, listen_hosts
 from .auth.reviews import VirtualResource, virtual_resources
 from .bootstrap import SERVER, Bootstrap
 from .cache.feed import Feed
+from .cluster_config import ClusterSettings, cluster_defaults
+from .credentials import StoredCredentials
 from .definitions import Definitions
+from .facade.accounts import Accounts
+from .facade.facade import Facade
 from .fairness.gate import Gate
 from .fairness.metrics import FairnessCollector
 from .fairness.upkeep import Upkeep
@@ -185,6 +189,8 @@ class _Parts:
         self.fairness = Upkeep(self.resources, self.feed, self.writes, self.gate)
         self.health = self._health()
         self.authorizer = builtin_authorizer(self.lookup)
+        self.credentials = StoredCredentials(store)
+        self.config = ClusterSettings(self.feed, cluster_defaults(self.resources))
         self.virtual = self._add_virtual(virtual_resources(self.authorizer))
 
     def served(self) -> Served:
@@ -217,6 +223,7 @@ class _Parts:
             self.health,
             Discovery(self.resources),
             OpenApi(self.resources, "v1"),
+            Facade(Accounts(self.credentials, self.config).routes()),
             self.virtual,
             self._subresources(),
         )

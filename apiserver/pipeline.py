@@ -21,6 +21,7 @@ from .auth.authorization import AuthorizationAttributes, Authorizer, forbidden
 from .auth.impersonation import impersonate
 from .auth.reviews import VirtualResource
 from .errors import ApiError, InternalError, MethodNotAllowed, Timeout
+from .facade.facade import Facade
 from .fairness.gate import Gate
 from .fairness.widths import Widths
 from .health import Health
@@ -73,6 +74,7 @@ class Served:
     health: Health
     discovery: Discovery
     openapi: OpenApi
+    facade: Facade
     virtual: Mapping[tuple[str, str, str], VirtualResource] = field(default_factory=dict)
     """Kinds that are only created and never stored, by group, version and plural."""
     subresources: Mapping[tuple[str, str, str], SubresourceHandler] = field(default_factory=dict)
@@ -93,14 +95,20 @@ class Pipeline:
         try:
             answer = await self._answer(request, asked)
         except ApiError as error:
-            answer = failure(error)
+            answer = self._refusal(request, error)
         except (asyncio.CancelledError, GeneratorExit):
             raise
         except Exception:
             log.exception("request failed", path=request.path, verb=asked.verb)
-            answer = failure(InternalError("Internal error occurred: see the server's log at this moment"))
+            unforeseen = InternalError("Internal error occurred: see the server's log at this moment")
+            answer = self._refusal(request, unforeseen)
         self._finish(request, asked, answer, time.monotonic() - began)
         return answer
+
+    def _refusal(self, request: Request, error: ApiError) -> Answer:
+        if self._served.facade.owns(request.path):
+            return self._served.facade.refuse(request, error)
+        return failure(error)
 
     def _finish(self, request: Request, asked: Asked, answer: Answer, duration_s: float) -> None:
         """Count, log, and pass on warnings."""
@@ -194,6 +202,8 @@ class Pipeline:
             "" if asked.plural else asked.path,
             request.query.first("fieldSelector"),
         )
+        if not asked.plural and self._served.facade.owns(asked.path):
+            return  # it asks by itself, about the objects that the request is really about
         decision = await self._served.authorizer.authorize(attributes)
         if not decision.is_outright:
             raise forbidden(attributes, decision)
@@ -267,8 +277,11 @@ class Pipeline:
         body = await self._served.verbs.read_body(request, _api_version(virtual.group, virtual.version), virtual.kind)
         return Response(201, orjson.dumps(await virtual.create(request.user, body, asked.namespace)))
 
-    async def _path(self, request: Request, asked: Asked) -> Response:
+    async def _path(self, request: Request, asked: Asked) -> Answer:
         """Everything that is not a resource."""
+        answer = await self._served.facade.respond(request)
+        if answer is not None:
+            return answer
         if asked.verb not in ("get", "head"):
             raise (
                 no_such_path()

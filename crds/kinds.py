@@ -5,6 +5,7 @@ from __future__ import annotations
 from .admission_policies import ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding
 from .apps import ControllerRevision, DaemonSet, Deployment, ReplicaSet, Scale
 from .batch import CronJob, Job
+from .cluster import ClusterConfig
 from .config import ConfigMap, Secret, ServiceAccount
 from .coordination import Lease
 from .events import Event, GroupedEvent
@@ -21,6 +22,7 @@ from .scheduling import PriorityClass
 from .servers import Server
 from .services import EndpointSlice, Service
 from .usage import NodeMetrics, PodMetrics
+from .users import User
 from .webhooks import MutatingWebhookConfiguration, ValidatingWebhookConfiguration
 
 KINDS: tuple[type[KubeObject], ...] = (
@@ -42,6 +44,8 @@ KINDS: tuple[type[KubeObject], ...] = (
     CustomResourceDefinition,
     Pack,
     Server,
+    User,
+    ClusterConfig,
     PriorityClass,
     PodDisruptionBudget,
     Service,

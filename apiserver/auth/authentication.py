@@ -21,9 +21,11 @@ from ..errors import Unauthorized
 from ..request import Request, User
 from .identities import ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED
 
-OPEN_PATHS = frozenset({"/healthz", "/livez", "/readyz", "/version"})
-"""Answered without knowing who asks: probes and version checks come before credentials."""
-OPEN_PREFIXES = ("/livez/", "/readyz/", "/healthz/")
+OPEN_PATHS = frozenset({"/healthz", "/livez", "/readyz", "/version", "/api/config"})
+"""Answered without knowing who asks: probes and version checks come before credentials; so does logging in."""
+OPEN_PREFIXES = ("/livez/", "/readyz/", "/healthz/", "/auth/")
+CREDENTIAL_PATHS = frozenset({"/auth/setup/status", "/auth/setup", "/auth/login", "/auth/refresh"})
+"""Where a person gets a token: the one they may still send with the request, long expired perhaps, says nothing there."""
 
 TOKENS_FILE_BYTES_MAX = 4 * 1024 * 1024
 TOKEN_LENGTH_MAX = 16 * 1024
@@ -142,7 +144,7 @@ class Authenticator:
         if request.peer.certificate_user is not None:
             return authenticated(request.peer.certificate_user)
         token = _bearer_token(request.headers.get("authorization", ""))
-        if token is not None:
+        if token is not None and request.path not in CREDENTIAL_PATHS:
             return authenticated(await self._token_user(token))
         if is_open(request.path):
             return User(ANONYMOUS, (UNAUTHENTICATED,))

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 from .protocol import NO_LEASE, Expect, KeyValue, LeaseId, LeaseNotFound, Put, Revision, Store, prefix_end
 
-ROOT = b"/registry/"
-"""Everything the API server stores begins with it; an etcd may hold other programs' keys beside it."""
+ROOTS = (b"/credentials/", b"/registry/")
+"""Everything the API server stores begins with one of them; an etcd may hold other programs' keys beside it."""
 PAGE_KEYS = 500
 """Keys read at once."""
 TXN_KEYS = 100
@@ -42,11 +42,12 @@ class Copied:
 
 async def migrate(source: Store, target: Store) -> Copied:
     """Copy and verify. Raises MigrationRefused, and what stores raise (Compacted: somebody compacted the source)."""
-    found = await target.range(ROOT, prefix_end(ROOT), limit=1, keys_only=True)
-    if found.items:
-        raise MigrationRefused(
-            f"the target already holds {1 + found.remaining} keys under {ROOT.decode()}: choose an empty one"
-        )
+    for root in ROOTS:
+        found = await target.range(root, prefix_end(root), limit=1, keys_only=True)
+        if found.items:
+            raise MigrationRefused(
+                f"the target already holds {1 + found.remaining} keys under {root.decode()}: choose an empty one"
+            )
     copied = Copied(await source.revision())
     async for page in _pages(source, copied.revision):
         kept = [kv for kv in page if await _lease(source, target, copied, kv.lease) is not None]
@@ -58,13 +59,14 @@ async def migrate(source: Store, target: Store) -> Copied:
 
 
 async def _pages(store: Store, revision: Revision) -> AsyncIterator[Sequence[KeyValue]]:
-    start, remaining = ROOT, 1
-    while remaining:
-        page = await store.range(start, prefix_end(ROOT), limit=PAGE_KEYS, revision=revision)
-        if page.items:
-            yield page.items
-            start = page.items[-1].key + b"\0"
-        remaining = page.remaining
+    for root in ROOTS:
+        start, remaining = root, 1
+        while remaining:
+            page = await store.range(start, prefix_end(root), limit=PAGE_KEYS, revision=revision)
+            if page.items:
+                yield page.items
+                start = page.items[-1].key + b"\0"
+            remaining = page.remaining
 
 
 async def _lease(source: Store, target: Store, copied: Copied, lease: LeaseId) -> LeaseId | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stark.apiserver.store.migrate import ROOT, MigrationRefused, migrate
+from stark.apiserver.store.migrate import ROOTS, MigrationRefused, migrate
 from stark.apiserver.store.protocol import Put, prefix_end
 from stark.apiserver.store.sqlite import open_sqlite
 from tests.support.etcd import shared_etcd
@@ -28,6 +28,7 @@ async def test_everything_is_copied_as_it_was(origin: str, destination: str, tmp
     ):
         values = {b"/registry/%04d" % n: bytes([n % 256]) * (n % 1000) for n in range(1_200)}
         values |= {b"/registry/large-%d" % n: b"x" * 1_400_000 for n in range(3)}
+        values |= {b"/credentials/passwords/a": b"hashed"}
         await asyncio.gather(*(put(source.store, key, value) for key, value in values.items()))
         await put(source.store, b"/elsewhere")
         await put(source.store, b"/registry/gone")
@@ -62,7 +63,7 @@ async def test_a_target_that_holds_something_is_refused_and_left_alone(tmp_path:
 
 async def test_the_program_copies_there_and_back(tmp_path: Path) -> None:
     async with open_store("etcd", tmp_path) as etcd:
-        assert not (await etcd.store.range(ROOT, prefix_end(ROOT))).items
+        assert not (await etcd.store.range(ROOTS[1], prefix_end(ROOTS[1]))).items
         source = await open_sqlite(tmp_path / "one" / "store")
         for n in range(10):
             await create(source, b"/registry/%d" % n, b"value")
@@ -76,7 +77,7 @@ async def test_the_program_copies_there_and_back(tmp_path: Path) -> None:
         back = await asyncio.to_thread(run, place, f"sqlite={tmp_path / 'two'}")
         assert back[0] == 0
         copy = await open_sqlite(tmp_path / "two" / "store")
-        assert len((await copy.range(ROOT, prefix_end(ROOT))).items) == 10
+        assert len((await copy.range(ROOTS[1], prefix_end(ROOTS[1]))).items) == 10
         await copy.close()
 
 

@@ -654,6 +654,19 @@ _BODIES: dict[tuple[str, str], dict[str, Any]] = {
         },
         "status": {"phase": "Available", "uploaded": [SHA256], "conditions": [CONDITION]},
     },
+    ("stark.dev/v1", "User"): {
+        "metadata": METADATA,
+        "spec": {
+            "email": "ada@example.com",
+            "displayName": "Ada",
+            "roles": ["user", "viewer"],
+            "disabled": False,
+        },
+    },
+    ("stark.dev/v1", "ClusterConfig"): {
+        "metadata": METADATA,
+        "spec": {"enablePublicRegistration": True},
+    },
     ("stark.dev/v1", "Server"): {
         "metadata": CLUSTER_METADATA,
         "spec": {

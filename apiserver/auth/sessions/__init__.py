@@ -1,0 +1,1 @@
+"""Who has logged in: passwords, sessions, the tokens that prove them, and the end of them."""
