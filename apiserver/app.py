@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 
 import structlog
@@ -25,6 +26,7 @@ from .auth.builtin import builtin_authorizer
 from .auth.kubeconfig import issue_kubeconfig
 from .auth.pki import Authority, ServerTls, agent_client_context, listen_hosts
 from .auth.reviews import VirtualResource, virtual_resources
+from .auth.revocation import Revocations
 from .bootstrap import SERVER, Bootstrap
 from .cache.feed import Feed
 from .cluster_config import ClusterSettings, cluster_defaults
@@ -65,7 +67,9 @@ from .registry.watching import Watches
 from .registry.writes import Writes
 from .request import Request, Response, Stream, Upgrade
 from .resources import Resource, Resources
+from .revoking import shut_out_forever
 from .settings import Settings
+from .signing import Signing
 from .store.protocol import Store, StoreError
 from .stores import compact_forever
 from .usage.kinds import usage_kinds
@@ -118,7 +122,7 @@ async def serving(settings: Settings, store: Store, *, encrypted: bool = True) -
     await server.listen(settings.host, settings.port, tls.context if encrypted else None)
     url = f"http{'s' if encrypted else ''}://{_host_of(settings.host)}:{server.port}"
     _write_kubeconfigs(authority, settings, url)
-    background = asyncio.create_task(_together(parts.background(tls)))
+    background = asyncio.create_task(_together(parts.background(tls, server)))
     try:
         yield Running(url, server.port, authority, parts.feed, parts.health, parts.resources, background)
     finally:
@@ -169,7 +173,8 @@ class _Parts:
         self.callbacks = Callbacks(self.lookup)
         schemas = Schemas()
         self.versions = Versions(self.resources, schemas, self.callbacks)
-        chain = builtin_chain(self.resources, self._webhooks(), self._policies())
+        self.authorizer = builtin_authorizer(self.lookup)
+        chain = builtin_chain(self.resources, self._webhooks(), self._policies(), self.authorizer)
         self.admission = BoundChain(chain, self.lookup)
         self.writes = Writes(
             self.records,
@@ -188,7 +193,10 @@ class _Parts:
         self.gate = Gate(settings.limits.seats_max, settings.http.request_timeout_s)
         self.fairness = Upkeep(self.resources, self.feed, self.writes, self.gate)
         self.health = self._health()
-        self.authorizer = builtin_authorizer(self.lookup)
+        self.revocations = Revocations(CachedObjects(self.feed, "stark.dev", "certificaterevocations"))
+        self.signing = Signing(
+            authority, self.resources, self.feed, self.writes, timedelta(seconds=settings.certificate_lifetime_s)
+        )
         self.credentials = StoredCredentials(store)
         self.config = ClusterSettings(self.feed, cluster_defaults(self.resources))
         self.virtual = self._add_virtual(virtual_resources(self.authorizer))
@@ -214,7 +222,7 @@ class _Parts:
             self.settings,
             self.resources,
             verbs,
-            Authenticator([StaticTokens(self.settings.data_dir / "pki" / "tokens.csv")]),
+            Authenticator([StaticTokens(self.settings.data_dir / "pki" / "tokens.csv")], self.revocations),
             self.authorizer,
             Limits(self.settings.limits),
             self.gate,
@@ -228,7 +236,7 @@ class _Parts:
             self._subresources(),
         )
 
-    def background(self, tls: ServerTls) -> Sequence[Coroutine[Any, Any, None]]:
+    def background(self, tls: ServerTls, server: HttpServer) -> Sequence[Coroutine[Any, Any, None]]:
         """What goes on beside the requests."""
         return (
             self.feed.run(),
@@ -237,6 +245,8 @@ class _Parts:
             self.bootstrap.run(),
             self.fairness.run(),
             self.gate.run(),
+            self.signing.run(),
+            shut_out_forever(self.feed, self.revocations, server.cut_off),
             compact_forever(self.store, self.settings.history_s),
             _renew_forever(tls),
         )

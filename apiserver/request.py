@@ -34,12 +34,26 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientCertificate:
+    """What a verified certificate says beside the user: which one it is, and when it is good."""
+
+    user: str
+    serial: str
+    """Hexadecimal, in lower case, without leading zeros."""
+    issued_at: float
+    """When the authority signed it, in seconds since 1970."""
+    expires_at: float
+    """Its end, likewise: a connection may last longer than its certificate."""
+
+
+@dataclass(frozen=True, slots=True)
 class Peer:
     """The other end of the connection. The certificate has been verified against the cluster's CA."""
 
     address: str
     certificate_user: User | None = None
     """Common name and organisations of the client certificate, when there is one."""
+    certificate: ClientCertificate | None = None
 
 
 class Body(Protocol):

@@ -76,6 +76,8 @@ class Settings:
     node_kubeconfigs: tuple[tuple[str, Path], ...] = ()
     """Names of nodes and the files in which they get a new identity at every start: the agents of this machine, which
     `starkctl up` starts. Other machines' are issued once, by the command `kubeconfig`."""
+    certificate_lifetime_s: float = 365 * 24 * 3600.0
+    """How long the certificates are good at most that are issued on request; Kubernetes' default, a year."""
     history_s: float = 300.0
     """How long the store keeps past revisions, for lists that are read page by page. Kubernetes' default."""
     access_log: str = "changes"

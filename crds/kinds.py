@@ -5,6 +5,7 @@ from __future__ import annotations
 from .admission_policies import ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding
 from .apps import ControllerRevision, DaemonSet, Deployment, ReplicaSet, Scale
 from .batch import CronJob, Job
+from .certificates import CertificateRevocation, CertificateSigningRequest
 from .cluster import ClusterConfig
 from .config import ConfigMap, Secret, ServiceAccount
 from .coordination import Lease
@@ -58,6 +59,8 @@ KINDS: tuple[type[KubeObject], ...] = (
     ValidatingWebhookConfiguration,
     ValidatingAdmissionPolicy,
     ValidatingAdmissionPolicyBinding,
+    CertificateSigningRequest,
+    CertificateRevocation,
 )
 """Every kind whose objects are stored."""
 

@@ -6,7 +6,9 @@ is derived from them, and after the owner is known, since the owner decides whic
 
 from __future__ import annotations
 
+from ..auth.authorization import Authorizer
 from ..resources import Resources
+from .certificates import CertificateRights, stamp_requester
 from .chain import Chain, Only
 from .defaults import base64_defaults, deployment_defaults, pod_defaults, pod_spec_defaults, secret_defaults
 from .images import pin_images
@@ -26,10 +28,14 @@ from .webhooks.rounds import Webhooks
 
 PODS = ("", "pods")
 SECRETS = ("", "secrets")
+CERTIFICATE_REQUESTS = ("certificates.k8s.io", "certificatesigningrequests")
 
 
 def builtin_chain(
-    resources: Resources, webhooks: Webhooks | None = None, policies: AdmissionPolicies | None = None
+    resources: Resources,
+    webhooks: Webhooks | None = None,
+    policies: AdmissionPolicies | None = None,
+    authorizer: Authorizer | None = None,
 ) -> Chain:
     """Every built-in plugin, in order, then the users' policies, then those outside."""
     return Chain(
@@ -47,10 +53,12 @@ def builtin_chain(
             Only(base64_defaults, ("", "configmaps"), SECRETS),
             Only(secret_defaults, SECRETS),
             Only(service_defaults, ("", "services")),
+            Only(stamp_requester, CERTIFICATE_REQUESTS),
             Only(TypeChecks(resources), (CONFIGURATION_GROUP, "validatingadmissionpolicies")),
         ],
         validating=[
             node_restriction,
+            *([Only(CertificateRights(authorizer), CERTIFICATE_REQUESTS)] if authorizer is not None else []),
             Only(pack_name_belongs_to_its_owner, ("stark.dev", "packs")),
             Only(priority_classes, ("scheduling.k8s.io", "priorityclasses")),
             validate_object,

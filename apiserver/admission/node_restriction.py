@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from stark.crds.annotations import ARCH, HOSTNAME, NODE_TYPE, OS, RUNTIME_PREFIX, SERVER, ZONE
+from stark.crds.certificates import NODE_CLIENT_SIGNER, NODE_SERVING_SIGNER
 
 from ..auth.nodes import LEASE_NAMESPACE, node_name
+from ..auth.requests import BadRequestFile, read_request
 from .attributes import Attributes, Lookup
 from .complaints import refused
 
@@ -48,6 +50,8 @@ async def node_restriction(attributes: Attributes, lookup: Lookup) -> None:
             _check_pod(attributes, node)
         case ("coordination.k8s.io", "leases"):
             _check_lease(attributes, node)
+        case ("certificates.k8s.io", "certificatesigningrequests"):
+            _check_certificate(attributes, node)
 
 
 def _written_name(attributes: Attributes) -> str:
@@ -122,3 +126,18 @@ def _check_lease(attributes: Attributes, node: str) -> None:
         raise refused(attributes, f'node "{node}" can only access leases in the namespace {LEASE_NAMESPACE}')
     if _written_name(attributes) != node:
         raise refused(attributes, f'node "{node}" can only access the lease with the same name as itself')
+
+
+def _check_certificate(attributes: Attributes, node: str) -> None:
+    """An agent that is broken into asks for no other node's identity, not even of somebody who approves by hand."""
+    spec = (attributes.object or {}).get("spec") or {}
+    if attributes.operation != "CREATE" or spec.get("signerName") not in (NODE_CLIENT_SIGNER, NODE_SERVING_SIGNER):
+        return
+    try:
+        wanted = read_request(str(spec.get("request") or ""))
+    except BadRequestFile:
+        return  # told with its place in the object by the kind's own rules
+    if wanted.common_name != attributes.user.name:
+        raise refused(
+            attributes, f'node "{node}" can only request certificates for itself, not for "{wanted.common_name}"'
+        )

@@ -11,15 +11,19 @@ import hashlib
 import hmac
 import io
 import os
-from collections.abc import Mapping, Sequence
+import ssl
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import unquote
 
 import structlog
 
 from ..errors import Unauthorized
-from ..request import Request, User
-from .identities import ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED
+from ..request import ClientCertificate, Request, User
+from .identities import ANONYMOUS, AUTHENTICATED, CLOCK_SKEW, NODES, OWNER_EXTRA, OWNER_URI, UNAUTHENTICATED
+from .revocation import Revocations, serial_of
 
 OPEN_PATHS = frozenset({"/healthz", "/livez", "/readyz", "/version", "/api/config"})
 """Answered without knowing who asks: probes and version checks come before credentials; so does logging in."""
@@ -53,7 +57,10 @@ def certificate_user(peercert: Mapping[str, Any] | None) -> User | None:
                 names.append(value)
             elif attribute == "organizationName":
                 groups.append(value)
-    return User(names[-1], tuple(groups)) if names and names[-1] else None
+    if not names or not names[-1]:
+        return None
+    owner = _owner(peercert) if NODES in groups else ()
+    return User(names[-1], tuple(groups), extra={OWNER_EXTRA: owner} if owner else {})
 
 
 def _parse_tokens(text: str) -> dict[bytes, User]:
@@ -73,6 +80,21 @@ def _parse_tokens(text: str) -> dict[bytes, User]:
             raise ValueError(f"line {number}: the token is there twice")
         users[digest] = User(name, groups, uid)
     return users
+
+
+def client_certificate(peercert: Mapping[str, Any] | None) -> ClientCertificate | None:
+    """Which certificate it is and when it is good; None without one that names a user."""
+    user = certificate_user(peercert)
+    if user is None or peercert is None or "serialNumber" not in peercert:
+        return None
+    begin, end = (float(ssl.cert_time_to_seconds(peercert[key])) for key in ("notBefore", "notAfter"))
+    return ClientCertificate(user.name, serial_of(peercert["serialNumber"]), begin + CLOCK_SKEW.total_seconds(), end)
+
+
+def _owner(peercert: Mapping[str, Any]) -> tuple[str, ...]:
+    """Who answers for an agent, as the signing part wrote it into its certificate."""
+    names = (value for kind, value in peercert.get("subjectAltName", ()) if kind == "URI")
+    return tuple(unquote(name.removeprefix(OWNER_URI)) for name in names if name.startswith(OWNER_URI))[:1]
 
 
 class StaticTokens:
@@ -136,12 +158,21 @@ def _bearer_token(header: str) -> str | None:
 class Authenticator:
     """Tells who is asking, or raises Unauthorized."""
 
-    def __init__(self, tokens: Sequence[TokenAuthenticator] = ()) -> None:
+    def __init__(
+        self,
+        tokens: Sequence[TokenAuthenticator] = (),
+        revocations: Revocations | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._tokens = tuple(tokens)
+        self._revocations = revocations
+        self._clock = clock
 
     async def authenticate(self, request: Request) -> User:
         """The user behind `request`. Raises Unauthorized for an unknown token and for nobody on a closed path."""
         if request.peer.certificate_user is not None:
+            if self._revocations is not None and request.peer.certificate is not None:
+                await self._revocations.check(request.peer.certificate, self._clock())
             return authenticated(request.peer.certificate_user)
         token = _bearer_token(request.headers.get("authorization", ""))
         if token is not None and request.path not in CREDENTIAL_PATHS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 
 from ..request import User
 
@@ -16,6 +17,14 @@ ANONYMOUS = "system:anonymous"
 NODE_PREFIX = "system:node:"
 ADMINISTRATORS = "stark:admin"
 """The group of the people who administer the cluster; roles are bound to it, while MASTERS need none."""
+
+CLOCK_SKEW = timedelta(minutes=5)
+"""How far a certificate's start lies before its issue, for machines whose clock is behind."""
+
+OWNER_EXTRA = "stark.dev/owner"
+"""Key of a user's `extra`: the person who answers for this agent, or for this bootstrap token."""
+OWNER_URI = "stark-owner:"
+"""Begins the name (a URI) in an agent's certificate that says the same. Only the signing part writes such a name."""
 
 COMMON_NAME_LENGTH_MAX = 64
 """X.509's bound on a common name (RFC 5280, ub-common-name)."""

@@ -115,6 +115,9 @@ class NodeAuthorizer:
                 return await self._referenced(attributes, node, config_map_references)
             case ("" | "events.k8s.io", "events"):
                 return ALLOWED if attributes.verb in ("create", "update", "patch") else NO_OPINION
+            # NodeRestriction sees to it that a node asks for itself alone.
+            case ("certificates.k8s.io", "certificatesigningrequests"):
+                return ALLOWED if attributes.verb in ("create", "get", "list", "watch") else NO_OPINION
             case ("stark.dev", "packs"):
                 return ALLOWED if attributes.verb in ("get", "list", "watch") else NO_OPINION
             case ("stark.dev", "packs/bundles"):
@@ -131,6 +134,7 @@ class NodeAuthorizer:
             Rule(("get", "list", "watch", "update", "patch"), ("",), ("nodes",), names=(node,)),
             Rule(("get", "update", "patch"), ("",), ("nodes/status",), names=(node,)),
             EVENTS,
+            Rule(("create", *READ), ("certificates.k8s.io",), ("certificatesigningrequests",)),
             Rule(READ, ("stark.dev",), ("packs",)),
             Rule(("get",), ("stark.dev",), ("packs/bundles",)),
         )

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -22,14 +23,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from .files import PUBLIC_FILE_MODE, locked, private_directory, write_whole
-from .identities import API_SERVER, Identity
+from .identities import API_SERVER, CLOCK_SKEW, OWNER_URI, Identity
+from .requests import CLIENT_AUTH, KEY_ENCIPHERMENT, SERVER_AUTH, PublicKey, Wanted
 
 AUTHORITY_LIFETIME = timedelta(days=3650)
 LEAF_LIFETIME = timedelta(days=365)
 RENEW_BEFORE = timedelta(days=30)
 """A leaf with less time left is issued anew: a month of daily attempts before anything stops working."""
-CLOCK_SKEW = timedelta(minutes=5)
-"""How far a certificate's start lies in the past, for machines whose clock is behind."""
+
+PURPOSES = {CLIENT_AUTH: ExtendedKeyUsageOID.CLIENT_AUTH, SERVER_AUTH: ExtendedKeyUsageOID.SERVER_AUTH}
+"""Usages that are purposes (extended key usages); the others say how the key is used."""
 
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
 SERVER_HOSTS = (
@@ -72,11 +75,11 @@ def _subject(identity: Identity) -> x509.Name:
     return x509.Name([*organisations, x509.NameAttribute(NameOID.COMMON_NAME, identity.user)])
 
 
-def _key_usage(*, authority: bool) -> x509.KeyUsage:
+def _key_usage(*, authority: bool, key_encipherment: bool = False) -> x509.KeyUsage:
     return x509.KeyUsage(
         digital_signature=True,
         content_commitment=False,
-        key_encipherment=False,
+        key_encipherment=key_encipherment,
         data_encipherment=False,
         key_agreement=False,
         key_cert_sign=authority,
@@ -176,25 +179,65 @@ class Authority:
         lifetime: timedelta,
     ) -> Credential:
         key = ec.generate_private_key(ec.SECP256R1())
+        names = [_general_name(host) for host in dict.fromkeys(hosts)]
+        signed = self._certificate_for(
+            key.public_key(), subject, usages, names, _key_usage(authority=False), now, lifetime
+        )
+        return Credential(signed.public_bytes(serialization.Encoding.PEM), _key_pem(key))
+
+    def certify(
+        self,
+        wanted: Wanted,
+        usages: Sequence[str],
+        *,
+        owner: str = "",
+        now: datetime | None = None,
+        lifetime: timedelta = LEAF_LIFETIME,
+    ) -> bytes:
+        """A certificate in PEM for somebody else's key. What is wanted has been judged by the signer's rules.
+
+        `owner` is the person who answers for a node; the certificate says it in a name that no request can ask for.
+        """
+        identity = Identity(wanted.common_name, wanted.organizations)
+        purposes = [oid for usage, oid in PURPOSES.items() if usage in usages]
+        # A certificate for clients names nobody else: what hosts a request mentions is a matter of serving.
+        hosts = (*wanted.names.dns, *wanted.names.addresses) if SERVER_AUTH in usages else ()
+        names: list[x509.GeneralName] = [_general_name(host) for host in dict.fromkeys(hosts)]
+        if owner:
+            names.append(x509.UniformResourceIdentifier(OWNER_URI + quote(owner, safe="@")))
+        key_usage = _key_usage(authority=False, key_encipherment=KEY_ENCIPHERMENT in usages)
+        signed = self._certificate_for(
+            wanted.key, _subject(identity), purposes, names, key_usage, now or datetime.now(UTC), lifetime
+        )
+        return signed.public_bytes(serialization.Encoding.PEM)
+
+    def _certificate_for(
+        self,
+        key: PublicKey,
+        subject: x509.Name,
+        usages: Sequence[x509.ObjectIdentifier],
+        names: Sequence[x509.GeneralName],
+        key_usage: x509.KeyUsage,
+        now: datetime,
+        lifetime: timedelta,
+    ) -> x509.Certificate:
         builder = (
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(self._certificate.subject)
-            .public_key(key.public_key())
+            .public_key(key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - CLOCK_SKEW)
             .not_valid_after(min(now + lifetime, self._certificate.not_valid_after_utc))
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_key_usage(authority=False), critical=True)
+            .add_extension(key_usage, critical=True)
             .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
-        if hosts:
-            unique = [_general_name(host) for host in dict.fromkeys(hosts)]
-            builder = builder.add_extension(x509.SubjectAlternativeName(unique), critical=False)
-        signed = builder.sign(self._key, hashes.SHA256())
-        return Credential(signed.public_bytes(serialization.Encoding.PEM), _key_pem(key))
+        if names:
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        return builder.sign(self._key, hashes.SHA256())
 
     def signed(self, certificate: x509.Certificate) -> bool:
         """Whether this authority signed `certificate`."""

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol, cast
 
 import structlog
 
-from ..auth.authentication import authenticated, certificate_user
+from ..auth.authentication import authenticated, certificate_user, client_certificate
 from ..request import Answer, Body, Frames, Peer, Pushed, Query, Request, Response, Stream, Upgrade
 from ..settings import HttpSettings
 from .answers import NO_LENGTH, AnswerHeads, refusal
@@ -157,6 +157,11 @@ class Connection(asyncio.Protocol):
         """End it at once."""
         self.is_ready = False
         self._transport.abort()
+
+    @property
+    def peer(self) -> Peer:
+        """Who is at the other end."""
+        return self._peer
 
     def end_when_idle(self) -> None:
         """End it now if nothing is under way, otherwise after the answer."""
@@ -445,6 +450,7 @@ def _size_of(pieces: Sequence[bytes]) -> int:
 def _peer(transport: asyncio.BaseTransport) -> Peer:
     """Who is at the other end; the certificate is looked at once per connection."""
     name = transport.get_extra_info("peername")
-    user = certificate_user(transport.get_extra_info("peercert"))
+    peercert = transport.get_extra_info("peercert")
+    user = certificate_user(peercert)
     address = f"{name[0]}:{name[1]}" if isinstance(name, tuple) else ""
-    return Peer(address, authenticated(user) if user is not None else None)
+    return Peer(address, authenticated(user) if user is not None else None, client_certificate(peercert))

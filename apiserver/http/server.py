@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import structlog
 
-from ..request import Answer, Request
+from ..request import Answer, Peer, Request
 from ..settings import HttpSettings
 from .answers import AnswerHeads
 from .connection import Connection
@@ -77,6 +77,13 @@ class HttpServer:
             self._listening.close()
         for connection in tuple(self._connections):
             connection.end_when_idle()
+
+    def cut_off(self, is_shut_out: Callable[[Peer], bool]) -> int:
+        """End at once the connections of those who may not be here any more, with all that goes on in them. How many."""
+        shut_out = [connection for connection in self._connections if is_shut_out(connection.peer)]
+        for connection in shut_out:
+            connection.abort()
+        return len(shut_out)
 
     async def close(self, timeout_s: float) -> None:
         """End everything: requests get `timeout_s` to complete."""

@@ -122,7 +122,7 @@ class Admitting:
             new = self._schemas.admit_update(resource, merged, old, _quiet(writing))
             metadata.keep(new, old)
             if target.subresource not in (updating.STATUS, SCALE):
-                strategy.prepare_update(new, old)
+                updating.prepare(target, new, old, strategy)
             return new
 
         return settle

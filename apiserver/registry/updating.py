@@ -15,6 +15,8 @@ from .strategies.base import Strategy
 
 Object = dict[str, Any]
 STATUS = "status"
+APPROVAL = "approval"
+"""Writes a part of the status, by people, where the status subresource belongs to programs."""
 
 
 def has_status(resource: Resource) -> bool:
@@ -46,7 +48,7 @@ def check_version(target: Target, new: Mapping[str, Any], old: Mapping[str, Any]
 
 def merge(target: Target, new: Object, old: Object, strategy: Strategy) -> Object:
     """What an update through the target takes from `new`; the rest stays as in `old`."""
-    if target.subresource == STATUS:
+    if target.subresource in (STATUS, APPROVAL):
         return _with_status(new, old, strategy)
     if has_status(target.resource):
         new.pop(STATUS, None)
@@ -79,11 +81,17 @@ def count_generation(resource: Resource, new: Object, old: Mapping[str, Any]) ->
     new["metadata"]["generation"] = old["metadata"]["generation"] + (before != after)
 
 
+def prepare(target: Target, new: Object, old: Object, strategy: Strategy) -> None:
+    """Set what the kind itself sets, and put back what a write of this sort does not touch."""
+    preparing = {STATUS: strategy.prepare_status_update, APPROVAL: strategy.prepare_approval}
+    preparing.get(target.subresource, strategy.prepare_update)(new, old)
+
+
 def check(target: Target, new: Object, old: Mapping[str, Any], strategy: Strategy) -> None:
     """The rules an updated object must follow. Raises Invalid with all causes."""
     causes = metadata.problems(new, lambda name: [])
     causes += metadata.update_problems(new, old)
-    judge = strategy.status_problems if target.subresource == STATUS else strategy.update_problems
-    causes += judge(new, old)
+    judges = {STATUS: strategy.status_problems, APPROVAL: strategy.approval_problems}
+    causes += judges.get(target.subresource, strategy.update_problems)(new, old)
     if causes:
         raise invalid_object(target.resource, target.name, causes)

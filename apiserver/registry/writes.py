@@ -208,10 +208,7 @@ class Writes:
         new = self._schemas.admit_update(target.resource, merged, old, writing)
         metadata.keep(new, old)
         metadata.drop_empty(new)
-        if target.subresource == updating.STATUS:
-            strategy.prepare_status_update(new, old)
-        else:
-            strategy.prepare_update(new, old)
+        updating.prepare(target, new, old, strategy)
         attributes = await self._admitting.change(target, new, old, writing)
         self._ownership.updated(target, new, old, writing)
         updating.count_generation(target.resource, new, old)

@@ -26,6 +26,8 @@ from .others import (
     admission_binding_cells,
     admission_policy_cells,
     budget_cells,
+    certificate_request_cells,
+    certificate_revocation_cells,
     configmap_cells,
     crd_cells,
     endpointslice_cells,
@@ -98,6 +100,27 @@ PRINTERS: Mapping[tuple[str, str], Printer] = {
             AGE_COLUMN,
         ),
         admission_binding_cells,
+    ),
+    ("certificates.k8s.io", "CertificateSigningRequest"): Printer(
+        (
+            NAME_COLUMN,
+            AGE_COLUMN,
+            text_column("SignerName", "Who is to sign."),
+            text_column("Requestor", "Who asked."),
+            text_column("RequestedDuration", "The lifetime that was wished for."),
+            text_column("Condition", "What became of it."),
+        ),
+        certificate_request_cells,
+    ),
+    ("stark.dev", "CertificateRevocation"): Printer(
+        (
+            NAME_COLUMN,
+            text_column("Certificates", "Which certificates are good no longer."),
+            text_column("Issued Before", "Of a user's, those issued until then."),
+            text_column("Reason", "Why."),
+            AGE_COLUMN,
+        ),
+        certificate_revocation_cells,
     ),
     ("", "Pod"): Printer(
         (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from ..event_forms import core
@@ -15,6 +15,7 @@ from .base import (
     Object,
     age_of,
     human_age,
+    human_duration,
     meta_of,
     name_of,
     spec_of,
@@ -227,3 +228,41 @@ def admission_binding_cells(binding: Object, now: datetime) -> Cells:
 def webhooks_cells(configuration: Object, now: datetime) -> Cells:
     """Name, number of webhooks, age."""
     return [name_of(configuration), len(configuration.get("webhooks") or ()), age_of(configuration, now)]
+
+
+def certificate_request_cells(request: Object, now: datetime) -> Cells:
+    """Name, age, signer, who asked, lifetime wished for, what became of it."""
+    spec = spec_of(request)
+    lifetime_s = spec.get("expirationSeconds")
+    return [
+        name_of(request),
+        age_of(request, now),
+        spec.get("signerName", ""),
+        spec.get("username", ""),
+        NONE if lifetime_s is None else human_duration(timedelta(seconds=lifetime_s)),
+        certificate_request_state(request),
+    ]
+
+
+def certificate_request_state(request: Object) -> str:
+    """`Pending`, or `Approved,Issued` and the like."""
+    types = {item.get("type") for item in status_of(request).get("conditions") or ()}
+    words = ["Denied" if "Denied" in types else "Approved" if "Approved" in types else "Pending"]
+    if "Failed" in types:
+        words.append("Failed")
+    if status_of(request).get("certificate"):
+        words.append("Issued")
+    return ",".join(words)
+
+
+def certificate_revocation_cells(revocation: Object, now: datetime) -> Cells:
+    """Name, which certificates, until when issued, why, age."""
+    spec = spec_of(revocation)
+    serial = spec.get("serialNumber")
+    return [
+        name_of(revocation),
+        f"serial {serial}" if serial else f"user {spec.get('username', '')}",
+        NONE if serial else spec.get("issuedBefore", ""),
+        spec.get("reason", ""),
+        age_of(revocation, now),
+    ]

@@ -697,6 +697,24 @@ _BODIES: dict[tuple[str, str], dict[str, Any]] = {
         "window": "10.003s",
         "containers": [{"name": "main", "usage": {"cpu": "999151n", "memory": "7740Ki"}}],
     },
+    ("certificates.k8s.io/v1", "CertificateSigningRequest"): {
+        "metadata": METADATA,
+        "spec": {
+            "request": "LS0t",
+            "signerName": "kubernetes.io/kubelet-serving",
+            "expirationSeconds": 3600,
+            "usages": ["digital signature", "server auth"],
+            "username": "system:node:n1",
+            "uid": "7",
+            "groups": ["system:nodes"],
+            "extra": {"key": ["value"]},
+        },
+        "status": {"conditions": [{**CONDITION, "lastUpdateTime": TIME}], "certificate": "LS0t"},
+    },
+    ("stark.dev/v1", "CertificateRevocation"): {
+        "metadata": METADATA,
+        "spec": {"serialNumber": "1f", "username": "jane", "issuedBefore": TIME, "reason": "KeyCompromise"},
+    },
     ("v1", "Binding"): {"metadata": METADATA, "target": REFERENCE},
     ("autoscaling/v1", "Scale"): {
         "metadata": METADATA,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from ...resources import Resource
 from .base import Strategy
 from .batch import JobStrategy
+from .certificates import CertificateRequestStrategy, CertificateRevocationStrategy
 from .core import LeaseStrategy, NamespaceStrategy, NodeStrategy, PodStrategy, ServiceStrategy
 from .events import EventStrategy, GroupedEventStrategy
 from .extensions import AdmissionPolicyStrategy, DefinitionStrategy, WebhookConfigurationStrategy
@@ -20,6 +21,8 @@ STRATEGIES: Mapping[tuple[str, str], Strategy] = {
     ("", "Event"): EventStrategy(),
     ("events.k8s.io", "Event"): GroupedEventStrategy(),
     ("batch", "Job"): JobStrategy(),
+    ("certificates.k8s.io", "CertificateSigningRequest"): CertificateRequestStrategy(),
+    ("stark.dev", "CertificateRevocation"): CertificateRevocationStrategy(),
     ("coordination.k8s.io", "Lease"): LeaseStrategy(),
     ("apiextensions.k8s.io", "CustomResourceDefinition"): DefinitionStrategy(),
     ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"): AdmissionPolicyStrategy(),

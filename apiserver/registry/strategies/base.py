@@ -54,12 +54,19 @@ class Strategy:
     def prepare_status_update(self, new: Object, old: Known) -> None:
         """Set what a status keeps whoever writes it."""
 
+    def prepare_approval(self, new: Object, old: Known) -> None:
+        """The same for the approval subresource, which writes a part of the status."""
+
     def update_problems(self, new: Known, old: Known) -> Sequence[Cause]:
         """Immutable fields and the like."""
         return ()
 
     def status_problems(self, new: Known, old: Known) -> Sequence[Cause]:
         """Rules of a status update."""
+        return ()
+
+    def approval_problems(self, new: Known, old: Known) -> Sequence[Cause]:
+        """Rules of an approval."""
         return ()
 
     async def review(self, new: Known, old: Known | None) -> Sequence[Cause]:

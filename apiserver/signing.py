@@ -1,0 +1,164 @@
+"""Sign what was approved: the authority's key never leaves this process, so its signers are a part of the API server.
+
+Looks at every request again whenever one changed. A request that the signer's rules forbid is marked Failed, approved or
+not. Signers of other domains are other people's programs. A write that loses a race is simply done again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64encode
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import structlog
+
+from stark.crds.certificates import APPROVED, DENIED, FAILED, GROUP, CertificateSigningRequest
+
+from .auth.identities import NODE_PREFIX, OWNER_EXTRA
+from .auth.pki import Authority
+from .auth.requests import SIGNERS, BadRequestFile, Wanted, read_request, signer_complaints
+from .cache.bell import BELL
+from .cache.feed import Feed
+from .cache.filter import EVERYTHING
+from .cache.resource_cache import Prefix
+from .cache.watchers import Watcher
+from .errors import ApiError
+from .registry import metadata
+from .registry.options import Target, Writing
+from .registry.writes import Writes
+from .request import User
+from .resources import Resources
+
+log = structlog.get_logger(__name__)
+
+PLURAL: Final = CertificateSigningRequest.RESOURCE.plural
+PREFIX: Final = Prefix(GROUP, PLURAL)
+RETRY_S: Final = 1.0
+"""After a write that failed."""
+LIFETIME_MIN: Final = timedelta(minutes=10)
+SERVER: Final = User("system:apiserver", ("system:masters",))
+BOOTSTRAP_PREFIX: Final = "system:bootstrap:"
+
+Object = dict[str, Any]
+
+
+def is_due(request: Mapping[str, Any]) -> bool:
+    """Whether our signer has something to do: approved, by a name of ours, and not settled yet."""
+    status = request.get("status") or {}
+    types = {condition["type"] for condition in status.get("conditions") or ()}
+    is_ours = request["spec"]["signerName"] in SIGNERS
+    return is_ours and APPROVED in types and not types & {DENIED, FAILED} and not status.get("certificate")
+
+
+def lifetime_of(request: Mapping[str, Any], longest: timedelta) -> timedelta:
+    """What is wished for, within what may be given."""
+    wished_s = request["spec"].get("expirationSeconds")
+    wished = longest if wished_s is None else timedelta(seconds=wished_s)
+    return max(LIFETIME_MIN, min(wished, longest))
+
+
+def owner_of(request: Mapping[str, Any], wanted: Wanted) -> str:
+    """The person who answers for the node that asks: its creator, or whom the creator's own credential names."""
+    if not wanted.node_name:
+        return ""
+    spec = request["spec"]
+    named = (spec.get("extra") or {}).get(OWNER_EXTRA) or ()
+    if named:
+        return str(named[0])
+    username = str(spec.get("username") or "")
+    return "" if username.startswith((NODE_PREFIX, BOOTSTRAP_PREFIX)) else username
+
+
+class Signing:
+    """One task beside the requests."""
+
+    def __init__(
+        self,
+        authority: Authority,
+        resources: Resources,
+        feed: Feed,
+        writes: Writes,
+        longest: timedelta,
+        clock: Callable[[], datetime] = metadata.now,
+    ) -> None:
+        self._authority, self._feed, self._writes = authority, feed, writes
+        self._longest, self._clock = longest, clock
+        resource = resources.find(GROUP, "v1", PLURAL)
+        assert resource is not None, PREFIX
+        self._resource = resource
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        cache = self._feed.cache(PREFIX)
+        assert cache is not None, PREFIX
+        await cache.ready.wait()
+        while True:
+            watcher = Watcher(BELL)
+            try:
+                cache.watch_from_now(watcher, EVERYTHING, initial_events=False)
+                await self._follow(watcher)
+            finally:
+                watcher.end()
+
+    async def _follow(self, changed: Watcher) -> None:
+        """Look, and again after every change, until the watch is cut off."""
+        while True:
+            is_settled = await self._look()
+            try:
+                async with asyncio.timeout(None if is_settled else RETRY_S):
+                    await anext(changed)
+            except TimeoutError:
+                return  # what was cancelled in the middle of a wait is not waited on again
+            except StopAsyncIteration:
+                return
+
+    async def _look(self) -> bool:
+        """Settle everything that is due. True when nothing failed."""
+        cache = self._feed.cache(PREFIX)
+        assert cache is not None, PREFIX
+        due = [request for request in (entry.decode() for entry in cache.select(EVERYTHING)) if is_due(request)]
+        outcomes = [await self._settle(request) for request in due]
+        return all(outcomes)
+
+    async def _settle(self, request: Mapping[str, Any]) -> bool:
+        name = request["metadata"]["name"]
+
+        def change(current: Object) -> Object:
+            # The cache may be behind: whether there is something to do is asked of what is stored.
+            return {**current, "status": self._outcome(current)} if is_due(current) else current
+
+        try:
+            await self._writes.patch(Target(self._resource, "", name, "status"), change, _writing())
+        except ApiError as error:
+            log.warning("a certificate was not issued yet", request=name, reason=error.message)
+            return error.code == 404
+        return True
+
+    def _outcome(self, request: Mapping[str, Any]) -> Object:
+        """The status with the certificate, or with the reason why there will be none."""
+        spec, status = request["spec"], dict(request["status"])
+        usages: Sequence[str] = spec.get("usages") or ()
+        try:
+            wanted = read_request(spec["request"])
+            complaints = list(signer_complaints(spec["signerName"], wanted, usages))
+        except BadRequestFile as error:
+            complaints = [str(error)]
+        if complaints:
+            status["conditions"] = [*status["conditions"], _failed("; ".join(complaints))]
+            return status
+        lifetime = lifetime_of(request, self._longest)
+        pem = self._authority.certify(
+            wanted, usages, owner=owner_of(request, wanted), now=self._clock(), lifetime=lifetime
+        )
+        log.info("certificate issued", request=request["metadata"]["name"], user=wanted.common_name)
+        return {**status, "certificate": b64encode(pem).decode()}
+
+
+def _failed(why: str) -> Object:
+    return {"type": FAILED, "status": "True", "reason": "SignerValidationFailure", "message": why}
+
+
+def _writing() -> Writing:
+    return Writing(SERVER, validation="Ignore", consults=False)
