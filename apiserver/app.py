@@ -54,7 +54,7 @@ from .proxy.usage import AgentUsage
 from .registry.eviction import Evictions
 from .registry.keys import prefix_of
 from .registry.lists import Lists
-from .registry.lookup import CachedLookup, CachedObjects
+from .registry.lookup import BoundPods, CachedCensus, CachedLookup, CachedObjects
 from .registry.options import Target, Writing
 from .registry.quotas import Quotas
 from .registry.records import Records
@@ -173,8 +173,9 @@ class _Parts:
         self.callbacks = Callbacks(self.lookup)
         schemas = Schemas()
         self.versions = Versions(self.resources, schemas, self.callbacks)
-        self.authorizer = builtin_authorizer(self.lookup)
-        chain = builtin_chain(self.resources, self._webhooks(), self._policies(), self.authorizer)
+        self.authorizer = builtin_authorizer(self.lookup, BoundPods(self.feed))
+        census = CachedCensus(self.feed)
+        chain = builtin_chain(self.resources, census, self._webhooks(), self._policies(), self.authorizer)
         self.admission = BoundChain(chain, self.lookup)
         self.writes = Writes(
             self.records,

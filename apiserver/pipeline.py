@@ -28,7 +28,7 @@ from .health import Health
 from .limits import Limits
 from .metrics import Metrics
 from .promptly import Promptly
-from .registry.options import Target
+from .registry.options import Own, Target
 from .registry.refusals import no_such_path
 from .registry.verbs import Verbs
 from .registry.watching import WatchFrames
@@ -44,6 +44,9 @@ log = structlog.get_logger(__name__)
 
 SLOW_S: Final = 1.0
 """A request that takes longer is logged even when successful reads are not."""
+READING: Final = ("get", "list", "watch")
+READ_WITH: Final = ("status", "bundles")
+"""Subresources that show no more than the object does: public to whom that is."""
 KNOWN_VERBS: Final = frozenset({*COLLECTION_VERBS.values(), "delete", "get", "post", "put", "head", "options", "watch"})
 
 SubresourceHandler = Callable[[Request, Target, Sequence[str]], Awaitable[Answer]]
@@ -157,8 +160,8 @@ class Pipeline:
         user = await served.authentication.authenticate(request)
         request.user = user = await impersonate(request, user, served.authorizer)
         if asked.is_long and asked.verb != "watch":
-            await self._authorize(user, request, asked)
-            return _compressed(request, await self._route(request, asked))
+            own = await self._authorize(user, request, asked)
+            return _compressed(request, await self._route(request, asked, own))
         gate = served.gate
         flow = gate.levels.flow_of(user, asked)
         request.marks = flow.headers
@@ -170,8 +173,8 @@ class Pipeline:
                 # Everything that has arrived is to be at the gate before the first long list is worked on: a list is made
                 # without a pause, so without this each would be over before the next comes, and none would ever wait.
                 await asyncio.sleep(0)
-            await self._authorize(user, request, asked)
-            answer = _compressed(request, await self._in_time(request, asked))
+            own = await self._authorize(user, request, asked)
+            answer = _compressed(request, await self._in_time(request, asked, own))
         except BaseException:
             gate.leave(seat)
             raise
@@ -181,15 +184,16 @@ class Pipeline:
             _leave_later(answer, partial(gate.leave, seat))
         return answer
 
-    async def _in_time(self, request: Request, asked: Asked) -> Answer:
+    async def _in_time(self, request: Request, asked: Asked, own: Own | None) -> Answer:
         if asked.is_long:
-            return await self._route(request, asked)
+            return await self._route(request, asked, own)
         try:
-            return await self._promptly.within(self._route(request, asked))
+            return await self._promptly.within(self._route(request, asked, own))
         except TimeoutError:
             raise Timeout("request did not complete within the allotted time") from None
 
-    async def _authorize(self, user: User, request: Request, asked: Asked) -> None:
+    async def _authorize(self, user: User, request: Request, asked: Asked) -> Own | None:
+        """Raises Forbidden. Whose objects the request may reach, when that is not everybody's."""
         attributes = AuthorizationAttributes(
             user,
             asked.verb,
@@ -203,12 +207,20 @@ class Pipeline:
             request.query.first("fieldSelector"),
         )
         if not asked.plural and self._served.facade.owns(asked.path):
-            return  # it asks by itself, about the objects that the request is really about
+            return None  # it asks by itself, about the objects that the request is really about
         decision = await self._served.authorizer.authorize(attributes)
-        if not decision.is_outright:
+        if decision.is_outright:
+            return None
+        if not decision.allowed:
             raise forbidden(attributes, decision)
+        if not asked.plural or (asked.group, asked.version, asked.plural) in self._served.virtual:
+            # Paths and questions are nobody's own.
+            raise forbidden(attributes, decision)
+        owners = decision.owners or frozenset({user.name})
+        reads = asked.verb in READING and (not asked.subresource or asked.subresource in READ_WITH)
+        return Own(owners, user.name, asked.verb, reads)
 
-    async def _route(self, request: Request, asked: Asked) -> Answer:
+    async def _route(self, request: Request, asked: Asked, own: Own | None) -> Answer:
         if not asked.plural:
             return await self._path(request, asked)
         served = self._served
@@ -218,7 +230,7 @@ class Pipeline:
         resource = served.resources.find(asked.group, asked.version, asked.plural)
         if resource is None:
             raise no_such_path()
-        target = self._target(resource, asked)
+        target = self._target(resource, asked, own)
         if resource.deprecation_warning:
             request.warnings.append(resource.deprecation_warning)
         handler = served.subresources.get((asked.group, asked.plural, asked.subresource))
@@ -230,9 +242,9 @@ class Pipeline:
         assert request.user is not None, asked
         open_watch = partial(self._open_watch, request.user)
 
-        async def may_create() -> None:
+        async def may_create() -> bool:
             assert request.user is not None, asked
-            await self._authorize(request.user, request, replace(asked, verb="create"))
+            return await self._authorize(request.user, request, replace(asked, verb="create")) is not None
 
         return await served.verbs.handle(asked.verb, request, target, open_watch, may_create)
 
@@ -241,6 +253,8 @@ class Pipeline:
         assert request.user is not None, asked
         leave = self._open_watch(request.user)
         try:
+            if target.own is not None:
+                await self._served.verbs.require_own(target)
             answer = await handler(request, target, asked.rest)
         except BaseException:
             leave()
@@ -253,7 +267,7 @@ class Pipeline:
             leave()
         return answer
 
-    def _target(self, resource: Resource, asked: Asked) -> Target:
+    def _target(self, resource: Resource, asked: Asked, own: Own | None) -> Target:
         """Raises NotFound for a path that cannot be: a cluster-scoped kind in a namespace, an object without one."""
         # The path of a namespace itself looks as if it were in that namespace.
         namespace = asked.namespace if resource.namespaced else ""
@@ -261,7 +275,7 @@ class Pipeline:
         needs_namespace = resource.namespaced and not namespace and (asked.name or asked.verb == "create")
         if is_misplaced or needs_namespace:
             raise no_such_path()
-        return Target(resource, namespace, asked.name, asked.subresource)
+        return Target(resource, namespace, asked.name, asked.subresource, own)
 
     def _open_watch(self, user: User) -> Callable[[], None]:
         gauge = self._served.limits.watches

@@ -15,8 +15,9 @@ from typing import Any, Final
 import structlog
 
 from stark.crds.certificates import APPROVED, DENIED, FAILED, GROUP, CertificateSigningRequest
+from stark.crds.tenancy import ADMIN, NOBODY, Owner
 
-from .auth.identities import NODE_PREFIX, OWNER_EXTRA
+from .auth.identities import NODE_PREFIX, OWNER_EXTRA, OWNER_ROLE_EXTRA, is_admin
 from .auth.pki import Authority
 from .auth.requests import SIGNERS, BadRequestFile, Wanted, read_request, signer_complaints
 from .cache.bell import BELL
@@ -59,16 +60,19 @@ def lifetime_of(request: Mapping[str, Any], longest: timedelta) -> timedelta:
     return max(LIFETIME_MIN, min(wished, longest))
 
 
-def owner_of(request: Mapping[str, Any], wanted: Wanted) -> str:
-    """The person who answers for the node that asks: its creator, or whom the creator's own credential names."""
+def owner_of(request: Mapping[str, Any], wanted: Wanted) -> Owner:
+    """Who answers for the node that asks: whom the credential of the request's creator names, or the creator."""
     if not wanted.node_name:
-        return ""
+        return NOBODY
     spec = request["spec"]
-    named = (spec.get("extra") or {}).get(OWNER_EXTRA) or ()
+    extra = spec.get("extra") or {}
+    named, rank = extra.get(OWNER_EXTRA) or (), extra.get(OWNER_ROLE_EXTRA) or ("",)
     if named:
-        return str(named[0])
-    username = str(spec.get("username") or "")
-    return "" if username.startswith((NODE_PREFIX, BOOTSTRAP_PREFIX)) else username
+        return Owner(str(named[0]), str(rank[0]))
+    creator = User(str(spec.get("username") or ""), tuple(spec.get("groups") or ()))
+    if creator.name.startswith((NODE_PREFIX, BOOTSTRAP_PREFIX)):
+        return NOBODY
+    return Owner(creator.name, ADMIN if is_admin(creator) else "")
 
 
 class Signing:

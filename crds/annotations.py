@@ -67,7 +67,17 @@ POD_TEMPLATE_HASH = "pod-template-hash"
 CREATED_BY = "stark.dev/created-by"
 """Annotation of any object, written by the API server: name of the user who created it."""
 OWNER = "stark.dev/owner"
-"""Annotation of packs and nodes, written by the API server: name of the user whose they are."""
+"""Annotation of any object, written by the API server: name of the user whose it is."""
+OWNER_ROLE = "stark.dev/owner-role"
+"""Annotation of any object, written by the API server: `admin` when the owner was an administrator, `user` when the owner
+could reach only what is their own, else absent."""
+
+# ---- Nodes, whom they serve ----
+
+ACCEPT_PUBLIC_PACKS = "stark.dev/accept-public-packs"
+"""Annotation of nodes, written by their agents and owners: `false` keeps out public packs that other users run."""
+OPEN_NODE = "stark.dev/open-to-all"
+"""Annotation of nodes, written by administrators: `true` lets everybody's pods onto a node that has no owner."""
 
 # ---- Roles, written by administrators ----
 

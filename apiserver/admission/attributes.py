@@ -58,6 +58,8 @@ class Attributes:
     """What `object` is when it is no object of the resource: the body of a binding, an eviction, an exec."""
     view: View | None = None
     """How those outside are shown the object, when that is not the whole of it."""
+    restricted: bool = False
+    """The user may do this to their own objects only."""
     settle: Callable[[Object], Object] | None = None
     """Makes an object that somebody outside has changed valid again: pruned, defaulted, checked. Raises ApiError."""
 

@@ -21,6 +21,7 @@ from .policies.types import TypeChecks
 from .priority import pod_priority, priority_classes
 from .service_accounts import pod_service_account
 from .services import service_defaults
+from .tenancy import Census, Tenancy
 from .validate_packs import pack_name_belongs_to_its_owner
 from .validation import validate_object
 from .webhooks.matching import CONFIGURATION_GROUP
@@ -33,6 +34,7 @@ CERTIFICATE_REQUESTS = ("certificates.k8s.io", "certificatesigningrequests")
 
 def builtin_chain(
     resources: Resources,
+    census: Census,
     webhooks: Webhooks | None = None,
     policies: AdmissionPolicies | None = None,
     authorizer: Authorizer | None = None,
@@ -63,6 +65,7 @@ def builtin_chain(
             Only(priority_classes, ("scheduling.k8s.io", "priorityclasses")),
             validate_object,
             Only(limit_ranges, PODS),
+            Tenancy(resources, census),
         ],
         webhooks=webhooks,
         concluding=[policies] if policies is not None else [],

@@ -1,8 +1,9 @@
 """Whose an object is: stamped by the server when it is created, inherited by what controllers make of it.
 
 Two annotations: `stark.dev/owner` names the user, `stark.dev/owner-role` says `admin` when the user was an
-administrator then. Users cannot forge either; administrators and controllers may hand an object over. Kinds for which
-ownership decides nothing (ConfigMaps, Events, Leases ...) are left as their author wrote them.
+administrator then, and `user` when they could reach only their own objects. Users cannot forge either; administrators
+and controllers may hand an object over. What administrators make is stamped where ownership decides about placement:
+packs, nodes, and whatever has pods. All else of theirs is the cluster's own, as in Kubernetes.
 """
 
 from __future__ import annotations
@@ -10,32 +11,37 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from stark.crds.annotations import OWNER
+from stark.crds.annotations import OPEN_NODE, OWNER, OWNER_ROLE
+from stark.crds.tenancy import ADMIN, RESTRICTED, Owner, pack_refusal
 
-from ..auth.identities import CONTROLLERS, MASTERS
+from ..auth.identities import CONTROLLERS, OWNER_EXTRA, OWNER_ROLE_EXTRA, is_admin
+from ..auth.nodes import node_name
 from ..errors import invalid
-from ..resources import Resources
+from ..request import User
+from ..resources import Resource, Resources
 from .attributes import Attributes, Lookup
 from .complaints import bad_value, named
 from .podspecs import find_spec
 
-OWNER_ROLE = "stark.dev/owner-role"
-"""Annotation written by the API server: `admin` when the owner was an administrator, else absent."""
-ADMIN = "admin"
 STAMPS = (OWNER, OWNER_ROLE)
+EVENTS = (("", "events"), ("events.k8s.io", "events"))
 
 
-def _annotations(obj: Mapping[str, Any] | None) -> Mapping[str, str]:
+def annotations_of(obj: Mapping[str, Any] | None) -> Mapping[str, str]:
+    """The annotations of an object that may have none."""
     return ((obj or {}).get("metadata") or {}).get("annotations") or {}
 
 
-def may_use(attributes: Attributes, private: Mapping[str, Any]) -> bool:
-    """Whether the object being written may use something private: its owner's, or anything for an administrator."""
-    stamps = _annotations(attributes.object)
+def may_use(attributes: Attributes, pack: Mapping[str, Any]) -> bool:
+    """Whether the object being written may use a pack: a public one, its owner's, or any for an administrator."""
+    private = Owner.of(annotations_of(pack))
     if CONTROLLERS in attributes.user.groups:
         # A controller acts for the owner of what it works on, not for itself.
-        return stamps.get(OWNER_ROLE) == ADMIN or stamps.get(OWNER, "") == _annotations(private).get(OWNER)
-    return MASTERS in attributes.user.groups or attributes.user.name == _annotations(private).get(OWNER)
+        acting = Owner.of(annotations_of(attributes.object))
+        return acting.rank == ADMIN or (bool(acting.name) and acting.name == private.name)
+    if is_admin(attributes.user):
+        return True
+    return not pack_refusal(Owner(attributes.user.name), private, pack["spec"].get("visibility") or "")
 
 
 class Ownership:
@@ -56,60 +62,100 @@ class Ownership:
                 and obj.get("kind", attributes.resource.kind) == attributes.resource.kind
             ):
                 _keep(attributes, obj)
-        elif not attributes.subresource and _has_owner(attributes):
+        elif attributes.operation == "CREATE" and not attributes.subresource:
             _write(obj, await self._stamps(attributes, lookup))
+            if OPEN_NODE in annotations_of(obj) and not is_admin(attributes.user):
+                del obj["metadata"]["annotations"][OPEN_NODE]
 
-    async def _stamps(self, attributes: Attributes, lookup: Lookup) -> dict[str, str]:
-        user, given = attributes.user, _annotations(attributes.object)
+    async def _stamps(self, attributes: Attributes, lookup: Lookup) -> Mapping[str, str]:
+        user, given = attributes.user, annotations_of(attributes.object)
+        is_system = CONTROLLERS in user.groups or bool(node_name(user))
+        if (attributes.resource.group, attributes.resource.plural) in EVENTS and (is_system or is_admin(user)):
+            return await self._of_subject(attributes, lookup)
+        if node_name(user):
+            return _by_certificate(user) if _is_node(attributes.resource) else {}
         if CONTROLLERS in user.groups:
             inherited = await self._inherited(attributes, lookup)
             if inherited is not None:
                 return inherited
-        if MASTERS in user.groups:
+            return {OWNER: user.name} if _decides_placement(attributes) else {}
+        if is_admin(user):
             if given.get(OWNER, user.name) != user.name:
                 return {key: given[key] for key in STAMPS if key in given}  # on behalf of somebody, e.g. a restore
-            return {OWNER: user.name, OWNER_ROLE: ADMIN}
-        return {OWNER: user.name}
+            return {OWNER: user.name, OWNER_ROLE: ADMIN} if _decides_placement(attributes) else {}
+        return {OWNER: user.name, **({OWNER_ROLE: RESTRICTED} if attributes.restricted else {})}
 
-    async def _inherited(self, attributes: Attributes, lookup: Lookup) -> dict[str, str] | None:
+    async def _inherited(self, attributes: Attributes, lookup: Lookup) -> Mapping[str, str] | None:
         """The stamps of the object that controls this one; None when there is none."""
         metadata = (attributes.object or {}).get("metadata") or {}
         for reference in metadata.get("ownerReferences") or ():
-            if not reference.get("controller"):
-                continue
-            group, _, version = str(reference.get("apiVersion", "")).rpartition("/")
-            resource = self._resources.of_kind(group, version, reference.get("kind", ""))
-            if resource is None:
-                return None
-            namespace = attributes.namespace if resource.namespaced else ""
-            owner = await lookup.get(resource.group, resource.plural, namespace, reference.get("name", ""))
-            if owner is None or owner["metadata"].get("uid") != reference.get("uid"):
-                return None
-            return {key: value for key, value in _annotations(owner).items() if key in STAMPS}
+            if reference.get("controller"):
+                return await self._of_reference(reference, attributes.namespace, lookup)
         return None
 
+    async def _of_subject(self, attributes: Attributes, lookup: Lookup) -> Mapping[str, str]:
+        """Whoever owns an object is shown what happens to it."""
+        event = attributes.object or {}
+        subject = event.get("regarding") or event.get("involvedObject") or {}
+        return await self._of_reference(subject, subject.get("namespace") or "", lookup) or {}
 
-def _has_owner(attributes: Attributes) -> bool:
+    async def _of_reference(
+        self, reference: Mapping[str, Any], namespace: str, lookup: Lookup
+    ) -> Mapping[str, str] | None:
+        resource = referenced(self._resources, reference)
+        if resource is None:
+            return None
+        owner = await lookup.get(
+            resource.group, resource.plural, namespace if resource.namespaced else "", reference.get("name", "")
+        )
+        if owner is None or owner["metadata"].get("uid") != reference.get("uid"):
+            return None
+        return {key: value for key, value in annotations_of(owner).items() if key in STAMPS}
+
+
+def referenced(resources: Resources, reference: Mapping[str, Any]) -> Resource | None:
+    """The resource of an object that is named by apiVersion and kind."""
+    group, _, version = str(reference.get("apiVersion", "")).rpartition("/")
+    return resources.of_kind(group, version, reference.get("kind", ""))
+
+
+def _is_node(resource: Resource) -> bool:
+    return resource.group == "" and resource.plural == "nodes"
+
+
+def _by_certificate(agent: User) -> Mapping[str, str]:
+    """Whose a node is that this agent registers: who let the agent in, as its certificate says."""
+    owner, role = agent.extra.get(OWNER_EXTRA), agent.extra.get(OWNER_ROLE_EXTRA)
+    if not owner:
+        return {}
+    return {OWNER: owner[0], **({OWNER_ROLE: role[0]} if role else {})}
+
+
+def _decides_placement(attributes: Attributes) -> bool:
     resource = attributes.resource
     if resource.group == "stark.dev" or resource.group.endswith(".stark.dev"):
         return True
-    if resource.group == "" and resource.plural == "nodes":
-        return True
-    return find_spec(resource, attributes.object) is not None
+    return _is_node(resource) or find_spec(resource, attributes.object) is not None
 
 
 def _keep(attributes: Attributes, obj: dict[str, Any]) -> None:
     """An update without the stamps gets them back; one that changes them is refused, or trusted from those who may."""
-    old, new = _annotations(attributes.old), _annotations(obj)
-    trusted = {MASTERS, CONTROLLERS} & set(attributes.user.groups)
+    old, new = annotations_of(attributes.old), annotations_of(obj)
+    administers = is_admin(attributes.user)
     changed = [key for key in STAMPS if key in new and new[key] != old.get(key)]
-    if changed and not trusted:
-        causes = [bad_value(f"metadata.annotations[{key}]", new[key], "field is immutable") for key in changed]
+    forged = [] if administers or CONTROLLERS in attributes.user.groups else list(changed)
+    if not administers and OPEN_NODE in new and new[OPEN_NODE] != old.get(OPEN_NODE):
+        forged.append(OPEN_NODE)
+    if forged:
+        causes = [bad_value(f"metadata.annotations[{key}]", new[key], "field is immutable") for key in forged]
         raise invalid(attributes.resource.kind, named(attributes), causes, group=attributes.resource.group)
     stamps = {key: new.get(key, old.get(key)) for key in STAMPS if key in new or key in old}
     if OWNER in changed and OWNER_ROLE not in changed:
         # A new owner does not inherit the rank of the former one, which a patch leaves standing in the object.
         stamps.pop(OWNER_ROLE, None)
+    if _is_node(attributes.resource) and node_name(attributes.user) and old.get(OWNER_ROLE) == RESTRICTED:
+        # Somebody has claimed the node's name before its agent came: whose it is, the agent's certificate says.
+        stamps = {**stamps, **_by_certificate(attributes.user)} if _by_certificate(attributes.user) else stamps
     if stamps != {key: new[key] for key in STAMPS if key in new}:
         _write(obj, {key: value for key, value in stamps.items() if value is not None})
 
@@ -120,3 +166,5 @@ def _write(obj: dict[str, Any], stamps: Mapping[str, str]) -> None:
     annotations = {**kept, **stamps}
     if annotations:
         metadata["annotations"] = annotations
+    else:
+        metadata.pop("annotations", None)

@@ -11,7 +11,7 @@ from stark.crds.fields import SHA256_PATTERN
 from stark.crds.images import is_version, pack_object_name
 from stark.crds.packs import BUNDLES_MAX, DESCRIPTION_LENGTH_MAX, METADATA_KEYS_MAX, PACK_NAME_PATTERN
 
-from ..auth.identities import MASTERS
+from ..auth.identities import is_admin
 from ..errors import Cause
 from .attributes import Attributes, Lookup
 from .complaints import bad_value, duplicate, immutable, refused, required, too_long
@@ -81,7 +81,7 @@ async def pack_name_belongs_to_its_owner(attributes: Attributes, lookup: Lookup)
     resource, obj = attributes.resource, attributes.object
     if (resource.group, resource.plural) != ("stark.dev", "packs") or attributes.operation != "CREATE" or not obj:
         return
-    if MASTERS in attributes.user.groups:
+    if is_admin(attributes.user):
         return
     name = (obj.get("spec") or {}).get("name")
     for pack in await lookup.list("stark.dev", "packs"):

@@ -16,13 +16,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import unquote
 
 import structlog
 
 from ..errors import Unauthorized
 from ..request import ClientCertificate, Request, User
-from .identities import ANONYMOUS, AUTHENTICATED, CLOCK_SKEW, NODES, OWNER_EXTRA, OWNER_URI, UNAUTHENTICATED
+from .identities import ANONYMOUS, AUTHENTICATED, CLOCK_SKEW, NODES, UNAUTHENTICATED, owner_extra
 from .revocation import Revocations, serial_of
 
 OPEN_PATHS = frozenset({"/healthz", "/livez", "/readyz", "/version", "/api/config"})
@@ -59,8 +58,9 @@ def certificate_user(peercert: Mapping[str, Any] | None) -> User | None:
                 groups.append(value)
     if not names or not names[-1]:
         return None
-    owner = _owner(peercert) if NODES in groups else ()
-    return User(names[-1], tuple(groups), extra={OWNER_EXTRA: owner} if owner else {})
+    # Who answers for an agent, as the signing part wrote it into its certificate.
+    uris = (value for kind, value in peercert.get("subjectAltName", ()) if kind == "URI")
+    return User(names[-1], tuple(groups), extra=owner_extra(uris) if NODES in groups else {})
 
 
 def _parse_tokens(text: str) -> dict[bytes, User]:
@@ -89,12 +89,6 @@ def client_certificate(peercert: Mapping[str, Any] | None) -> ClientCertificate 
         return None
     begin, end = (float(ssl.cert_time_to_seconds(peercert[key])) for key in ("notBefore", "notAfter"))
     return ClientCertificate(user.name, serial_of(peercert["serialNumber"]), begin + CLOCK_SKEW.total_seconds(), end)
-
-
-def _owner(peercert: Mapping[str, Any]) -> tuple[str, ...]:
-    """Who answers for an agent, as the signing part wrote it into its certificate."""
-    names = (value for kind, value in peercert.get("subjectAltName", ()) if kind == "URI")
-    return tuple(unquote(name.removeprefix(OWNER_URI)) for name in names if name.startswith(OWNER_URI))[:1]
 
 
 class StaticTokens:

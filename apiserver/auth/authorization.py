@@ -43,6 +43,8 @@ class Decision:
     reason: str = ""
     own_only: bool = False
     """The yes is for objects that the asker owns, and for no others: whoever acts on it must see to that."""
+    owners: frozenset[str] = frozenset()
+    """With `own_only`: whose objects are meant, when that is not the asker's."""
 
     @property
     def is_outright(self) -> bool:

@@ -12,6 +12,7 @@ from ..request import User
 from .authorization import NO_OPINION, AuthorizationAttributes, Decision
 from .identities import MASTERS
 from .nodes import Lookup, NodeAuthorizer
+from .references import PodSource
 from .rules import ANY, Resolution, ResolvingAuthorizer, Rule, builtin_rules
 
 EVERYTHING = (Rule((ANY,), (ANY,), (ANY,)), Rule((ANY,), paths=(ANY,)))
@@ -62,6 +63,6 @@ class Union:
         return Resolution(tuple(rules), ", ".join(reasons))
 
 
-def builtin_authorizer(lookup: Lookup) -> Union:
+def builtin_authorizer(lookup: Lookup, pods: PodSource) -> Union:
     """Masters, controllers, agents, and what everybody who is authenticated may do."""
-    return Union([MastersAuthorizer(), builtin_rules(), NodeAuthorizer(lookup)])
+    return Union([MastersAuthorizer(), builtin_rules(), NodeAuthorizer(lookup, pods)])

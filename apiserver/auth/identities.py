@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from urllib.parse import quote, unquote
 
 from ..request import User
 
@@ -25,6 +27,9 @@ OWNER_EXTRA = "stark.dev/owner"
 """Key of a user's `extra`: the person who answers for this agent, or for this bootstrap token."""
 OWNER_URI = "stark-owner:"
 """Begins the name (a URI) in an agent's certificate that says the same. Only the signing part writes such a name."""
+OWNER_ROLE_EXTRA = "stark.dev/owner-role"
+OWNER_ROLE_URI = "stark-owner-role:"
+"""The same of the owner's rank: `admin`, when that is an administrator."""
 
 COMMON_NAME_LENGTH_MAX = 64
 """X.509's bound on a common name (RFC 5280, ub-common-name)."""
@@ -43,6 +48,10 @@ class Identity:
     groups: tuple[str, ...]
     node_name: str = ""
     """Set for an agent: its certificate is a server certificate for that name as well."""
+    owner: str = ""
+    """Whose the agent's node is: who let the agent in. Empty: nobody's, and then it serves administrators only."""
+    owner_role: str = ""
+    """`admin` when the owner is an administrator: the node serves everybody."""
 
 
 ADMIN = Identity("admin", (MASTERS,))
@@ -60,7 +69,25 @@ class UnknownIdentity(ValueError):
     """The text names no identity; the message says what would."""
 
 
-def node_identity(name: str) -> Identity:
+def owner_uris(owner: str, role: str = "") -> Iterator[str]:
+    """The alternative names in an agent's certificate that say whose its node is; a subject has no room for them."""
+    if owner:
+        yield OWNER_URI + quote(owner, safe="@")
+    if owner and role:
+        yield OWNER_ROLE_URI + quote(role, safe="")
+
+
+def owner_extra(uris: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The user's extra fields of a verified certificate with these names."""
+    found: dict[str, tuple[str, ...]] = {}
+    for uri in uris:
+        for prefix, key in ((OWNER_URI, OWNER_EXTRA), (OWNER_ROLE_URI, OWNER_ROLE_EXTRA)):
+            if uri.startswith(prefix):
+                found.setdefault(key, (unquote(uri.removeprefix(prefix)),))
+    return found
+
+
+def node_identity(name: str, owner: str = "", owner_role: str = "") -> Identity:
     """The identity of the agent on node `name`. Raises UnknownIdentity when no node can have that name."""
     user = NODE_PREFIX + name
     if not NODE_NAME.fullmatch(name) or name in RESERVED_NODE_NAMES:
@@ -69,7 +96,7 @@ def node_identity(name: str) -> Identity:
         raise UnknownIdentity(
             f"node name {name!r} is longer than {COMMON_NAME_LENGTH_MAX - len(NODE_PREFIX)} characters"
         )
-    return Identity(user, (NODES,), node_name=name)
+    return Identity(user, (NODES,), name, owner, owner_role)
 
 
 def parse_identity(text: str) -> Identity:
@@ -79,5 +106,6 @@ def parse_identity(text: str) -> Identity:
     if text == "controllers":
         return CONTROLLER_PROGRAM
     if text.startswith("node:"):
-        return node_identity(text.removeprefix("node:"))
+        # Who asks for it in these words has the authority's key in hand, and so is the administrator.
+        return node_identity(text.removeprefix("node:"), ADMIN.user, "admin")
     raise UnknownIdentity(f"identity {text!r} is not one of admin, controllers, node:<name>")

@@ -6,15 +6,18 @@ NodeRestriction plugin of admission. The two together are Kubernetes' node autho
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from ..request import User
 from .authorization import NO_OPINION, AuthorizationAttributes, Decision
 from .identities import NODE_PREFIX, NODES
+from .references import CONFIG_MAPS, PACKS, SECRETS, PodSource, References
 from .rules import EVENTS, READ, Resolution, Rule
 
 LEASE_NAMESPACE = "kube-node-lease"
+ROOT_CA = "kube-root-ca.crt"
+"""The ConfigMap with the authority's certificate, in every namespace: nobody's, and no secret."""
 ALLOWED = Decision(allowed=True)
 
 
@@ -46,52 +49,12 @@ def selects_exactly(field_selector: str, path: str, value: str) -> bool:
     return False
 
 
-def secret_references(spec: Mapping[str, Any]) -> Iterator[str]:
-    """Names of the Secrets a pod needs."""
-    for container in _containers(spec):
-        yield from _environment_references(container, "secretKeyRef", "secretRef")
-    for volume in spec.get("volumes") or ():
-        if "secret" in volume:
-            yield volume["secret"].get("secretName", "")
-        for source in (volume.get("projected") or {}).get("sources") or ():
-            if "secret" in source:
-                yield source["secret"].get("name", "")
-    for reference in spec.get("imagePullSecrets") or ():
-        yield reference.get("name", "")
-
-
-def config_map_references(spec: Mapping[str, Any]) -> Iterator[str]:
-    """Names of the ConfigMaps a pod needs."""
-    for container in _containers(spec):
-        yield from _environment_references(container, "configMapKeyRef", "configMapRef")
-    for volume in spec.get("volumes") or ():
-        if "configMap" in volume:
-            yield volume["configMap"].get("name", "")
-        for source in (volume.get("projected") or {}).get("sources") or ():
-            if "configMap" in source:
-                yield source["configMap"].get("name", "")
-
-
-def _containers(spec: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    for key in ("initContainers", "containers"):
-        yield from spec.get(key) or ()
-
-
-def _environment_references(container: Mapping[str, Any], key: str, whole: str) -> Iterator[str]:
-    for variable in container.get("env") or ():
-        reference = (variable.get("valueFrom") or {}).get(key)
-        if reference:
-            yield reference.get("name", "")
-    for source in container.get("envFrom") or ():
-        if source.get(whole):
-            yield source[whole].get("name", "")
-
-
 class NodeAuthorizer:
     """Authorizes agents."""
 
-    def __init__(self, lookup: Lookup) -> None:
+    def __init__(self, lookup: Lookup, pods: PodSource) -> None:
         self._lookup = lookup
+        self._references = References(pods)
 
     async def authorize(self, attributes: AuthorizationAttributes) -> Decision:
         """Yes for what an agent needs of its own node and pods; a no names the reason."""
@@ -110,18 +73,16 @@ class NodeAuthorizer:
             case ("", "pods/status"):
                 return await self._bound_pod(attributes, ("get", "update", "patch"), node)
             case ("", "secrets"):
-                return await self._referenced(attributes, node, secret_references)
+                return await self._referenced(attributes, node, SECRETS)
             case ("", "configmaps"):
-                return await self._referenced(attributes, node, config_map_references)
+                return await self._referenced(attributes, node, CONFIG_MAPS)
             case ("" | "events.k8s.io", "events"):
                 return ALLOWED if attributes.verb in ("create", "update", "patch") else NO_OPINION
+            case ("stark.dev", "packs" | "packs/bundles"):
+                return await self._named_pack(attributes, node)
             # NodeRestriction sees to it that a node asks for itself alone.
             case ("certificates.k8s.io", "certificatesigningrequests"):
                 return ALLOWED if attributes.verb in ("create", "get", "list", "watch") else NO_OPINION
-            case ("stark.dev", "packs"):
-                return ALLOWED if attributes.verb in ("get", "list", "watch") else NO_OPINION
-            case ("stark.dev", "packs/bundles"):
-                return ALLOWED if attributes.verb == "get" else NO_OPINION
         return NO_OPINION
 
     async def rules_for(self, user: User, namespace: str) -> Resolution:
@@ -135,8 +96,6 @@ class NodeAuthorizer:
             Rule(("get", "update", "patch"), ("",), ("nodes/status",), names=(node,)),
             EVENTS,
             Rule(("create", *READ), ("certificates.k8s.io",), ("certificatesigningrequests",)),
-            Rule(READ, ("stark.dev",), ("packs",)),
-            Rule(("get",), ("stark.dev",), ("packs/bundles",)),
         )
         leases = (
             Rule(("create",), ("coordination.k8s.io",), ("leases",)),
@@ -184,17 +143,31 @@ class NodeAuthorizer:
             return ALLOWED
         return Decision(allowed=False, reason=f"the pod is not bound to node {node!r}")
 
-    async def _referenced(self, asked: AuthorizationAttributes, node: str, references: Any) -> Decision:
+    async def _referenced(self, asked: AuthorizationAttributes, node: str, plural: str) -> Decision:
         if asked.verb not in ("get", "list", "watch"):
             return NO_OPINION
         name = asked.name or _selected_name(asked.field_selector)
         if not name or not asked.namespace:
             return Decision(allowed=False, reason="a node reads this resource by name only")
-        for pod in await self._lookup.list("", "pods", asked.namespace):
-            spec = pod.get("spec", {})
-            if spec.get("nodeName") == node and name in references(spec):
-                return ALLOWED
-        return Decision(allowed=False, reason=f"no relationship found between node {node!r} and this object")
+        owners = await self._references.owners(node, (plural, asked.namespace, name))
+        if not owners:
+            return _unrelated(node)
+        if (plural == CONFIG_MAPS and name == ROOT_CA) or not all(owner.is_restricted for owner in owners):
+            return ALLOWED
+        # Whose pod may name only its owner's: an object that somebody else has put in that place stays unread.
+        return Decision(allowed=True, own_only=True, owners=frozenset(owner.name for owner in owners))
+
+    async def _named_pack(self, asked: AuthorizationAttributes, node: str) -> Decision:
+        if asked.verb not in (("get",) if asked.subresource else ("get", "list", "watch")):
+            return NO_OPINION
+        name = asked.name or _selected_name(asked.field_selector)
+        if not name:
+            return Decision(allowed=False, reason="a node reads packs by name only")
+        return ALLOWED if await self._references.owners(node, (PACKS, "", name)) else _unrelated(node)
+
+
+def _unrelated(node: str) -> Decision:
+    return Decision(allowed=False, reason=f"no relationship found between node {node!r} and this object")
 
 
 def _selected_name(field_selector: str) -> str:

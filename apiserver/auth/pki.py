@@ -15,15 +15,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from urllib.parse import quote
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from stark.crds.tenancy import NOBODY, Owner
+
 from .files import PUBLIC_FILE_MODE, locked, private_directory, write_whole
-from .identities import API_SERVER, CLOCK_SKEW, OWNER_URI, Identity
+from .identities import API_SERVER, CLOCK_SKEW, Identity, owner_uris
 from .requests import CLIENT_AUTH, KEY_ENCIPHERMENT, SERVER_AUTH, PublicKey, Wanted
 
 AUTHORITY_LIFETIME = timedelta(days=3650)
@@ -161,7 +162,8 @@ class Authority:
         if identity.node_name:
             usages.append(ExtendedKeyUsageOID.SERVER_AUTH)
             names = (identity.node_name, "localhost", "127.0.0.1", *hosts)
-        return self._sign(_subject(identity), usages, names, now or datetime.now(UTC), lifetime)
+        uris = tuple(owner_uris(identity.owner, identity.owner_role)) if identity.node_name else ()
+        return self._sign(_subject(identity), usages, names, now or datetime.now(UTC), lifetime, uris)
 
     def issue_server(
         self, hosts: Sequence[str], *, now: datetime | None = None, lifetime: timedelta = LEAF_LIFETIME
@@ -177,9 +179,11 @@ class Authority:
         hosts: Sequence[str],
         now: datetime,
         lifetime: timedelta,
+        uris: Sequence[str] = (),
     ) -> Credential:
         key = ec.generate_private_key(ec.SECP256R1())
         names = [_general_name(host) for host in dict.fromkeys(hosts)]
+        names += [x509.UniformResourceIdentifier(uri) for uri in uris]
         signed = self._certificate_for(
             key.public_key(), subject, usages, names, _key_usage(authority=False), now, lifetime
         )
@@ -190,7 +194,7 @@ class Authority:
         wanted: Wanted,
         usages: Sequence[str],
         *,
-        owner: str = "",
+        owner: Owner = NOBODY,
         now: datetime | None = None,
         lifetime: timedelta = LEAF_LIFETIME,
     ) -> bytes:
@@ -203,8 +207,7 @@ class Authority:
         # A certificate for clients names nobody else: what hosts a request mentions is a matter of serving.
         hosts = (*wanted.names.dns, *wanted.names.addresses) if SERVER_AUTH in usages else ()
         names: list[x509.GeneralName] = [_general_name(host) for host in dict.fromkeys(hosts)]
-        if owner:
-            names.append(x509.UniformResourceIdentifier(OWNER_URI + quote(owner, safe="@")))
+        names += [x509.UniformResourceIdentifier(uri) for uri in owner_uris(owner.name, owner.rank)]
         key_usage = _key_usage(authority=False, key_encipherment=KEY_ENCIPHERMENT in usages)
         signed = self._certificate_for(
             wanted.key, _subject(identity), purposes, names, key_usage, now or datetime.now(UTC), lifetime

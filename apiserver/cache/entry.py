@@ -13,9 +13,14 @@ from typing import Any, Final
 
 import orjson
 
+from stark.crds.annotations import OWNER
+
 METADATA: Final = b'"metadata":{'
 VERSION_FIELD: Final = b'"resourceVersion":"'
 
+OWNER_PATH: Final = f"metadata.annotations[{OWNER}]"
+"""The last of every cache's field paths: whose an object is. No client selects by it; it narrows what a client sees."""
+OWNER_STEPS: Final = ("metadata", "annotations", OWNER)
 FORETOLD_MAX: Final = 1_024
 """Objects about to be written of which is kept what reading them would give: more than are on their way at once."""
 
@@ -68,8 +73,8 @@ class EntryReader:
     """Makes entries of one resource from stored values. `paths` are the field selector paths kept beside the bytes."""
 
     def __init__(self, paths: Sequence[str] = ()) -> None:
-        self.paths = tuple(paths)
-        self._steps = tuple(tuple(path.lstrip(".").split(".")) for path in self.paths)
+        self.paths = (*paths, OWNER_PATH)
+        self._steps = (*(tuple(path.lstrip(".").split(".")) for path in paths), OWNER_STEPS)
         self._foretold: dict[bytes, tuple[Labels, tuple[str, ...]]] = {}
 
     def read(self, key: str, value: bytes, revision: int) -> Entry:

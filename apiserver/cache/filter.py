@@ -28,6 +28,8 @@ class Filter:
     label_test: Callable[[Labels], bool] | None = None
     """The whole label selector; None when `equal_labels` says everything."""
     fields: tuple[FieldTest, ...] = ()
+    any_of: tuple[FieldTest, ...] = ()
+    """Of these at least one must hold, when there are any."""
     other_names: tuple[str, ...] = ()
     """From `metadata.name!=x`."""
     other_namespaces: tuple[str, ...] = ()
@@ -41,6 +43,7 @@ class Filter:
             or self.equal_labels
             or self.label_test
             or self.fields
+            or self.any_of
             or self.other_names
             or self.other_namespaces
         )
@@ -59,7 +62,9 @@ class Filter:
         return entry.name not in self.other_names and entry.namespace not in self.other_namespaces
 
     def _fields_match(self, entry: Entry) -> bool:
-        return all((entry.fields[test.position] == test.value) is test.equal for test in self.fields)
+        if not all((entry.fields[test.position] == test.value) is test.equal for test in self.fields):
+            return False
+        return not self.any_of or any((entry.fields[t.position] == t.value) is t.equal for t in self.any_of)
 
     def _labels_match(self, labels: Labels) -> bool:
         if any(labels.get(key) != value for key, value in self.equal_labels):

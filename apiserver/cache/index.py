@@ -85,6 +85,10 @@ class Index:
                 return (entry,) if entry is not None and entry.key >= start else ()
         shortcuts = [self._by_field.get((t.position, t.value), {}) for t in wanted.fields if t.equal and t.value]
         shortcuts += [self._by_label.get(term, {}) for term in wanted.equal_labels]
+        if wanted.any_of and all(test.equal and test.value for test in wanted.any_of):
+            either = [self._by_field.get((test.position, test.value), {}) for test in wanted.any_of]
+            if sum(map(len, either)) < len(self._keys):
+                shortcuts.append({key: entry for each in either for key, entry in each.items()})
         low, high = self._bounds(wanted.namespace, start)
         if shortcuts:
             smallest = min(shortcuts, key=len)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..store.protocol import Event, KeyValue
@@ -32,6 +32,10 @@ class Prefix(NamedTuple):
         return f"/registry/{self.group}/{self.plural}/".encode()
 
 
+Follower = Callable[[Entry | None, Entry | None], None]
+"""Told of every change at once, with the object before and after it. It only takes note: everybody waits meanwhile."""
+
+
 class ResourceCache:
     """What the store's watch said last about one resource. Changed only by its feed, between awaits of everybody else."""
 
@@ -39,7 +43,8 @@ class ResourceCache:
         self.prefix = prefix
         self._prefix_bytes = bytes(prefix)
         self._reader = EntryReader(paths)
-        self._index = Index(paths)
+        self._index = Index(self._reader.paths)
+        self._followers: list[Follower] = []
         self._history = History()
         self._snapshots = Snapshots()
         self.watchers = Watchers()
@@ -79,7 +84,13 @@ class ResourceCache:
 
     def load(self, items: Iterable[KeyValue], revision: int) -> None:
         """Start over from a snapshot. Events that came in while it was read are applied on top of it."""
+        before = list(self._index) if self._followers else []
         self._index.load(self.read(item) for item in items)
+        for follower in self._followers:
+            for entry in before:
+                follower(entry, None)
+            for entry in self._index:
+                follower(None, entry)
         self._snapshots.changed()
         self._history = History(revision)
         self.revision = self._loaded_at = revision
@@ -107,7 +118,15 @@ class ResourceCache:
             change = Change(None, previous, event.revision)
         self._snapshots.changed()
         self._history.add(change)
+        for follower in self._followers:
+            follower(change.previous, change.current)
         self.watchers.offer(change)
+
+    def follow(self, follower: Follower) -> None:
+        """Tell `follower` of every change from now on; of what is there already as if it came now."""
+        self._followers.append(follower)
+        for entry in self._index:
+            follower(None, entry)
 
     def get(self, key: str) -> Entry | None:
         """The object at `namespace/name`, or `name`."""

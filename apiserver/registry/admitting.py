@@ -150,6 +150,7 @@ def _attributes(
         writing.audit,
         {"kind": options_kind, "apiVersion": "meta.k8s.io/v1", **_dry_run(writing), **writing.given},
         writing.consults,
+        restricted=writing.restricted,
     )
 
 

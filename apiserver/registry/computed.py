@@ -26,8 +26,8 @@ NO_PATHS: tuple[str, ...] = ()
 class Computed(Protocol):
     """One such kind."""
 
-    async def find(self, wanted: Filter) -> Sequence[Mapping[str, Any]]:
-        """Whole objects, in the order of their keys."""
+    async def find(self, wanted: Filter, target: Target) -> Sequence[Mapping[str, Any]]:
+        """Whole objects, in the order of their keys; of those only that the target may reach."""
         ...
 
 
@@ -36,8 +36,8 @@ async def compute(kind: Computed, verb: str, target: Target, query: Query) -> li
     if target.subresource or verb not in ("get", "list"):
         raise method_not_allowed(target.resource)
     if verb == "list":
-        return [_entry(obj) for obj in await kind.find(options.wanted(query, target, NO_PATHS))]
-    found = await kind.find(Filter(namespace=target.namespace, name=target.name))
+        return [_entry(obj) for obj in await kind.find(options.wanted(query, target, NO_PATHS), target)]
+    found = await kind.find(Filter(namespace=target.namespace, name=target.name), target)
     if not found:
         resource, key = target.resource, local_key(target.namespace, target.name)
         name = f"{resource.kind.lower()}.{resource.group}"

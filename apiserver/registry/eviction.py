@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from stark.crds.selectors import SelectorError, from_label_selector
+from stark.crds.tenancy import Owner, may_select
 
 from ..cache.filter import Filter
 from ..errors import BadRequest, Cause, Forbidden, InternalError, TooManyRequests
@@ -21,6 +22,7 @@ from ..times import timestamp
 from . import deletion, metadata
 from .options import Target, Writing
 from .options import deletion as deletion_options
+from .owning import require_own
 from .records import Records, Stored
 from .writes import Writes
 
@@ -49,13 +51,14 @@ class Evictions:
         wanted = deletion_options(query, eviction.get("deleteOptions") or {})
         wanted = replace(wanted, dry_run=wanted.dry_run or writing.dry_run)
         pod = (await self._records.get(target.resource, target.namespace, target.name)).decode()
+        require_own(target, pod)
         # Before the budget is spent: what is not the pod that is meant costs nothing.
         deletion.check_preconditions(target.resource, pod, wanted)
         if not _is_free(pod):
             await self._ask_budget(target, pod, dry_run=wanted.dry_run)
             # What was paid for is this pod, not a namesake that came meanwhile.
             wanted = replace(wanted, uid=pod["metadata"]["uid"])
-        return await self._writes.delete(Target(target.resource, target.namespace, target.name), wanted, writing)
+        return await self._writes.delete(replace(target, subresource=""), wanted, writing)
 
     async def _ask_budget(self, target: Target, pod: Mapped, *, dry_run: bool) -> None:
         resource = self._resources.find("policy", "v1", "poddisruptionbudgets")
@@ -90,6 +93,8 @@ def selects(budget: Mapped, pod: Mapped) -> bool:
     """Whether the budget is about this pod."""
     selector = (budget.get("spec") or {}).get("selector")
     if selector is None or metadata.is_deleting(budget):
+        return False
+    if not may_select(Owner.of(budget["metadata"].get("annotations")), Owner.of(pod["metadata"].get("annotations"))):
         return False
     try:
         return from_label_selector(selector).matches(pod["metadata"].get("labels") or {})

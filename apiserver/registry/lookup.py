@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Final
 
-from ..cache.entry import Entry
+from ..cache.entry import OWNER_PATH, Entry
 from ..cache.feed import Feed, StoreLost, TooFarAhead
 from ..cache.filter import EVERYTHING, Filter
 from ..cache.resource_cache import Prefix, ResourceCache
@@ -19,6 +19,9 @@ DECODED_MAX: Final = 256
 """Objects kept decoded: admission asks for the same namespace again and again."""
 DECODED_BYTES_MAX: Final = 16_384
 """Of an object that is kept decoded."""
+EVENTS: Final = Prefix(CORE, "events")
+FURNITURE: Final = frozenset({("configmaps", "kube-root-ca.crt"), ("serviceaccounts", "default")})
+"""What controllers put into every namespace."""
 LAG_TIMEOUT_S: Final = 1.0
 """How long a missing object is waited for before it counts as missing."""
 
@@ -94,3 +97,61 @@ class CachedObjects:
         except TimeoutError:
             raise store_away("storage is (re)initializing") from None
         return [entry.decode() for entry in cache.select(EVERYTHING)]
+
+
+class BoundPods:
+    """Which pods of which node have changed, for whoever keeps something of each node's pods."""
+
+    def __init__(self, feed: Feed) -> None:
+        cache = feed.cache(Prefix(CORE, "pods"))
+        assert cache is not None
+        self._feed, self._cache = feed, cache
+        self._node_at = cache.paths.index("spec.nodeName")
+        self._stale: dict[str, set[str]] = {}
+        cache.follow(self._note)
+
+    def _note(self, before: Entry | None, after: Entry | None) -> None:
+        for entry in (before, after):
+            if entry is not None and (node := entry.fields[self._node_at]):
+                self._stale.setdefault(node, set()).add(entry.key)
+
+    def stale(self, node: str) -> set[str]:
+        """Keys of the pods that have come to the node, changed or left it since this was asked last."""
+        return self._stale.pop(node, set())
+
+    def pod(self, key: str) -> Mapping[str, Any] | None:
+        """The pod of that key."""
+        entry = self._cache.get(key)
+        return entry.decode() if entry is not None else None
+
+    async def catch_up(self) -> None:
+        """Wait, if it can be had, until everything that has been written so far is here."""
+        try:
+            await self._feed.current(LAG_TIMEOUT_S)
+        except (StoreLost, TooFarAhead):
+            pass  # what is here is the best there is
+
+
+class CachedCensus:
+    """Who has something in a namespace, by the owners that the caches know."""
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+
+    async def foreign_in(self, namespace: str, owner: str) -> str:
+        """An object that is not the owner's, as `plural/name`; empty when there is none.
+
+        Raises ServiceUnavailable. What every namespace is furnished with is nobody's, and events go by themselves.
+        """
+        try:
+            await self._feed.current(LAG_TIMEOUT_S)
+        except (StoreLost, TooFarAhead) as error:
+            raise store_away(str(error)) from error
+        for cache in self._feed.caches():
+            if cache.prefix == EVENTS:
+                continue
+            owner_at = cache.paths.index(OWNER_PATH)
+            for entry in cache.select(Filter(namespace=namespace)):
+                if entry.fields[owner_at] != owner and (cache.prefix.plural, entry.name) not in FURNITURE:
+                    return f"{cache.prefix.plural}/{entry.name}"
+        return ""

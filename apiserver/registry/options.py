@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from stark.crds.selectors import SelectorError, parse_field_selector, parse_label_selector
 
+from ..cache.entry import OWNER_PATH
 from ..cache.filter import FieldTest, Filter
 from ..errors import BadRequest, Cause, Invalid
 from ..request import Query, User
@@ -27,6 +28,17 @@ DECIMAL_DIGITS_MAX: Final = 18
 
 
 @dataclass(frozen=True, slots=True)
+class Own:
+    """A request may reach the objects of these owners and no others. `user` and `verb` are for the refusal."""
+
+    owners: frozenset[str]
+    user: str
+    verb: str
+    reads: bool = False
+    """It changes nothing, so that it may also reach what is there for everybody: public packs."""
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """What a request is about."""
 
@@ -34,6 +46,8 @@ class Target:
     namespace: str = ""
     name: str = ""
     subresource: str = ""
+    own: Own | None = None
+    """Set when the request reaches some people's objects only; see `owning`."""
 
 
 @dataclass(slots=True)
@@ -56,6 +70,8 @@ class Writing:
     """What was noted about the write for the audit log."""
     consults: bool = True
     """Whether those outside are asked: not about what the server writes by itself."""
+    restricted: bool = False
+    """The user may do this to their own objects only: what is created bears that mark."""
 
 
 def writing(
@@ -206,7 +222,7 @@ def parse_revision(text: str) -> int | None:
 
 def _offers(resource: Resource, path: str) -> bool:
     """The version has the selectable field: others of the kind may have more, and share its cache (KEP-4358)."""
-    return not resource.custom or path in resource.selectable_fields
+    return path in resource.selectable_fields if resource.custom else path != OWNER_PATH
 
 
 def wanted(query: Query, target: Target, paths: tuple[str, ...]) -> Filter:
@@ -243,8 +259,8 @@ def wanted(query: Query, target: Target, paths: tuple[str, ...]) -> Filter:
         equal,
         None if says_everything else labels.matches,
         tuple(tests),
-        tuple(other["metadata.name"]),
-        tuple(other["metadata.namespace"]),
+        other_names=tuple(other["metadata.name"]),
+        other_namespaces=tuple(other["metadata.namespace"]),
         identity=f"{target.namespace}/{target.name}?{labels}&{fields}",
     )
 

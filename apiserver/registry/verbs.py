@@ -22,6 +22,7 @@ from .eviction import Evictions
 from .lists import Lists
 from .options import Target, Writing
 from .ownership import SCALE
+from .owning import narrowed, require_own
 from .patching import configuration_of, is_apply, patch_of
 from .placement import bind, finalize
 from .records import Records, Stored
@@ -111,13 +112,15 @@ class Verbs:
         accepted = self._accepted(request)
         at_least = options.parse_revision(request.query.first("resourceVersion"))
         entry = await self._records.get(target.resource, target.namespace, target.name, at_least=at_least)
+        if target.own is not None:
+            require_own(target, entry.decode())
         (shown,) = await self._parts.versions.entries(target.resource, [entry])
         return answer(request, accepted, self._rendering(request, target.resource, accepted).render(shown))
 
     async def _list(self, request: Request, target: Target) -> Response:
         accepted = self._accepted(request)
         cache = await self._records.cache(target.resource)
-        part = await self._parts.lists.list(target, options.listing(request.query, target, cache.paths))
+        part = await self._parts.lists.list(target, _listing(request, target, cache.paths))
         shown = await self._parts.versions.entries(target.resource, part.entries)
         body = self._rendering(request, target.resource, accepted).list(shown, part.meta())
         return answer(request, accepted, body)
@@ -132,7 +135,7 @@ class Verbs:
     async def _watch(self, request: Request, target: Target, open_watch: OpenWatch) -> Stream:
         accepted = negotiate(request.headers.get("accept", ""), ALL_FORMS, yaml=False)
         cache = await self._records.cache(target.resource)
-        listing = options.listing(request.query, target, cache.paths)
+        listing = _listing(request, target, cache.paths)
         rendering = self._rendering(request, target.resource, accepted)
         leave = open_watch()
         try:
@@ -156,7 +159,7 @@ class Verbs:
 
     async def _apply(self, request: Request, target: Target, may_create: MayCreate) -> Response:
         accepted = self._accepted(request)
-        force, writing = options.applying(request.query), self._writing(request)
+        force, writing = options.applying(request.query), self._writing(request, target)
         writing.applies = True
         config = configuration_of(await request.body.read(self._parts.body_bytes_max))
         if target.subresource == SCALE:
@@ -176,7 +179,7 @@ class Verbs:
     async def _patch(self, request: Request, target: Target) -> Response:
         accepted = self._accepted(request)
         options.not_applying(request.query)
-        writing = self._writing(request)
+        writing = self._writing(request, target)
         data = await request.body.read(self._parts.body_bytes_max)
         change = patch_of(data, request.headers.get("content-type", ""), target.resource)
         stored = await self._writes.patch(target, change, writing)
@@ -185,7 +188,7 @@ class Verbs:
     async def _delete(self, request: Request, target: Target) -> Response:
         accepted = self._accepted(request)
         wanted = await self._deletion(request)
-        stored, is_gone = await self._writes.delete(target, wanted, self._writing(request))
+        stored, is_gone = await self._writes.delete(target, wanted, self._writing(request, target))
         if is_gone and not strategy_of(target.resource).returns_deleted:
             return answer(request, accepted, orjson.dumps(_gone(target, stored)))
         return await self._answer_stored(request, accepted, target, stored, 200)
@@ -194,16 +197,17 @@ class Verbs:
         accepted = self._accepted(request)
         wanted = await self._deletion(request)
         cache = await self._records.cache(target.resource)
-        part = await self._parts.lists.list(target, options.listing(request.query, target, cache.paths))
-        targets = [Target(target.resource, entry.namespace, entry.name) for entry in part.entries]
-        await self._writes.delete_all(targets, wanted, self._writing(request))
+        part = await self._parts.lists.list(target, _listing(request, target, cache.paths))
+        targets = [replace(target, namespace=entry.namespace, name=entry.name) for entry in part.entries]
+        await self._writes.delete_all(targets, wanted, self._writing(request, target))
         shown = await self._parts.versions.entries(target.resource, part.entries)
         body = self._rendering(request, target.resource, accepted).list(shown, part.meta())
         return answer(request, accepted, body)
 
     async def _get_scale(self, request: Request, target: Target) -> Response:
-        entry = await self._records.get(target.resource, target.namespace, target.name)
-        return await self._answer_scale(request, target, entry.decode())
+        obj = (await self._records.get(target.resource, target.namespace, target.name)).decode()
+        require_own(target, obj)
+        return await self._answer_scale(request, target, obj)
 
     async def _put_scale(self, request: Request, target: Target) -> Response:
         data = await request.body.read(self._parts.body_bytes_max)
@@ -213,7 +217,7 @@ class Verbs:
             check_scale(target.resource, scale, obj)
             return scaled(target.resource, obj, scale)
 
-        stored = await self._writes.mutate(target, change, self._writing(request))
+        stored = await self._writes.mutate(target, change, self._writing(request, target))
         return await self._answer_scale(request, target, stored.obj)
 
     async def _patch_scale(self, request: Request, target: Target) -> Response:
@@ -225,17 +229,17 @@ class Verbs:
             check_scale(target.resource, scale, obj)
             return scaled(target.resource, obj, scale)
 
-        stored = await self._writes.mutate(target, change, self._writing(request))
+        stored = await self._writes.mutate(target, change, self._writing(request, target))
         return await self._answer_scale(request, target, stored.obj)
 
     async def _bind(self, request: Request, target: Target) -> Response:
-        writing, binding = await self._body_of(request, "v1", "Binding")
+        writing, binding = await self._body_of(request, target, "v1", "Binding")
         await self._writes.admit_body(target, ("", "v1", "Binding"), binding, writing)
         await bind(self._writes, target, binding, writing)
         return answer(request, Accepted(), orjson.dumps(_success()), 201)
 
     async def _evict(self, request: Request, target: Target) -> Response:
-        writing, eviction = await self._body_of(request, "policy/v1", "Eviction")
+        writing, eviction = await self._body_of(request, target, "policy/v1", "Eviction")
         await self._writes.admit_body(target, ("policy", "v1", "Eviction"), eviction, writing)
         # Judged as an eviction, the deletion that follows is not judged again.
         await self._parts.evictions.evict(target, eviction, replace(writing, consults=False), request.query)
@@ -243,7 +247,7 @@ class Verbs:
 
     async def _finalize(self, request: Request, target: Target) -> Response:
         accepted = self._accepted(request)
-        writing, obj = await self._body_of(request, target.resource.api_version, target.resource.kind)
+        writing, obj = await self._body_of(request, target, target.resource.api_version, target.resource.kind)
         stored = await finalize(self._writes, target, obj, writing)
         return await self._answer_stored(request, accepted, target, stored, 200)
 
@@ -253,14 +257,16 @@ class Verbs:
     def _rendering(self, request: Request, resource: Resource, accepted: Accepted) -> ListRendering:
         return rendering_of(resource, accepted, request.query.first("includeObject"))
 
-    def _writing(self, request: Request) -> Writing:
+    def _writing(self, request: Request, target: Target) -> Writing:
         assert request.user is not None, request.path
         user_agent = request.headers.get("user-agent", "")
-        return options.writing(request.query, request.user, request.warnings, user_agent, request.audit)
+        writing = options.writing(request.query, request.user, request.warnings, user_agent, request.audit)
+        writing.restricted = target.own is not None
+        return writing
 
     async def _written(self, request: Request, target: Target) -> tuple[Writing, Object]:
         """The options and the decoded body of a write, with complaints about keys that are there twice."""
-        writing = self._writing(request)
+        writing = self._writing(request, target)
         data = await request.body.read(self._parts.body_bytes_max)
         content_type = request.headers.get("content-type", "")
         obj = bodies.decode(data, content_type, self._parts.protobuf)
@@ -269,6 +275,10 @@ class Verbs:
             complain(target.resource, [f'duplicate field "{path}"' for path in doubled], writing)
         return writing, obj
 
+    async def require_own(self, target: Target) -> None:
+        """For what goes on with an object elsewhere, in its agent or among bundles. Raises NotFound, Forbidden."""
+        require_own(target, (await self._records.get(target.resource, target.namespace, target.name)).decode())
+
     async def read_body(self, request: Request, api_version: str, kind: str) -> Object:
         """A body that must be of this kind, unchecked otherwise. Raises BadRequest, UnsupportedMediaType."""
         data = await request.body.read(self._parts.body_bytes_max)
@@ -276,8 +286,8 @@ class Verbs:
         bodies.expect_kind(obj, api_version, kind)
         return obj
 
-    async def _body_of(self, request: Request, api_version: str, kind: str) -> tuple[Writing, Object]:
-        return self._writing(request), await self.read_body(request, api_version, kind)
+    async def _body_of(self, request: Request, target: Target, api_version: str, kind: str) -> tuple[Writing, Object]:
+        return self._writing(request, target), await self.read_body(request, api_version, kind)
 
     async def _deletion(self, request: Request) -> options.Deletion:
         data = await request.body.read(self._parts.body_bytes_max)
@@ -300,6 +310,11 @@ class Verbs:
         if accepted.form is Form.TABLE:
             scale = scale_table(scale, request.query.first("includeObject"), accepted.version)
         return answer(request, accepted, orjson.dumps(scale))
+
+
+def _listing(request: Request, target: Target, paths: tuple[str, ...]) -> options.Listing:
+    listing = options.listing(request.query, target, paths)
+    return listing if target.own is None else replace(listing, wanted=narrowed(listing.wanted, target, paths))
 
 
 def answer(request: Request, accepted: Accepted, body: bytes | Sequence[bytes], status: int = 200) -> Response:

@@ -19,6 +19,7 @@ from . import bodies, deletion, metadata, updating
 from .admitting import Admission, Admitting
 from .options import Deletion, Target, Writing
 from .ownership import SCALE, Ownership
+from .owning import require_own
 from .quotas import Quotas
 from .records import REMOVED, Object, Records, Removed, Stored
 from .refusals import conflict, invalid_object
@@ -38,8 +39,8 @@ Change = Callable[[Object], Object]
 """From the current object to what the client wants it to be. Called again after a lost race."""
 
 
-MayCreate = Callable[[], Awaitable[None]]
-"""Raises Forbidden when the client may not create objects of the kind."""
+MayCreate = Callable[[], Awaitable[bool]]
+"""Raises Forbidden when the client may not create objects of the kind. Whether they may only for themselves."""
 
 
 class Writes:
@@ -142,7 +143,7 @@ class Writes:
                     raise
             if config["metadata"].get("uid") or config["metadata"].get("resourceVersion"):
                 raise conflict(resource, name)
-            await may_create()
+            writing = replace(writing, restricted=await may_create())
             new = self._ownership.applied(target, None, config, writing, force=force)
             try:
                 return await self.create(replace(target, name=""), new, writing), True
@@ -167,6 +168,7 @@ class Writes:
         kept: list[Object] = []
 
         async def decide(current: Object) -> Object | Removed:
+            require_own(target, current)
             old = await self._as_served(resource, current)
             new = await change(await self._as_served(resource, current))
             attributes = await self._admitting.change(target, new, old, writing)
@@ -186,6 +188,7 @@ class Writes:
         kept: list[Object] = []
 
         async def decide(current: Object) -> Object | Removed:
+            require_own(target, current)
             old = await self._as_served(resource, current)
             wanted = change(old)
             updating.check_version(target, wanted, old, required=needs_version)
@@ -229,6 +232,7 @@ class Writes:
         resource, strategy = target.resource, strategy_of(target.resource)
 
         async def decide(current: Object) -> Object | Removed:
+            require_own(target, current)
             deletion.check_preconditions(resource, current, wanted)
             old = await self._as_served(resource, current)
             await self._admitting.deletion(target, old, wanted, writing)

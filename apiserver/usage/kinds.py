@@ -13,6 +13,8 @@ from ..cache.entry import Entry
 from ..cache.filter import Filter
 from ..registry import metadata
 from ..registry.computed import Computed
+from ..registry.options import Target
+from ..registry.owning import narrowed
 from ..registry.records import Records
 from ..resources import Resource, Resources
 from ..times import timestamp
@@ -39,9 +41,10 @@ class UsageOfNodes:
     def __init__(self, resources: Resources, records: Records, figures: Figures) -> None:
         self._nodes, self._records, self._figures = _stored(resources, "nodes"), records, figures
 
-    async def find(self, wanted: Filter) -> Sequence[Object]:
+    async def find(self, wanted: Filter, target: Target) -> Sequence[Object]:
         """Of the nodes that are wanted and known."""
-        entries = (await self._records.cache(self._nodes)).select(wanted)
+        cache = await self._records.cache(self._nodes)
+        entries = cache.select(narrowed(wanted, target, cache.paths))
         figures = await self._figures.of(entry.name for entry in entries)
         return [
             {**_head("NodeMetrics", entry, of), "usage": of.node.to_wire()}
@@ -56,11 +59,11 @@ class UsageOfPods:
     def __init__(self, resources: Resources, records: Records, figures: Figures) -> None:
         self._pods, self._records, self._figures = _stored(resources, "pods"), records, figures
 
-    async def find(self, wanted: Filter) -> Sequence[Object]:
+    async def find(self, wanted: Filter, target: Target) -> Sequence[Object]:
         """Of the pods that are wanted and known."""
         cache = await self._records.cache(self._pods)
         at = cache.paths.index(NODE_NAME)
-        entries = [entry for entry in cache.select(wanted) if entry.fields[at]]
+        entries = [entry for entry in cache.select(narrowed(wanted, target, cache.paths)) if entry.fields[at]]
         figures = await self._figures.of({entry.fields[at] for entry in entries})
         found = []
         for entry in entries:

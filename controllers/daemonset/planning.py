@@ -3,7 +3,7 @@
 A pod is made with `spec.nodeName`, past the scheduler. Kubernetes pins it by node affinity and lets the scheduler bind
 it; Stark's pods have no affinity yet. So the rules that the scheduler would apply are applied here, by the functions
 that both share (`placement`): node selector, taints (with the tolerations every daemon has), runtime and architecture
-of the pack. What is left on the node is not looked at, and the agent refuses what does not fit.
+of the pack, and whose node it is. What is left on the node is not looked at, and the agent refuses what does not fit.
 A node gets a new pod only when the old one is gone, so there are never two.
 """
 
@@ -28,10 +28,11 @@ from stark.crds.fields import IntOrString
 from stark.crds.meta import ObjectMeta
 from stark.crds.nodes import Node
 from stark.crds.pods import Pod, Toleration
+from stark.crds.tenancy import Owner
 
 from ..kit.podfacts import available_in, is_active, is_finished, is_ready
 from ..placement.facts import Offer, Where
-from ..placement.filters import has_architecture, has_runtime, is_selected
+from ..placement.filters import has_architecture, has_runtime, is_selected, is_served
 from ..placement.reading import PackOf, demand_of, offer_of, pack_problem
 
 TEMPLATE_HASH = "controller-revision-hash"
@@ -65,7 +66,9 @@ class Plan:
 def plan(daemons: DaemonSet, pods: Sequence[Pod], nodes: Sequence[Node], pack_of: PackOf, now: datetime) -> Plan:
     """The next step. `pods` are the DaemonSet's own, `nodes` all there are."""
     sample = new_pod(daemons, "")
-    where = demand_of(sample, pack_of).where
+    # A template may say anything about owners; its pods are the set's owner's.
+    owner = Owner.of(daemons.metadata.annotations)
+    where = demand_of(sample, pack_of, owner).where
     offers = [offer_of(node) for node in nodes if node.metadata.deletion_timestamp is None]
     wanted = {offer.name for offer in offers if takes(where, offer, new=True)}
     kept = wanted | {offer.name for offer in offers if takes(where, offer, new=False)}
@@ -74,7 +77,7 @@ def plan(daemons: DaemonSet, pods: Sequence[Pod], nodes: Sequence[Node], pack_of
     status = status_of(daemons, placed, desired, now)
     if daemons.metadata.deletion_timestamp is not None:
         return Plan(status)
-    held_back = pack_problem(sample, pack_of) is not None
+    held_back = pack_problem(sample, pack_of, owner) is not None
     create = [] if held_back else [new_pod(daemons, name) for name in sorted(wanted - placed.keys())]
     delete = [pod for name, there in placed.items() for pod in _superfluous(daemons, there, name in kept, now)]
     delete += _outdated(daemons, placed, desired, now)
@@ -87,7 +90,8 @@ def takes(where: Where, offer: Offer, *, new: bool) -> bool:
     taints = [taint for taint in offer.taints if taint.effect in effects]
     if any(not where.tolerates(taint) for taint in taints):
         return False
-    return not (is_selected(where, offer) or has_runtime(where, offer) or has_architecture(where, offer))
+    rules = (is_selected, has_runtime, has_architecture, is_served)
+    return not any(rule(where, offer) for rule in rules)
 
 
 def by_node(pods: Iterable[Pod]) -> Mapping[str, Sequence[Pod]]:

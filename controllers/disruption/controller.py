@@ -15,6 +15,7 @@ from stark.crds.meta import OwnerReference
 from stark.crds.pods import Pod
 from stark.crds.policy import PodDisruptionBudget, PodDisruptionBudgetStatus
 from stark.crds.selectors import SelectorError
+from stark.crds.tenancy import Owner, may_select
 
 from ..kit import DONE, Context, Controller, Outcome, RequeueAfter, Source
 from ..kit.claims import controller_of
@@ -64,7 +65,13 @@ class Disruptions(Controller):
         if budget is None or budget.metadata.deletion_timestamp is not None:
             return DONE
         namespace = budget.metadata.namespace or ""
-        pods = [pod for pod in self._pods.list(namespace) if selected(budget.spec.selector, pod.metadata.labels)]
+        whose = Owner.of(budget.metadata.annotations)
+        pods = [
+            pod
+            for pod in self._pods.list(namespace)
+            if selected(budget.spec.selector, pod.metadata.labels)
+            and may_select(whose, Owner.of(pod.metadata.annotations))
+        ]
         found = verdict(budget, pods, lambda owner: self._scale_of(namespace, owner), self._context.clock())
         if not _same(found.status, budget.status):
             await self._api.update(budget.model_copy(update={"status": found.status}), "status")

@@ -12,6 +12,7 @@ from typing import Any
 from stark.client.errors import Conflict, NotFound
 from stark.crds.pods import Pod
 from stark.crds.services import MANAGED_BY, MANAGER, SERVICE_NAME, EndpointSlice, Service
+from stark.crds.tenancy import Owner, may_select
 
 from ..kit import DONE, Context, Controller, Expectations, Outcome, RequeueAfter, Source
 from .planning import plan
@@ -27,9 +28,11 @@ def service_key(endpoint_slice: EndpointSlice) -> Iterable[str]:
 
 
 def selects(service: Service, pod: Pod) -> bool:
-    """Whether the pod answers for the Service."""
+    """Whether the pod answers for the Service: it has the labels, and is not out of the reach of the Service's owner."""
     selector = service.spec.selector
-    return bool(selector) and selector.items() <= pod.metadata.labels.items()
+    if not selector or not selector.items() <= pod.metadata.labels.items():
+        return False
+    return may_select(Owner.of(service.metadata.annotations), Owner.of(pod.metadata.annotations))
 
 
 class Endpoints(Controller):

@@ -1,8 +1,9 @@
 """Which of the objects that a selector matches belong to an owner, and which should from now on, or no longer.
 
 An object has at most one controlling owner. One without an owner that matches the selector is adopted, one of ours that
-does not match any more is released; nobody touches what another owner controls. The decision is pure; `adoption` and
-`release` are the patches that carry it out, both bound to the object's uid so that a namesake is never meant.
+does not match any more is released; nobody touches what another owner controls, nor takes what another user has made.
+The decision is pure; `adoption` and `release` are the patches that carry it out, both bound to the object's uid so that a
+namesake is never meant.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from stark.crds.meta import KubeObject, OwnerReference
 from stark.crds.selectors import Selector
+from stark.crds.tenancy import Owner, may_adopt
 
 K = TypeVar("K", bound=KubeObject)
 
@@ -47,9 +49,13 @@ def claim(owner: KubeObject, selector: Selector, candidates: Iterable[K]) -> Cla
                 owned.append(candidate)
             else:
                 release.append(candidate)
-        elif matches and not leaving and candidate.metadata.deletion_timestamp is None:
+        elif matches and not leaving and candidate.metadata.deletion_timestamp is None and _is_ours(owner, candidate):
             adopt.append(candidate)
     return Claims(tuple(owned), tuple(adopt), tuple(release))
+
+
+def _is_ours(owner: KubeObject, orphan: KubeObject) -> bool:
+    return may_adopt(Owner.of(owner.metadata.annotations), Owner.of(orphan.metadata.annotations))
 
 
 def adoption(owner: KubeObject, orphan: KubeObject) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
+from stark.crds.tenancy import FOR_EVERYBODY, NOBODY, NodeTerms, Owner
 from stark.crds.tolerations import tolerates
 
 T = TypeVar("T")
@@ -60,6 +61,10 @@ class Where:
     """One entry for each container with an own need: the runtimes any one of which will do."""
     architectures: frozenset[str] | None = None
     """Go names the packs have bundles for; None when any will do."""
+    owner: Owner = NOBODY
+    """Whose pod it is, when a node may mind."""
+    is_private: bool = False
+    """It has a private pack or is given Secrets: no stranger's node may run it."""
 
     def tolerates(self, taint: NodeTaint) -> bool:
         """Whether one of the tolerations matches."""
@@ -110,6 +115,8 @@ class Offer:
     taints: tuple[NodeTaint, ...] = ()
     unschedulable: bool = False
     ready: bool = True
+    terms: NodeTerms = FOR_EVERYBODY
+    """Whose it is, and whom it serves."""
 
 
 @dataclass(slots=True)

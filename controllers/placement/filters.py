@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from enum import StrEnum
 
 from stark.crds.annotations import ARCH, RUNTIME_PREFIX, TAINT_UNSCHEDULABLE
+from stark.crds.tenancy import node_refusal
 
 from .facts import Demand, NodeState, NodeTaint, Offer, Where
 
@@ -29,6 +30,7 @@ class Rule(StrEnum):
     SELECTOR = "NodeAffinity"
     RUNTIME = "PackRuntime"
     ARCHITECTURE = "PackArchitecture"
+    OWNER = "NodeOwner"
     PORTS = "NodePorts"
     RESOURCES = "NodeResourcesFit"
     PACK = "PackAvailable"
@@ -85,6 +87,14 @@ def has_architecture(where: Where, offer: Offer) -> Sequence[str]:
     return (f"node(s) didn't match the pack's architectures {{{', '.join(sorted(where.architectures))}}}",)
 
 
+def is_served(where: Where, offer: Offer) -> Sequence[str]:
+    """The node is the pod's owner's or an administrator's, or its owner takes such pods in."""
+    if where.owner.may_everything:
+        return ()
+    reason = node_refusal(where.owner, offer.terms, is_private=where.is_private)
+    return (reason,) if reason else ()
+
+
 def has_ports(demand: Demand, node: NodeState) -> Sequence[str]:
     """No other pod on the node has one of the host ports asked for."""
     if not demand.ports or demand.ports.isdisjoint(node.ports):
@@ -117,6 +127,7 @@ FIXED_FILTERS: tuple[tuple[Rule, FixedFilter], ...] = (
     (Rule.SELECTOR, is_selected),
     (Rule.RUNTIME, has_runtime),
     (Rule.ARCHITECTURE, has_architecture),
+    (Rule.OWNER, is_served),
 )
 MOVING_FILTERS: tuple[tuple[Rule, MovingFilter], ...] = ((Rule.PORTS, has_ports), (Rule.RESOURCES, has_resources))
 

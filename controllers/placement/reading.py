@@ -14,6 +14,7 @@ from stark.crds.nodes import Node
 from stark.crds.packs import Pack
 from stark.crds.pods import Container, Pod
 from stark.crds.quantity import QuantityError, byte_count, milli_cpu, whole
+from stark.crds.tenancy import NOBODY, NodeTerms, Owner, pack_refusal, uses_secrets
 
 from ..kit.claims import controller_of
 from ..kit.podfacts import is_finished
@@ -27,7 +28,7 @@ PackOf = Callable[[str], Pack | None]
 
 @dataclass(frozen=True, slots=True)
 class PackProblem:
-    """Why a pod cannot go anywhere yet: PackNotFound or PackNotReady, and a sentence."""
+    """Why a pod cannot go anywhere yet: PackNotFound, PackNotReady or PackNotAllowed, and a sentence."""
 
     reason: str
     message: str
@@ -38,31 +39,59 @@ def takes_room(pod: Pod) -> bool:
     return bool(pod.spec.node_name) and not is_finished(pod)
 
 
-def demand_of(pod: Pod, pack_of: PackOf) -> Demand:
+def demand_of(pod: Pod, pack_of: PackOf, whose: Owner | None = None) -> Demand:
     """What the pod asks of a node. A pack that cannot be found asks for nothing; `pack_problem` keeps such pods
-    back."""
+    back. `whose`: the owner of a pod that is not stored yet, whose annotations are still its author's."""
     spec = pod.spec
     runtimes, architectures = _needs(spec.containers, pack_of)
     tolerations = (
         PodToleration(t.key or "", t.operator or "Equal", t.value or "", t.effect or "") for t in spec.tolerations
     )
-    owner = controller_of(pod)
+    controller = controller_of(pod)
+    owner = whose or Owner.of(pod.metadata.annotations)
+    minds = not owner.may_everything
     return Demand(
         where=Where(
             selector=tuple(sorted(spec.node_selector.items())),
             tolerations=tuple(sorted(set(tolerations))),
             runtimes=tuple(sorted(runtimes, key=sorted)),
             architectures=architectures,
+            owner=owner if minds else NOBODY,
+            is_private=minds and (_gets_secrets(pod) or _has_private_pack(pod, pack_of)),
         ),
         milli_cpu=sum(_request(container, "cpu", milli_cpu) for container in spec.containers),
         memory=sum(_request(container, "memory", byte_count) for container in spec.containers),
         ports=frozenset(_ports(pod)),
-        owner=owner.uid if owner else "",
+        owner=controller.uid if controller else "",
     )
 
 
-def pack_problem(pod: Pod, pack_of: PackOf) -> PackProblem | None:
-    """The first pack of the pod that nobody registered or whose bundles are not all there."""
+def _gets_secrets(pod: Pod) -> bool:
+    spec = pod.spec.model_dump(
+        mode="json", by_alias=True, include={"containers", "init_containers", "image_pull_secrets"}
+    )
+    return uses_secrets(spec)
+
+
+def _has_private_pack(pod: Pod, pack_of: PackOf) -> bool:
+    packs = (_pack(container, pack_of) for container in pod.spec.containers)
+    return any(pack.spec.visibility == "private" for pack in packs if pack is not None)
+
+
+def _pack(container: Container, pack_of: PackOf) -> Pack | None:
+    try:
+        reference = parse_image(container.image or "")
+    except ImageError:
+        return None
+    return pack_of(pack_object_name(reference.name, reference.version or "")) if reference is not None else None
+
+
+def pack_problem(pod: Pod, pack_of: PackOf, whose: Owner | None = None) -> PackProblem | None:
+    """The first pack of the pod that nobody registered, whose bundles are not all there, or that is a stranger's.
+
+    `whose` as in `demand_of`.
+    """
+    owner = whose or Owner.of(pod.metadata.annotations)
     for container in pod.spec.containers:
         try:
             reference = parse_image(container.image or "")
@@ -77,6 +106,8 @@ def pack_problem(pod: Pod, pack_of: PackOf) -> PackProblem | None:
             return PackProblem(
                 "PackNotReady", f"pack {_shown(container)} is not available: not all bundles are uploaded"
             )
+        if pack_refusal(owner, Owner.of(pack.metadata.annotations), pack.spec.visibility):
+            return PackProblem("PackNotAllowed", f"pack {_shown(container)} is private and belongs to another user")
     return None
 
 
@@ -149,4 +180,5 @@ def offer_of(node: Node) -> Offer:
         unschedulable=bool(node.spec.unschedulable),
         # A node on its way out takes nothing new, whatever its agent still says.
         ready=is_true(node.status.conditions, "Ready") and node.metadata.deletion_timestamp is None,
+        terms=NodeTerms.of(node.metadata.annotations),
     )

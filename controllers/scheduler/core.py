@@ -30,6 +30,7 @@ CURES: dict[str, frozenset[Rule]] = {
     "taints": frozenset({Rule.TAINTS}),
     "unschedulable": frozenset({Rule.UNSCHEDULABLE}),
     "ready": frozenset({Rule.READY}),
+    "terms": frozenset({Rule.OWNER}),
 }
 """Which rules may answer differently after a property of a node has changed."""
 ROOM = frozenset({Rule.RESOURCES, Rule.PORTS})
@@ -49,7 +50,7 @@ class Bind:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """Tell people why the pod waits: a reason (Unschedulable, PackNotFound, PackNotReady) and a sentence."""
+    """Tell people why the pod waits: a reason (Unschedulable, PackNotFound, PackNotReady, PackNotAllowed) and a sentence."""
 
     pod: Pod
     reason: str

@@ -9,6 +9,7 @@ from typing import Any
 from stark.apiserver.errors import RequestEntityTooLarge
 from stark.apiserver.request import Peer, Pushed, Query, Request, Stream, User
 from stark.apiserver.resources import Resource, Resources
+from stark.crds.annotations import OWNER
 from stark.crds.kinds import KINDS
 
 ADMIN = User("admin", ("system:masters", "system:authenticated"))
@@ -62,6 +63,34 @@ class Objects:
             for (g, p, ns, _), obj in self.stored.items()
             if (g, p) == (group, plural) and (not namespace or ns == namespace)
         ]
+
+    async def foreign_in(self, namespace: str, owner: str) -> str:
+        """As admission's Census."""
+        for (_, plural, there, name), obj in self.stored.items():
+            if there == namespace and (obj["metadata"].get("annotations") or {}).get(OWNER) != owner:
+                return f"{plural}/{name}"
+        return ""
+
+
+class BoundPods:
+    """The pods among some objects, as the node authorizer is told of them: everything is news, each time."""
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+
+    def _pods(self) -> Mapping[str, Mapping[str, Any]]:
+        return {f"{at[2]}/{at[3]}": obj for at, obj in self._objects.stored.items() if at[:2] == ("", "pods")}
+
+    def stale(self, node: str) -> set[str]:
+        """Every pod: it may have changed."""
+        return set(self._pods())
+
+    def pod(self, key: str) -> Mapping[str, Any] | None:
+        """The pod of that key."""
+        return self._pods().get(key)
+
+    async def catch_up(self) -> None:
+        """There is nothing else."""
 
 
 class Pieces:

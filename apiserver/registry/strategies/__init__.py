@@ -8,7 +8,7 @@ from ...resources import Resource
 from .base import Strategy
 from .batch import JobStrategy
 from .certificates import CertificateRequestStrategy, CertificateRevocationStrategy
-from .core import LeaseStrategy, NamespaceStrategy, NodeStrategy, PodStrategy, ServiceStrategy
+from .core import LeaseStrategy, NamespaceStrategy, NodeStrategy, PackStrategy, PodStrategy, ServiceStrategy
 from .events import EventStrategy, GroupedEventStrategy
 from .extensions import AdmissionPolicyStrategy, DefinitionStrategy, WebhookConfigurationStrategy
 
@@ -20,6 +20,7 @@ STRATEGIES: Mapping[tuple[str, str], Strategy] = {
     ("", "Service"): ServiceStrategy(),
     ("", "Event"): EventStrategy(),
     ("events.k8s.io", "Event"): GroupedEventStrategy(),
+    ("stark.dev", "Pack"): PackStrategy(),
     ("batch", "Job"): JobStrategy(),
     ("certificates.k8s.io", "CertificateSigningRequest"): CertificateRequestStrategy(),
     ("stark.dev", "CertificateRevocation"): CertificateRevocationStrategy(),

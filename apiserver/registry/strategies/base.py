@@ -31,6 +31,8 @@ class Strategy:
     """metadata.generation counts changes although the kind has no spec."""
     create_on_update: ClassVar[bool] = False
     """A PUT to a name that does not exist creates."""
+    public_field: ClassVar[tuple[str, str] | None] = None
+    """Selectable field and the value with which an object may be read by everybody who may read their own."""
     view: ClassVar[View | None] = None
     """Whose objects these are in other words; None: the kind's own."""
 

@@ -99,3 +99,9 @@ class LeaseStrategy(Strategy):
 
     tracks_fields: ClassVar[bool] = False
     create_on_update: ClassVar[bool] = True
+
+
+class PackStrategy(Strategy):
+    """A public pack is for everybody who may have packs."""
+
+    public_field = ("spec.visibility", "public")

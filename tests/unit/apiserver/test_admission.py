@@ -17,7 +17,7 @@ from stark.apiserver.request import User
 from stark.crds.images import pack_object_name
 from tests.support.server_side import ADMIN, ALICE, BOB, CONTROLLERS, RESOURCES, Objects, node_user, resource
 
-CHAIN = builtin_chain(RESOURCES)
+CHAIN = builtin_chain(RESOURCES, Objects())
 Object = dict[str, Any]
 
 
@@ -319,9 +319,11 @@ async def test_the_creator_is_the_owner_whatever_the_manifest_says(objects: Obje
     assert stamps(await admitted(objects, PODS, pod(), user=ADMIN)) == {STAMP: "admin", ROLE: "admin"}
 
 
-async def test_configuration_is_left_as_it_was_written(objects: Objects) -> None:
-    made = await admitted(objects, CONFIG_MAPS, {"metadata": {"name": "x", "namespace": "default"}}, user=ALICE)
+async def test_what_administrators_configure_is_the_clusters_own(objects: Objects) -> None:
+    made = await admitted(objects, CONFIG_MAPS, {"metadata": {"name": "x", "namespace": "default"}}, user=ADMIN)
     assert "annotations" not in made["metadata"]
+    made = await admitted(objects, CONFIG_MAPS, {"metadata": {"name": "x", "namespace": "default"}}, user=ALICE)
+    assert stamps(made) == {STAMP: "alice"}
 
 
 async def test_what_controllers_make_belongs_to_the_owner_of_what_they_make_it_for(objects: Objects) -> None:

@@ -15,7 +15,7 @@ from stark.apiserver.request import User
 from stark.crds.images import pack_object_name
 from tests.support.server_side import ADMIN, ALICE, BOB, RESOURCES, Objects, resource
 
-CHAIN = builtin_chain(RESOURCES)
+CHAIN = builtin_chain(RESOURCES, Objects())
 Object = dict[str, Any]
 DIGEST = "ab" * 32
 

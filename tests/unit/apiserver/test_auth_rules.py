@@ -13,9 +13,11 @@ from stark.apiserver.auth.reviews import virtual_resources
 from stark.apiserver.auth.rules import CONTROLLER_RULES, Resolution, Rule
 from stark.apiserver.errors import BadRequest, Invalid
 from stark.apiserver.request import User
-from tests.support.server_side import ADMIN, ALICE, CONTROLLERS, Objects, node_user
+from stark.crds.images import pack_object_name
+from tests.support.server_side import ADMIN, ALICE, CONTROLLERS, BoundPods, Objects, node_user
 
 N1 = node_user("n1")
+PACK = pack_object_name("hello", "1.0.0")
 
 
 def bound_pod(name: str, node: str, **spec: Any) -> dict[str, Any]:
@@ -27,7 +29,7 @@ def objects() -> Objects:
     objects = Objects()
     environment = [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "mine", "key": "k"}}}]
     sources = [{"configMapRef": {"name": "settings"}}]
-    container = {"name": "c", "env": environment, "envFrom": sources}
+    container = {"name": "c", "image": "pack.stark/hello:1.0.0", "env": environment, "envFrom": sources}
     objects.add("", "pods", bound_pod("ours", "n1", containers=[container]))
     objects.add("", "pods", bound_pod("theirs", "n2", containers=[{"name": "c"}]))
     return objects
@@ -37,7 +39,7 @@ async def allowed(objects: Objects, user: User, verb: str, what: str, **more: st
     """`what` is `group/resource[/subresource]`."""
     group, resource, *sub = what.split("/")
     asked = AuthorizationAttributes(user, verb, group, "v1", resource, sub[0] if sub else "", **more)
-    return (await builtin_authorizer(objects).authorize(asked)).allowed
+    return (await builtin_authorizer(objects, BoundPods(objects)).authorize(asked)).allowed
 
 
 LEASE = {"namespace": "kube-node-lease", "name": "n1"}
@@ -65,8 +67,9 @@ FOREIGN_POD = {"namespace": "default", "name": "theirs"}
         ("watch", "/secrets", {"namespace": "default", "field_selector": "metadata.name=mine"}),
         ("get", "/configmaps", {"namespace": "default", "name": "settings"}),
         ("create", "/events", {"namespace": "default"}),
-        ("list", "stark.dev/packs", {}),
-        ("get", "stark.dev/packs/bundles", {"name": "hello.1.0.0"}),
+        ("get", "stark.dev/packs", {"name": PACK}),
+        ("watch", "stark.dev/packs", {"field_selector": f"metadata.name={PACK}"}),
+        ("get", "stark.dev/packs/bundles", {"name": PACK}),
     ],
 )
 async def test_an_agent_may(objects: Objects, verb: str, what: str, more: dict[str, str]) -> None:
@@ -97,7 +100,10 @@ async def test_an_agent_may(objects: Objects, verb: str, what: str, more: dict[s
         ("list", "/secrets", {"namespace": "default"}),
         ("get", "/configmaps", {"namespace": "default", "name": "mine"}),
         ("create", "stark.dev/packs", {}),
-        ("update", "stark.dev/packs/bundles", {"name": "hello.1.0.0"}),
+        ("list", "stark.dev/packs", {}),
+        ("get", "stark.dev/packs", {"name": pack_object_name("hello", "2.0.0")}),
+        ("get", "stark.dev/packs/bundles", {"name": pack_object_name("hello", "2.0.0")}),
+        ("update", "stark.dev/packs/bundles", {"name": PACK}),
         ("create", "apps/deployments", {"namespace": "default"}),
         ("impersonate", "/users", {"name": "admin"}),
     ],
@@ -153,7 +159,7 @@ def test_no_controller_may_do_everything() -> None:
 
 async def path_allowed(user: User, path: str, verb: str = "get") -> bool:
     asked = AuthorizationAttributes(user, verb, path=path)
-    return (await builtin_authorizer(Objects()).authorize(asked)).allowed
+    return (await builtin_authorizer(Objects(), BoundPods(Objects())).authorize(asked)).allowed
 
 
 NOBODY = User("system:anonymous", ("system:unauthenticated",))
@@ -247,7 +253,7 @@ def test_a_rule_covers_what_it_names(rule: Rule, covers: bool) -> None:
 
 
 def review(kind: str) -> Any:
-    found = {r.kind: r for r in virtual_resources(builtin_authorizer(Objects()))}[kind]
+    found = {r.kind: r for r in virtual_resources(builtin_authorizer(Objects(), BoundPods(Objects())))}[kind]
     return found.create
 
 
@@ -379,7 +385,7 @@ async def test_rules_of_one_namespace_are_listed_only_there() -> None:
 @pytest.mark.parametrize("user", [ADMIN, ALICE, CONTROLLERS, N1], ids=["master", "anybody", "controllers", "node"])
 async def test_what_is_listed_is_allowed(user: User, objects: Objects) -> None:
     for namespace in ("a", "kube-system", "kube-node-lease"):
-        for rule in (await builtin_authorizer(objects).rules_for(user, namespace)).rules:
+        for rule in (await builtin_authorizer(objects, BoundPods(objects)).rules_for(user, namespace)).rules:
             for verb, group, resource in product(rule.verbs, rule.groups, rule.resources):
                 name = rule.names[0] if rule.names else ""
                 selector = f"metadata.name={name}" if name and verb in ("list", "watch") else ""
@@ -424,3 +430,13 @@ async def test_the_widest_yes_of_all_authorizers_is_the_answer(said: list[Decisi
         AuthorizationAttributes(ALICE, "get", resource="pods")
     )
     assert decision == answer
+
+
+async def test_an_agent_reads_for_a_restricted_owners_pod_what_is_that_owners(objects: Objects) -> None:
+    environment = [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "token", "key": "k"}}}]
+    made = bound_pod("hers", "n1", containers=[{"name": "c", "env": environment}])
+    made["metadata"]["annotations"] = {"stark.dev/owner": "alice", "stark.dev/owner-role": "user"}
+    objects.add("", "pods", made)
+    asked = AuthorizationAttributes(N1, "get", "", "v1", "secrets", "", "default", "token")
+    decision = await builtin_authorizer(objects, BoundPods(objects)).authorize(asked)
+    assert (decision.allowed, decision.own_only, decision.owners) == (True, True, frozenset({"alice"}))

@@ -14,6 +14,7 @@ from cryptography.x509 import CertificateSigningRequestBuilder, Name, load_pem_x
 from stark.apiserver.auth.requests import BadRequestFile, read_request, signer_complaints
 from stark.apiserver.registry.strategies.certificates import CertificateRequestStrategy
 from stark.apiserver.signing import is_due, lifetime_of, owner_of
+from stark.crds.tenancy import NOBODY, Owner
 from tests.support.certificates import CLIENT, NODE_CLIENT, NODE_SERVING, csr, node_csr, request_pem
 
 STRATEGY = CertificateRequestStrategy()
@@ -115,22 +116,30 @@ def test_only_what_is_approved_and_unsettled_is_signed_for_as_long_as_is_wished_
     assert lifetime_of(request(expirationSeconds=10**6), longest) == longest
 
 
+ANN = {"stark.dev/owner": ["ann"], "stark.dev/owner-role": ["admin"]}
+
+
 @pytest.mark.parametrize(
     ("spec", "owner"),
     [
-        pytest.param({"username": "ann@example.com"}, "ann@example.com", id="the person who joined it"),
-        pytest.param({"username": "system:bootstrap:abcdef"}, "", id="nobody, by a token of nobody"),
+        pytest.param({"username": "ann@example.com"}, Owner("ann@example.com"), id="the person who joined it"),
         pytest.param(
-            {"username": "system:bootstrap:abcdef", "extra": {"stark.dev/owner": ["ann"]}}, "ann", id="a token's owner"
+            {"username": "ann", "groups": ["stark:admin"]}, Owner("ann", "admin"), id="an administrator who did"
+        ),
+        pytest.param({"username": "system:bootstrap:abcdef"}, NOBODY, id="nobody, by a token of nobody"),
+        pytest.param(
+            {"username": "system:bootstrap:abcdef", "extra": ANN}, Owner("ann", "admin"), id="a token's owner"
         ),
         pytest.param(
-            {"username": "system:node:n1", "extra": {"stark.dev/owner": ["ann"]}}, "ann", id="as before, at renewal"
+            {"username": "system:node:n1", "extra": {"stark.dev/owner": ["ann"]}},
+            Owner("ann"),
+            id="as before, at renewal",
         ),
-        pytest.param({"username": "system:node:n1"}, "", id="nobody, at renewal"),
+        pytest.param({"username": "system:node:n1"}, NOBODY, id="nobody, at renewal"),
     ],
 )
-def test_a_nodes_certificate_says_who_answers_for_it(spec: dict[str, Any], owner: str) -> None:
+def test_a_nodes_certificate_says_who_answers_for_it(spec: dict[str, Any], owner: Owner) -> None:
     body = node_csr("x", "n1", **spec)
     assert owner_of(body, read_request(body["spec"]["request"])) == owner
     person = csr("x", request_pem("jane"), **spec)
-    assert owner_of(person, read_request(person["spec"]["request"])) == ""
+    assert owner_of(person, read_request(person["spec"]["request"])) == NOBODY

@@ -10,6 +10,7 @@ from stark.controllers.placement.facts import HostPort
 from stark.controllers.placement.filters import Rule
 from stark.controllers.placement.reading import demand_of, offer_of, pack_problem, takes_room
 from stark.controllers.scheduler.core import Bind, Core, Refuse, is_ours
+from stark.crds.annotations import OWNER, OWNER_ROLE
 from stark.crds.nodes import Node
 from stark.crds.packs import Pack
 from stark.crds.pods import Pod
@@ -251,3 +252,37 @@ def test_a_cluster_without_nodes_says_so() -> None:
     cluster = Cluster()
     cluster.put(pod("p"))
     assert cluster.refuse().message == "no nodes available to schedule pods"
+
+
+def owned(thing: Any, owner: str, role: str = "user") -> Any:
+    """The same as somebody's."""
+    thing.metadata.annotations.update({OWNER: owner, OWNER_ROLE: role})
+    return thing
+
+
+def test_a_private_pack_waits_for_a_node_of_its_owner_or_an_administrator() -> None:
+    cluster = Cluster(
+        owned(node("bobs"), "bob"), node("nobodys"), packs={"web.1.0.0": owned(pack("web", "1.0.0"), "alice")}
+    )
+    cluster.put(owned(pod("p"), "alice"))
+    refused = cluster.refuse()
+    assert refused.rules == {Rule.OWNER}
+    assert refused.message == (
+        "0/2 nodes are available: 1 node(s) belonged to another user, and the pod has a private pack or Secrets, "
+        "1 node(s) had no owner and were not open to all."
+    )
+    cluster.core.set_node(owned(node("nobodys"), "root", "admin"))
+    assert cluster.bind(now=60).node == "nobodys"
+
+
+def test_a_strangers_private_pack_is_run_for_nobody_but_administrators() -> None:
+    packs = {"web.1.0.0": owned(pack("web", "1.0.0"), "alice")}
+    cluster = Cluster(owned(node("shared"), "root", "admin"), packs=packs)
+    cluster.put(owned(pod("p"), "bob"))
+    refused = cluster.refuse()
+    assert (refused.reason, refused.message) == (
+        "PackNotAllowed",
+        "pack web:1.0.0 is private and belongs to another user",
+    )
+    cluster.put(owned(pod("q"), "root", "admin"))
+    assert cluster.bind().pod.metadata.name == "q"

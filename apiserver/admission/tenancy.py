@@ -1,0 +1,188 @@
+"""What is somebody's own stays among its like: where it may be put, what it may name, on which nodes it runs.
+
+Two circles. Every pod with an owner who is no administrator goes to nodes that serve that owner, whoever binds it. What
+belongs to a *restricted* owner, one who reaches only their own objects, furthermore lives outside the cluster's own
+namespaces and other users', and names only Secrets, ConfigMaps, accounts, Services and owners that are theirs. The
+objects' own stamps are asked, not the user: so the rules hold for what controllers make of them, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+from stark.crds.annotations import OWNER
+from stark.crds.images import ImageError, pack_object_name, parse_image
+from stark.crds.tenancy import NodeTerms, Owner, node_refusal, uses_secrets
+
+from ..auth.identities import CONTROLLERS, is_admin
+from ..auth.nodes import ROOT_CA
+from ..auth.references import config_map_references, secret_references
+from ..errors import Forbidden
+from ..resources import Resources
+from .attributes import Attributes, Lookup
+from .complaints import refused
+from .defaults import DEFAULT_SERVICE_ACCOUNT
+from .namespaces import RESERVED
+from .ownership import annotations_of, referenced
+from .podspecs import FoundSpec, containers, find_spec, is_pod, written_spec
+
+SHARED = frozenset({"default"})
+"""Of the namespaces that always exist, the one that is for everybody."""
+CLUSTERS_OWN = RESERVED - SHARED
+SERVICE_NAME = "kubernetes.io/service-name"
+"""Label of an EndpointSlice: the Service it speaks for."""
+
+Mapped = Mapping[str, Any]
+
+
+class Census(Protocol):
+    """Who has something in a namespace."""
+
+    async def foreign_in(self, namespace: str, owner: str) -> str:
+        """An object that is not the owner's, as `plural/name`; empty when there is none."""
+        ...
+
+
+class Tenancy:
+    """The plugin. It judges last, when the object is what it will be."""
+
+    def __init__(self, resources: Resources, census: Census) -> None:
+        self._resources, self._census = resources, census
+
+    async def __call__(self, attributes: Attributes, lookup: Lookup) -> None:
+        """Refuse what would reach across owners."""
+        if attributes.operation == "DELETE":
+            await self._deletion(attributes)
+            return
+        obj = attributes.object
+        if attributes.operation not in ("CREATE", "UPDATE") or obj is None or attributes.kind is not None:
+            return
+        owner = Owner.of(annotations_of(obj))
+        if owner.may_everything:
+            return
+        if not attributes.subresource or attributes.subresource == "binding":
+            await _placement(attributes, lookup, owner)
+        if owner.is_restricted and not attributes.subresource:
+            await self._restricted(attributes, lookup, owner)
+
+    async def _restricted(self, attributes: Attributes, lookup: Lookup, owner: Owner) -> None:
+        if CONTROLLERS not in attributes.user.groups and not is_admin(attributes.user):
+            if attributes.operation == "CREATE":
+                await _in_reach(attributes, lookup, owner)
+            await self._owner_references(attributes, lookup, owner)
+            await _endpoints(attributes, lookup, owner)
+        await _pod_references(attributes, lookup, owner)
+
+    async def _deletion(self, attributes: Attributes) -> None:
+        """Who owns a namespace deletes what is theirs in it, and nothing else."""
+        resource = attributes.resource
+        if not attributes.restricted or (resource.group, resource.plural) != ("", "namespaces"):
+            return
+        foreign = await self._census.foreign_in(attributes.name, attributes.user.name)
+        if foreign:
+            raise refused(attributes, f"{foreign} in it is not yours: an administrator may delete this namespace")
+
+    async def _owner_references(self, attributes: Attributes, lookup: Lookup, owner: Owner) -> None:
+        known = [reference.get("uid") for reference in _references(attributes.old)]
+        for reference in _references(attributes.object):
+            resource = referenced(self._resources, reference)
+            if reference.get("uid") in known or resource is None:
+                continue
+            namespace = attributes.namespace if resource.namespaced else ""
+            name = str(reference.get("name") or "")
+            await _require_own(attributes, lookup, owner, (resource.group, resource.plural, namespace, name))
+
+
+def _references(obj: Mapped | None) -> list[Mapped]:
+    return list(((obj or {}).get("metadata") or {}).get("ownerReferences") or ())
+
+
+async def _in_reach(attributes: Attributes, lookup: Lookup, owner: Owner) -> None:
+    """Nothing is put into the cluster's own namespaces, where names mean something, nor into another user's."""
+    if not attributes.resource.namespaced:
+        return
+    if attributes.namespace in CLUSTERS_OWN:
+        raise refused(attributes, f"the namespace {attributes.namespace} is the cluster's own")
+    namespace = Owner.of(annotations_of(await lookup.get("", "namespaces", "", attributes.namespace)))
+    if namespace.is_restricted and namespace.name != owner.name:
+        raise refused(attributes, f"the namespace {attributes.namespace} belongs to another user")
+
+
+async def _pod_references(attributes: Attributes, lookup: Lookup, owner: Owner) -> None:
+    found = written_spec(attributes)
+    if found is None:
+        return
+    before = find_spec(attributes.resource, attributes.old)
+    known = set(_named(before)) if before is not None else set()
+    for plural, name in _named(found):
+        if (plural, name) not in known:
+            await _require_own(attributes, lookup, owner, ("", plural, attributes.namespace, name))
+
+
+def _named(found: FoundSpec) -> Iterator[tuple[str, str]]:
+    """Plural and name of what a pod is given of its namespace."""
+    for name in secret_references(found.spec):
+        yield "secrets", name
+    for name in config_map_references(found.spec):
+        if name != ROOT_CA:
+            yield "configmaps", name
+    account = found.spec.get("serviceAccountName") or DEFAULT_SERVICE_ACCOUNT
+    if account != DEFAULT_SERVICE_ACCOUNT:
+        yield "serviceaccounts", account
+
+
+async def _endpoints(attributes: Attributes, lookup: Lookup, owner: Owner) -> None:
+    """A slice speaks for a Service, so it is the Service's owner who may write it."""
+    if (attributes.resource.group, attributes.resource.plural) != ("discovery.k8s.io", "endpointslices"):
+        return
+    service = (((attributes.object or {}).get("metadata") or {}).get("labels") or {}).get(SERVICE_NAME)
+    if not service:
+        return
+    await _require_own(attributes, lookup, owner, ("", "services", attributes.namespace, service), must_exist=True)
+
+
+async def _require_own(
+    attributes: Attributes, lookup: Lookup, owner: Owner, place: tuple[str, str, str, str], *, must_exist: bool = False
+) -> None:
+    """Raises Forbidden when something is there and somebody else's. What comes later is judged when it is read."""
+    _, plural, _, name = place
+    obj = await lookup.get(*place)
+    if (obj is None and must_exist) or (obj is not None and annotations_of(obj).get(OWNER) != owner.name):
+        raise refused(attributes, f'{plural} "{name}" does not belong to {owner.name}')
+
+
+async def _placement(attributes: Attributes, lookup: Lookup, owner: Owner) -> None:
+    """A pod that is bound, or made for a node, goes where its owner's pods may go: past the scheduler, too."""
+    found = find_spec(attributes.resource, attributes.object)
+    node = found.spec.get("nodeName") if found is not None else None
+    if found is None or not node:
+        return
+    before = find_spec(attributes.resource, attributes.old)
+    if before is not None and before.spec.get("nodeName") == node:
+        return
+    # A node that is not there yet is nobody's: its name is not to be lain in wait for.
+    obj = await lookup.get("", "nodes", "", node)
+    private = uses_secrets(found.spec) or await _has_private_pack(found, lookup)
+    reason = node_refusal(owner, NodeTerms.of(annotations_of(obj)), is_private=private)
+    if reason:
+        raise _refused_node(attributes, node, reason)
+
+
+def _refused_node(attributes: Attributes, node: str, reason: str) -> Forbidden:
+    what = "this pod" if is_pod(attributes.resource) else "these pods"
+    return refused(attributes, f'{what} may not run on node "{node}": {reason}')
+
+
+async def _has_private_pack(found: FoundSpec, lookup: Lookup) -> bool:
+    for _, container in containers(found):
+        try:
+            wanted = parse_image(container.get("image") or "")
+        except ImageError:
+            continue
+        if wanted is None or not wanted.version:
+            continue
+        pack = await lookup.get("stark.dev", "packs", "", pack_object_name(wanted.name, wanted.version))
+        if pack is not None and pack["spec"].get("visibility") == "private":
+            return True
+    return False
