@@ -25,6 +25,7 @@ import uvloop
 from stark.crds.version import VERSION
 
 from .app import serving
+from .auth.flags import add_identity_flags, oidc_settings, service_account_settings
 from .auth.identities import node_identity
 from .auth.kubeconfig import add_kubeconfig_command
 from .auth.pki import PkiError
@@ -88,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         help="give an agent of this machine an identity",
     )
     add_etcd_flags(parser)
+    add_identity_flags(parser)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     add_kubeconfig_command(commands)
     add_migrate_command(commands)
@@ -108,6 +110,8 @@ def _settings(parsed: argparse.Namespace) -> Settings:
         node_kubeconfigs=tuple(_node_and_file(text) for text in parsed.node_kubeconfig),
         access_log=parsed.access_log,
         etcd=etcd_access(parsed),
+        service_accounts=service_account_settings(parsed),
+        oidc=oidc_settings(parsed),
     )
 
 

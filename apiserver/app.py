@@ -27,6 +27,12 @@ from .auth.kubeconfig import issue_kubeconfig
 from .auth.pki import Authority, ServerTls, agent_client_context, listen_hosts
 from .auth.reviews import VirtualResource, virtual_resources
 from .auth.revocation import Revocations
+from .auth.service_accounts.issuer import Issuer
+from .auth.service_accounts.keys import TokenKeys
+from .auth.service_accounts.requests import Issuing, TokenRequests
+from .auth.service_accounts.subresource import TokenSubresource
+from .auth.service_accounts.tokens import ServiceAccountTokens
+from .auth.token_reviews import token_reviews
 from .bootstrap import SERVER, Bootstrap
 from .cache.feed import Feed
 from .cluster_config import ClusterSettings, cluster_defaults
@@ -121,6 +127,7 @@ async def serving(settings: Settings, store: Store, *, encrypted: bool = True) -
     await parts.blobs.open()
     await server.listen(settings.host, settings.port, tls.context if encrypted else None)
     url = f"http{'s' if encrypted else ''}://{_host_of(settings.host)}:{server.port}"
+    parts.issuer.served_at(f"https://{settings.names[0]}:{server.port}" if settings.names else url)
     _write_kubeconfigs(authority, settings, url)
     background = asyncio.create_task(_together(parts.background(tls, server)))
     try:
@@ -200,7 +207,10 @@ class _Parts:
         )
         self.credentials = StoredCredentials(store)
         self.config = ClusterSettings(self.feed, cluster_defaults(self.resources))
-        self.virtual = self._add_virtual(virtual_resources(self.authorizer))
+        self.keys = TokenKeys.open(settings.data_dir / "pki", settings.service_accounts.key_files)
+        self.issuer = Issuer(settings.service_accounts.issuers[0], settings.service_accounts.keys_url, self.keys)
+        self.authenticator = self._authenticator()
+        self.virtual = self._add_virtual([*virtual_resources(self.authorizer), token_reviews(self.authenticator)])
 
     def served(self) -> Served:
         """What the pipeline answers from."""
@@ -223,7 +233,7 @@ class _Parts:
             self.settings,
             self.resources,
             verbs,
-            Authenticator([StaticTokens(self.settings.data_dir / "pki" / "tokens.csv")], self.revocations),
+            self.authenticator,
             self.authorizer,
             Limits(self.settings.limits),
             self.gate,
@@ -234,8 +244,26 @@ class _Parts:
             OpenApi(self.resources, "v1"),
             Facade(Accounts(self.credentials, self.config).routes()),
             self.virtual,
-            self._subresources(),
+            self._subresources(verbs),
+            self.issuer,
         )
+
+    def _authenticator(self) -> Authenticator:
+        given = self.settings.service_accounts
+        audiences = given.audiences or given.issuers
+        return Authenticator(
+            [
+                StaticTokens(self.settings.data_dir / "pki" / "tokens.csv"),
+                ServiceAccountTokens(self.keys, given.issuers, audiences, self.lookup),
+            ],
+            audiences,
+            self.revocations,
+        )
+
+    def _token_requests(self) -> TokenRequests:
+        given, audiences = self.settings.service_accounts, self.authenticator.audiences
+        issuing = Issuing(given.issuers[0], audiences, given.expiration_max_s, given.extends_pod_tokens)
+        return TokenRequests(self.keys, issuing, self.lookup)
 
     def background(self, tls: ServerTls, server: HttpServer) -> Sequence[Coroutine[Any, Any, None]]:
         """What goes on beside the requests."""
@@ -316,7 +344,7 @@ class _Parts:
             health.add_ready(name, check)
         return health
 
-    def _subresources(self) -> Mapping[tuple[str, str, str], SubresourceHandler]:
+    def _subresources(self, verbs: Verbs) -> Mapping[tuple[str, str, str], SubresourceHandler]:
         bundles = Bundles(self.blobs, _PackStatus(self.resources, self.records, self.writes))
         streams = PodStreams(self.lookup, self.relays, self.admission.connect)
 
@@ -345,7 +373,9 @@ class _Parts:
 
             return connected
 
+        tokens = TokenSubresource(self._token_requests(), verbs.read_body, self.admission.connect)
         return {
+            ("", "serviceaccounts", "token"): tokens.answer,
             ("", "pods", "log"): log_of,
             ("", "pods", "exec"): connecting(streams.exec),
             ("", "pods", "attach"): connecting(streams.attach),

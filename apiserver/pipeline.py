@@ -20,6 +20,7 @@ from stark.crds.version import GIT_VERSION, KUBERNETES_MAJOR, KUBERNETES_MINOR
 from .auth.authorization import AuthorizationAttributes, Authorizer, forbidden
 from .auth.impersonation import impersonate
 from .auth.reviews import VirtualResource
+from .auth.service_accounts.issuer import CONFIGURATION_PATH, KEYS_PATH, Issuer
 from .errors import ApiError, InternalError, MethodNotAllowed, Timeout
 from .facade.facade import Facade
 from .fairness.gate import Gate
@@ -82,6 +83,8 @@ class Served:
     """Kinds that are only created and never stored, by group, version and plural."""
     subresources: Mapping[tuple[str, str, str], SubresourceHandler] = field(default_factory=dict)
     """By group, plural and subresource."""
+    issuer: Issuer | None = None
+    """What others verify tokens of service accounts by."""
 
 
 class Pipeline:
@@ -310,7 +313,9 @@ class Pipeline:
             return served.metrics.respond()
         if path == "/":
             return Response(body=orjson.dumps({"paths": self._paths()}))
-        if path.startswith("/openapi/"):
+        if path in (CONFIGURATION_PATH, KEYS_PATH) and served.issuer is not None:
+            found = served.issuer.respond(path)
+        elif path.startswith("/openapi/"):
             found = served.openapi.respond(path, request.query.first("hash"), accept, etag)
         elif path.startswith("/api"):
             found = served.discovery.respond(path, accept, etag)
@@ -324,7 +329,8 @@ class Pipeline:
         groups = {f"/apis/{resource.group}" for resource in self._served.resources if resource.group}
         versions = {resource.root for resource in self._served.resources}
         fixed = {"/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"}
-        return sorted(groups | versions | fixed)
+        issuer = {CONFIGURATION_PATH, KEYS_PATH} if self._served.issuer is not None else set()
+        return sorted(groups | versions | fixed | issuer)
 
 
 VERSION_BODY: Final = orjson.dumps(

@@ -60,6 +60,51 @@ class EtcdAccess:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceAccountSettings:
+    """How tokens of service accounts are issued and believed. They are signed with `pki/sa.key`."""
+
+    issuers: tuple[str, ...] = ("https://kubernetes.default.svc.cluster.local",)
+    """Who issues tokens. The first is written into new ones, the others are believed too, so that it can be changed without
+    ending everybody's token. Whoever verifies tokens without asking us finds our keys below it: then it is our own URL."""
+    audiences: tuple[str, ...] = ()
+    """Names by which the API server knows itself in a token's audiences. Without any: the issuers."""
+    key_files: tuple[Path, ...] = ()
+    """Further public or private keys in PEM whose tokens are believed: former ones, or the next one before it signs."""
+    keys_url: str = ""
+    """Where the public keys are said to be. Without it: our own address and `/openid/v1/jwks`."""
+    expiration_max_s: int = 0
+    """Longest time a token is given for, at least an hour; 0 for any. Kubernetes has no bound by default either."""
+    extends_pod_tokens: bool = True
+    """Whether a pod's own token holds for a year, while it is renewed every hour and an older one's use is put into the
+    audit log: clients that read their token once go on. Kubernetes' default."""
+
+
+@dataclass(frozen=True, slots=True)
+class OidcSettings:
+    """An identity provider outside, whose ID tokens are believed (OpenID Connect). Without an issuer nobody's are."""
+
+    issuer_url: str = ""
+    """The provider, by HTTPS; exactly what its tokens say in `iss`."""
+    client_id: str = ""
+    """What the provider knows the cluster's clients by; must be among a token's audiences."""
+    username_claim: str = "sub"
+    """The claim that is the user's name. `email` counts only when the provider says that it has been verified."""
+    username_prefix: str = ""
+    """Put before the name, so that nobody is taken for somebody of ours; `-` for nothing. Without it: the issuer and `#`,
+    but nothing before an email."""
+    groups_claim: str = ""
+    """The claim with the user's groups: a text or a list. Without it nobody has groups."""
+    groups_prefix: str = ""
+    """Put before every group."""
+    required_claims: tuple[tuple[str, str], ...] = ()
+    """Claims and the values they must have."""
+    ca_file: Path | None = None
+    """PEM certificates that sign the provider's; without it the system's are trusted."""
+    signing_algorithms: tuple[str, ...] = ("RS256",)
+    """With what its tokens may be signed: RS256 RS384 RS512 ES256 ES384 ES512 PS256 PS384 PS512. Kubernetes' default."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All of them."""
 
@@ -86,6 +131,10 @@ class Settings:
     """How long requests that are under way get when we are told to stop. A service manager waits longer."""
     etcd: EtcdAccess = field(default_factory=EtcdAccess)
     """How an etcd that `store` names is reached."""
+    service_accounts: ServiceAccountSettings = field(default_factory=ServiceAccountSettings)
+    """How tokens of service accounts are issued and believed."""
+    oidc: OidcSettings = field(default_factory=OidcSettings)
+    """An identity provider outside."""
     http: HttpSettings = field(default_factory=HttpSettings)
     """What one connection may cost us."""
     limits: LimitSettings = field(default_factory=LimitSettings)

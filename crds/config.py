@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from .fields import Base64
-from .meta import KubeObject, ResourceDef
+from .fields import LIST_ATOMIC, Base64, list_map, written
+from .meta import KubeObject, Model, ResourceDef
 
 CONFIG_SIZE_MAX = 1024 * 1024
 """Bytes of all values together in one ConfigMap or Secret."""
@@ -50,9 +50,29 @@ class Secret(KubeObject):
     """What it is for, e.g. `kubernetes.io/tls`; cannot be changed."""
 
 
+class LocalObjectReference(Model):
+    """An object of the same namespace, whose kind goes without saying."""
+
+    name: str = written("")
+    """Its name."""
+
+
 class ServiceAccount(KubeObject):
     """An identity for programs in pods."""
 
     RESOURCE: ClassVar[ResourceDef] = ResourceDef(
-        group="", version="v1", kind="ServiceAccount", plural="serviceaccounts", namespaced=True, short_names=("sa",)
+        group="",
+        version="v1",
+        kind="ServiceAccount",
+        plural="serviceaccounts",
+        namespaced=True,
+        short_names=("sa",),
+        subresources=("token",),
     )
+
+    secrets: list[LocalObjectReference] = Field(default_factory=list, json_schema_extra=list_map("name"))
+    """The Secrets that its pods may use, when the annotation `kubernetes.io/enforce-mountable-secrets` is `true`."""
+    image_pull_secrets: list[LocalObjectReference] = Field(default_factory=list, json_schema_extra=LIST_ATOMIC)
+    """Given to its pods that name none themselves."""
+    automount_service_account_token: bool | None = None
+    """Whether its pods are given a token, when they do not say themselves. Default: true."""

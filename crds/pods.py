@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from .conditions import Condition
+from .config import LocalObjectReference
 from .fields import (
     DNS_LABEL_PATTERN,
     LIST_ATOMIC,
@@ -274,6 +275,12 @@ class PodSpec(Model):
     """The scheduler that places the pod; Stark's own answers to the default."""
     service_account_name: str | None = None
     """The service account the pod acts as; admission sets `default`."""
+    service_account: str | None = None
+    """The former name of serviceAccountName, for writing only: the server moves it there."""
+    automount_service_account_token: bool | None = None
+    """Whether the programs are given a token of the account. Default: what the account says, else true."""
+    image_pull_secrets: list[LocalObjectReference] = Field(default_factory=list, json_schema_extra=list_map("name"))
+    """Secrets for fetching container images, which the pod's node may read. Packs need none. Default: the account's."""
     dns_policy: DNSPolicy | None = None
     """How names are looked up. Programs share the node's network, and there both values mean the node's own resolver."""
     hostname: str | None = Field(default=None, max_length=63, pattern=DNS_LABEL_PATTERN)

@@ -65,8 +65,9 @@ async def pod_defaults(attributes: Attributes, lookup: Lookup) -> None:
     spec = found.spec
     spec["tolerations"] = with_default_tolerations(spec.get("tolerations") or [])
     old = ((attributes.old or {}).get("spec") or {}) if attributes.operation == "UPDATE" else {}
+    former_name = spec.pop("serviceAccount", None)
     if not spec.get("serviceAccountName"):
-        spec["serviceAccountName"] = old.get("serviceAccountName", DEFAULT_SERVICE_ACCOUNT)
+        spec["serviceAccountName"] = former_name or old.get("serviceAccountName", DEFAULT_SERVICE_ACCOUNT)
 
 
 def _requests_from_limits(container: dict[str, Any]) -> None:

@@ -48,6 +48,8 @@ async def node_restriction(attributes: Attributes, lookup: Lookup) -> None:
             _check_node(attributes, node)
         case ("", "pods"):
             _check_pod(attributes, node)
+        case ("", "serviceaccounts"):
+            await _check_token(attributes, node, lookup)
         case ("coordination.k8s.io", "leases"):
             _check_lease(attributes, node)
         case ("certificates.k8s.io", "certificatesigningrequests"):
@@ -126,6 +128,24 @@ def _check_lease(attributes: Attributes, node: str) -> None:
         raise refused(attributes, f'node "{node}" can only access leases in the namespace {LEASE_NAMESPACE}')
     if _written_name(attributes) != node:
         raise refused(attributes, f'node "{node}" can only access the lease with the same name as itself')
+
+
+async def _check_token(attributes: Attributes, node: str, lookup: Lookup) -> None:
+    """A node gets tokens that end with one of its own pods. That the pod acts as the account is checked for everybody."""
+    if attributes.operation != "CREATE" or attributes.subresource != "token" or attributes.object is None:
+        return
+    spec = attributes.object.get("spec")
+    bound = spec.get("boundObjectRef") if isinstance(spec, Mapping) else None
+    if not isinstance(bound, Mapping) or bound.get("kind") != "Pod" or bound.get("apiVersion") != "v1":
+        raise refused(attributes, "node requested token not bound to a pod")
+    name, uid = str(bound.get("name") or ""), bound.get("uid")
+    if not uid:
+        raise refused(attributes, "node requested token with a pod binding without a uid")
+    pod = await lookup.get("", "pods", attributes.namespace, name)
+    if pod is None or pod["metadata"].get("uid") != uid:
+        raise refused(attributes, f"the UID in the bound object reference ({uid}) is not that of a pod {name}")
+    if (pod.get("spec") or {}).get("nodeName") != node:
+        raise refused(attributes, "node requested token bound to a pod scheduled on a different node")
 
 
 def _check_certificate(attributes: Attributes, node: str) -> None:

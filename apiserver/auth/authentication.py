@@ -13,7 +13,8 @@ import io
 import os
 import ssl
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -41,6 +42,29 @@ class TokenAuthenticator(Protocol):
 
     async def user_of(self, token: str) -> User | None:
         """The user the token speaks for; None when it is not a valid token of this kind."""
+        ...
+
+
+class TokenRefused(Exception):
+    """The token is of a kind that is known, and is not good; the message says why, for a TokenReview."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """Whom a token speaks for, and to whom it may be shown."""
+
+    user: User
+    audiences: tuple[str, ...]
+    """Those that were asked about and that the token is meant for."""
+    audit: Mapping[str, str] = field(default_factory=dict)
+    """What the audit log is to say of its use."""
+
+
+class AudienceAuthenticator(Protocol):
+    """A kind of bearer token that says for whom it is meant."""
+
+    async def identify(self, token: str, audiences: Sequence[str]) -> Identified | None:
+        """Whom the token speaks for before one of `audiences`; None when it is not of this kind. Raises TokenRefused."""
         ...
 
 
@@ -149,18 +173,28 @@ def _bearer_token(header: str) -> str | None:
     return token.strip() if scheme.lower() == "bearer" else None
 
 
+Identify = Callable[[str, Sequence[str]], Awaitable[Identified | None]]
+
+
 class Authenticator:
-    """Tells who is asking, or raises Unauthorized."""
+    """Tells who is asking, or raises Unauthorized.
+
+    `audiences` are the names by which the API server knows itself in tokens. Tokens that name no audience are meant for
+    it, and for nobody else.
+    """
 
     def __init__(
         self,
-        tokens: Sequence[TokenAuthenticator] = (),
+        tokens: Sequence[TokenAuthenticator | AudienceAuthenticator] = (),
+        audiences: Sequence[str] = (),
         revocations: Revocations | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._tokens = tuple(tokens)
-        self._revocations = revocations
-        self._clock = clock
+        self.audiences = tuple(audiences)
+        self._revocations, self._clock = revocations, clock
+        self._kinds: tuple[Identify, ...] = tuple(
+            self._plain(kind.user_of) if hasattr(kind, "user_of") else kind.identify for kind in tokens
+        )
 
     async def authenticate(self, request: Request) -> User:
         """The user behind `request`. Raises Unauthorized for an unknown token and for nobody on a closed path."""
@@ -170,18 +204,51 @@ class Authenticator:
             return authenticated(request.peer.certificate_user)
         token = _bearer_token(request.headers.get("authorization", ""))
         if token is not None and request.path not in CREDENTIAL_PATHS:
-            return authenticated(await self._token_user(token))
+            return await self._token_user(token, request)
         if is_open(request.path):
             return User(ANONYMOUS, (UNAUTHENTICATED,))
         raise Unauthorized("Unauthorized")
 
-    async def _token_user(self, token: str) -> User:
-        if token and len(token) <= TOKEN_LENGTH_MAX:
-            for authenticator in self._tokens:
-                user = await authenticator.user_of(token)
-                if user is not None:
-                    return user
-        raise Unauthorized("Unauthorized")
+    async def identify(self, token: str, audiences: Sequence[str] = ()) -> Identified | None:
+        """Whom a token speaks for, before one of `audiences` (default: our own); None when no kind knows it.
+
+        Raises TokenRefused with every reason when it is known and not good.
+        """
+        if not token or len(token) > TOKEN_LENGTH_MAX:
+            return None
+        reasons: list[str] = []
+        for identify in self._kinds:
+            try:
+                found = await identify(token, audiences or self.audiences)
+            except TokenRefused as error:
+                reasons.append(str(error))
+                continue
+            if found is not None:
+                return found
+        if reasons:
+            raise TokenRefused(reasons[0] if len(reasons) == 1 else f"[{', '.join(reasons)}]")
+        return None
+
+    async def _token_user(self, token: str, request: Request) -> User:
+        try:
+            found = await self.identify(token)
+        except TokenRefused as error:
+            log.info("token refused", reason=str(error), peer=request.peer.address)
+            found = None
+        if found is None:
+            raise Unauthorized("Unauthorized")
+        request.audit.update(found.audit)
+        return authenticated(found.user)
+
+    def _plain(self, user_of: Callable[[str], Awaitable[User | None]]) -> Identify:
+        async def identify(token: str, audiences: Sequence[str]) -> Identified | None:
+            shared = tuple(audience for audience in audiences if audience in self.audiences)
+            if audiences and not shared:
+                return None
+            user = await user_of(token)
+            return Identified(user, shared) if user is not None else None
+
+        return identify
 
 
 def authenticated(user: User) -> User:

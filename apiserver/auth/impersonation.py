@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from ..errors import BadRequest
 from ..request import Request, User
 from .authorization import AuthorizationAttributes, Authorizer, forbidden
-from .identities import ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED
+from .identities import ANONYMOUS, AUTHENTICATED, SERVICE_ACCOUNT_PREFIX, SERVICE_ACCOUNTS, UNAUTHENTICATED
 
 PREFIX = "impersonate-"
 USER_HEADER = "impersonate-user"
@@ -23,9 +23,6 @@ EXTRA_PREFIX = "impersonate-extra-"
 NAMED_MAX = 256
 """Most groups and extra values in one request; each costs an authorization."""
 
-SERVICE_ACCOUNT_PREFIX = "system:serviceaccount:"
-SERVICE_ACCOUNTS = "system:serviceaccounts"
-"""Every service account's group; with a colon and a namespace, that of the namespace's."""
 AUTHENTICATION_GROUP = "authentication.k8s.io"
 
 

@@ -76,6 +76,9 @@ class NodeAuthorizer:
                 return await self._referenced(attributes, node, SECRETS)
             case ("", "configmaps"):
                 return await self._referenced(attributes, node, CONFIG_MAPS)
+            case ("", "serviceaccounts/token"):
+                # For its own pods' accounts only, which the body names: NodeRestriction looks at it.
+                return ALLOWED if attributes.verb == "create" and attributes.name else NO_OPINION
             case ("" | "events.k8s.io", "events"):
                 return ALLOWED if attributes.verb in ("create", "update", "patch") else NO_OPINION
             case ("stark.dev", "packs" | "packs/bundles"):

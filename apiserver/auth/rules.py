@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from ..request import User
 from .authorization import NO_OPINION, AuthorizationAttributes, Authorizer, Decision
-from .identities import AUTHENTICATED, CONTROLLERS, UNAUTHENTICATED
+from .identities import AUTHENTICATED, CONTROLLERS, SERVICE_ACCOUNTS, UNAUTHENTICATED
 
 ANY = "*"
 
@@ -229,6 +229,9 @@ DISCOVERY_RULES = (
 OPEN_RULE = Rule(("get", "head"), paths=(*HEALTH_PATHS, "/version", "/version/"))
 """What nobody in particular may read; `authentication.OPEN_PATHS` lets them get this far."""
 
+ISSUER_RULE = Rule(("get", "head"), paths=("/.well-known/openid-configuration", "/openid/v1/jwks"))
+"""What every service account may read: by what its own token is verified."""
+
 METRICS_RULE = Rule(("get", "head"), paths=("/metrics", "/metrics/*"))
 
 
@@ -239,6 +242,7 @@ def builtin_rules() -> GroupRules:
         {
             CONTROLLERS: controllers,
             AUTHENTICATED: [*DISCOVERY_RULES, METRICS_RULE],
+            SERVICE_ACCOUNTS: [ISSUER_RULE],
             UNAUTHENTICATED: [OPEN_RULE],
         }
     )
