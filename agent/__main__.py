@@ -20,6 +20,7 @@ from .journal import configure
 from .noderecord import parse_taint
 from .records import InUse
 from .settings import AgentSettings
+from .trust import KeysUnusable
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +69,12 @@ def parser() -> argparse.ArgumentParser:
     words.add_argument("--pods", type=_positive, metavar="N", help="pods at a time (default 110)")
     words.add_argument("--on-stop", choices=("keep", "stop"), default="keep", help="what SIGTERM means for the pods")
     words.add_argument("--users", choices=("auto", "off"), default="auto", help="a user id for each pod, if possible")
+    words.add_argument(
+        "--trusted-keys",
+        type=Path,
+        metavar="FILE",
+        help="run only packs that one of these public keys (PEM) has signed",
+    )
     words.add_argument("--log-retention", type=float, metavar="SECONDS", help="how long logs outlive their pods")
     words.add_argument("--backoff", type=float, metavar="SECONDS", help="wait before the second restart (default 10)")
     words.add_argument("--version", action="version", version=f"stark-agent {VERSION}")
@@ -86,6 +93,7 @@ def settings_from(args: argparse.Namespace) -> AgentSettings:
         memory_mib=args.memory,
         on_stop=args.on_stop,
         users=args.users,
+        trusted_keys=args.trusted_keys,
     )
     given = {
         "name": args.name,
@@ -132,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         config = load_kubeconfig(parser().parse_args(argv).kubeconfig)
         asyncio.run(serve(settings, config))
-    except* (ConfigError, InUse, OSError) as group:
+    except* (ConfigError, InUse, KeysUnusable, OSError) as group:
         for error in group.exceptions:
             log.error("agent cannot run", extra={"error": str(error)})
         sys.exit(1)

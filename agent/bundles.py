@@ -1,7 +1,8 @@
 """Bundles on this node: fetched from the API server by sha256, verified while they stream, kept by their content.
 
 A file in the store is whole and right, or it is not there: it is hashed on the way in, renamed into place after an
-fsync, and hashed again the first time a new agent process uses it. The oldest unused files go when the quota is full.
+fsync, and hashed again before it is used when the file has been touched since, or the agent is a new process. The oldest
+unused files go when the quota is full.
 """
 
 from __future__ import annotations
@@ -30,6 +31,15 @@ Fetch = Callable[[str, str], AbstractAsyncContextManager[AsyncIterator[bytes]]]
 """Opens the stream of a bundle: (pack object name, sha256). Raises BundleError."""
 
 
+Fingerprint = tuple[int, int, int, int]
+
+
+def _fingerprint(path: Path) -> Fingerprint:
+    """What changes when a file is written to or replaced; the time of the last change of its inode cannot be set."""
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns
+
+
 class BundleStore:
     """The node's cache of bundles, at most `quota_bytes` beyond those in use."""
 
@@ -38,7 +48,7 @@ class BundleStore:
         self._quota = quota_bytes
         self._fetch = fetch
         self._locks: dict[str, asyncio.Lock] = {}
-        self._verified: set[str] = set()
+        self._verified: dict[str, Fingerprint] = {}
         directory.mkdir(parents=True, exist_ok=True, mode=0o755)
         for leftover in directory.glob("*.part"):
             leftover.unlink(missing_ok=True)
@@ -51,12 +61,13 @@ class BundleStore:
         """The verified file, and whether it was here already. Raises BundleError; a digest mismatch is a Digest."""
         async with self._locks.setdefault(sha256, asyncio.Lock()):
             path = self.path(sha256)
-            if await asyncio.to_thread(self._is_good, path, sha256, size):
+            here = await asyncio.to_thread(self._is_good, path, sha256, size)
+            if here:
                 os.utime(path)
-                return path, True
-            await self._download(pack, sha256, size, path)
-            self._verified.add(sha256)
-            return path, False
+            else:
+                await self._download(pack, sha256, size, path)
+            self._verified[sha256] = _fingerprint(path)
+            return path, here
 
     def evict(self, in_use: Set[str]) -> list[str]:
         """Remove the least recently used bundles that no pod uses until the quota holds; returns their digests."""
@@ -69,7 +80,7 @@ class BundleStore:
             if file.name in in_use or self._locked(file.name):
                 continue
             file.unlink(missing_ok=True)
-            self._verified.discard(file.name)
+            self._verified.pop(file.name, None)
             self._locks.pop(file.name, None)
             excess -= size
             gone.append(file.name)
@@ -83,15 +94,12 @@ class BundleStore:
         try:
             if path.stat().st_size != size:
                 return False
+            if self._verified.get(sha256) == _fingerprint(path):
+                return True
+            with path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() == sha256
         except FileNotFoundError:
             return False
-        if sha256 in self._verified:
-            return True
-        with path.open("rb") as file:
-            good = hashlib.file_digest(file, "sha256").hexdigest() == sha256
-        if good:
-            self._verified.add(sha256)
-        return good
 
     async def _download(self, pack: str, sha256: str, size: int, path: Path) -> None:
         part = path.with_name(f"{sha256}.{os.getpid()}.{time.monotonic_ns()}.part")

@@ -30,6 +30,7 @@ from .ports import NoPort, PortBook
 from .records import PodNote, PodRecords
 from .runtimes import Program, Runtime, runtime_for
 from .settings import AgentSettings
+from .trust import Trust, read_keys
 
 NOFILE = (7, 65_536, 65_536)  # RLIMIT_NOFILE; lowered to the hard limit where that is less
 NO_CORE = (4, 0, 0)  # RLIMIT_CORE: a crash loop must not fill the disk with cores
@@ -128,6 +129,8 @@ class Workshop:
         self._architecture = architecture
         self._runtimes = runtimes
         self._packs = PackSource(client, settings.data_dir / "packs")
+        own_keys = read_keys(settings.trusted_keys) if settings.trusted_keys is not None else ()
+        self._trust = Trust(client, settings.data_dir, own_keys)
         self._configs = ConfigSource(client)
         self._separate_users = separate_users
         self._deciding = threading.Lock()  # ports and users are given out one pod at a time
@@ -140,6 +143,7 @@ class Workshop:
         """One run of the container. `running` names the pod's containers that run now. Raises NotReady."""
         try:
             pack = await self._packs.get(pack_named_by(container.image or ""))
+            await self._trust.check(pack, pod.metadata.namespace or "")
             bundle = bundle_for(pack, self._architecture)
             sources = await self._configs.read(pod.metadata.namespace or "", container)
             begun = time.monotonic()

@@ -45,6 +45,8 @@ class AgentSettings:
     """How often the Node's conditions are looked at; they are written when they changed. Kubernetes' figure."""
     status_refresh_s: float = 300.0
     """How often the Node's status is written although nothing changed. Kubernetes' figure."""
+    trusted_keys: Path | None = None
+    """Public keys in PEM: packs that none of them has signed are not run, whatever the cluster's policies say."""
     log_max_bytes: int = 10 << 20
     """Size at which a container's log is rotated. Kubernetes' figure."""
     log_max_files: int = 5

@@ -16,6 +16,7 @@ from .limits import LimitRange, ResourceQuota
 from .meta import KubeObject
 from .namespaces import Namespace
 from .nodes import Node
+from .pack_trust import PackTrustPolicy
 from .packs import Pack
 from .pods import Binding, Pod
 from .policy import PodDisruptionBudget
@@ -61,6 +62,7 @@ KINDS: tuple[type[KubeObject], ...] = (
     ValidatingAdmissionPolicyBinding,
     CertificateSigningRequest,
     CertificateRevocation,
+    PackTrustPolicy,
 )
 """Every kind whose objects are stored."""
 

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import ConfigDict, Field
 
 from .conditions import Condition
-from .fields import DEFAULT_EMPTY, LIST_SET, PRESERVE_UNKNOWN, SHA256_PATTERN, Int64, list_map
+from .fields import DEFAULT_EMPTY, LIST_SET, PRESERVE_UNKNOWN, SHA256_PATTERN, Base64, Int64, list_map
 from .meta import Column, KubeObject, Model, ResourceDef, wire_name
 
 PackRuntime = Literal["node", "browser", "universal", "isomorphic", "python", "binary"]
@@ -24,6 +24,7 @@ DESCRIPTION_LENGTH_MAX = 1000
 BUNDLES_MAX = 4
 """One for each architecture there is."""
 METADATA_KEYS_MAX = 50
+SIGNATURES_MAX = 16
 
 
 class PackBundle(Model):
@@ -56,6 +57,15 @@ class PackMetadata(Model):
     """Environment variables of every pod of the pack; the pod's own overrule them."""
 
 
+class PackSignature(Model):
+    """Somebody's word for the pack: an Ed25519 signature over what decides what runs; see `signing`."""
+
+    key_id: str = Field(alias="keyID", pattern=SHA256_PATTERN)
+    """sha256 of the public key's SubjectPublicKeyInfo, in lower-case hex."""
+    signature: Base64
+    """64 bytes."""
+
+
 class PackSpec(Model):
     """The program. Name, version, runtime and bundles cannot be changed."""
 
@@ -73,6 +83,10 @@ class PackSpec(Model):
     """How it is called."""
     bundles: list[PackBundle] = Field(min_length=1, max_length=BUNDLES_MAX, json_schema_extra=list_map("architecture"))
     """Its files, one for each architecture; uploaded to the `bundles` subresource."""
+    signatures: list[PackSignature] = Field(
+        default_factory=list, max_length=SIGNATURES_MAX, json_schema_extra=list_map("keyID")
+    )
+    """Who vouches for it. What they are worth, PackTrustPolicies say."""
 
 
 class PackStatus(Model):

@@ -98,6 +98,19 @@ class Api:
         finally:
             connection.close()
 
+    def chunks(self, path: str) -> Iterator[bytes]:
+        """The body of a GET in pieces, whatever it is. Raises ServerError, Unreachable."""
+        connection, response = self._opened(self._target(path, None), "*/*")
+        try:
+            if response.status >= 400:
+                raise self._failure(response.status, response.body.read())
+            while chunk := response.body.read(STREAM_CHUNK_BYTES):
+                yield chunk
+        except (OSError, ProtocolError) as error:
+            raise self._unreachable(error) from error
+        finally:
+            connection.close()
+
     def _opened(self, target: str, accept: str) -> tuple[Connection, Response]:
         """A connection of its own with the answer to a GET on it, whose body is still to come."""
         connection, response = self._asked(target, accept)
@@ -282,15 +295,7 @@ def _load_identity(context: ssl.SSLContext, certificate: bytes, key: bytes) -> N
 
 def _status_of(error: dict[str, Any]) -> dict[str, Any]:
     """The Status that says what an error of the REST endpoints (`{success, error: {code, message, details}}`) says."""
-    message = str(error.get("message") or "")
-    details = error.get("details")
-    if isinstance(details, dict):
-        message += "".join(f"\n  {field}: {_joined(details[field])}" for field in details)
-    return {"reason": str(error.get("code") or ""), "message": message, "details": details}
-
-
-def _joined(complaint: object) -> str:
-    return "; ".join(map(str, complaint)) if isinstance(complaint, list) else str(complaint)
+    return {"reason": str(error.get("code") or ""), "message": error.get("message"), "details": error.get("details")}
 
 
 def _counted(source: IO[bytes], progress: Callable[[int], None]) -> Iterable[bytes]:

@@ -15,6 +15,7 @@ from ..auth.identities import is_admin
 from ..errors import Cause
 from .attributes import Attributes, Lookup
 from .complaints import bad_value, duplicate, immutable, refused, required, too_long
+from .validate_pack_trust import signature_causes
 
 BUNDLE_BYTES_MAX = 512 * 1024 * 1024
 """Largest bundle the blob store takes (`packs.blobs.BlobSettings.blob_bytes_max`)."""
@@ -40,6 +41,7 @@ def pack_causes(obj: Mapped, old: Mapped | None) -> Iterator[Cause]:
     if len(spec.get("metadata") or {}) > METADATA_KEYS_MAX:
         yield bad_value("spec.metadata", len(spec["metadata"]), f"must have at most {METADATA_KEYS_MAX} keys")
     yield from _bundle_causes(spec.get("bundles") or [])
+    yield from signature_causes(spec.get("signatures") or [])
     if old is not None:
         for field in IMMUTABLE_FIELDS:
             yield from immutable(f"spec.{field}", (old.get("spec") or {}).get(field), spec.get(field))

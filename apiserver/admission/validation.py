@@ -17,6 +17,7 @@ from .validate_apps import daemonset_causes, deployment_causes, revision_causes,
 from .validate_batch import cronjob_causes, job_causes
 from .validate_config import config_map_causes, node_causes, secret_causes
 from .validate_flowcontrol import flow_schema_causes, priority_level_causes
+from .validate_pack_trust import pack_trust_causes
 from .validate_packs import pack_causes
 from .validate_pods import pod_causes
 from .validate_policy import disruption_budget_causes
@@ -62,6 +63,7 @@ JUDGES: Mapping[tuple[str, str], Judge] = {
     ("admissionregistration.k8s.io", "validatingadmissionpolicybindings"): (
         lambda obj, old, found: admission_binding_causes(obj)
     ),
+    ("stark.dev", "packtrustpolicies"): lambda obj, old, found: pack_trust_causes(obj),
     ("stark.dev", "packs"): lambda obj, old, found: pack_causes(obj, old),
 }
 

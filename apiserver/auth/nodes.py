@@ -86,6 +86,10 @@ class NodeAuthorizer:
             # NodeRestriction sees to it that a node asks for itself alone.
             case ("certificates.k8s.io", "certificatesigningrequests"):
                 return ALLOWED if attributes.verb in ("create", "get", "list", "watch") else NO_OPINION
+            case ("", "namespaces"):  # policies choose them by their labels
+                return ALLOWED if attributes.verb == "get" else NO_OPINION
+            case ("stark.dev", "packtrustpolicies"):
+                return ALLOWED if attributes.verb in READ else NO_OPINION
         return NO_OPINION
 
     async def rules_for(self, user: User, namespace: str) -> Resolution:
@@ -99,6 +103,8 @@ class NodeAuthorizer:
             Rule(("get", "update", "patch"), ("",), ("nodes/status",), names=(node,)),
             EVENTS,
             Rule(("create", *READ), ("certificates.k8s.io",), ("certificatesigningrequests",)),
+            Rule(("get",), ("",), ("namespaces",)),
+            Rule(READ, ("stark.dev",), ("packtrustpolicies",)),
         )
         leases = (
             Rule(("create",), ("coordination.k8s.io",), ("leases",)),

@@ -3,27 +3,28 @@
 Examples:
   starkctl pack register bundle.js --name hello --ver 1.0.0 --runtime node
   starkctl pack register app.pyz --name report --ver 2.1.0 --runtime python --description "nightly report"
+  starkctl pack register bundle.js --name hello --ver 1.0.0 --runtime node --sign-key release.key
   starkctl pack register ./tool-arm64 --name tool --ver 1.0.0 --runtime binary --arch arm64
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import sys
 from typing import Any
 
 from stark.crds.images import pack_object_name
 
+from ..bundle_files import PACKS, measure
 from ..errors import EXIT_OK, CommandError, ServerError
 from ..options import Session
 from ..progress import Progress
+from ..signing_keys import read_private_key
+from .pack_sign import add_signature
 
 NAMESPACED = False
-PACKS = "/apis/stark.dev/v1/packs"
 RUNTIMES = ("node", "browser", "universal", "isomorphic", "python", "binary")
-HASH_CHUNK_BYTES = 1 << 20
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -42,13 +43,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="any",
         help="the machines it runs on (default any)",
     )
+    parser.add_argument("--sign-key", metavar="FILE", help="sign it with this private key, from `starkctl pack keygen`")
     parser.add_argument("--entrypoint", metavar="NAME", help="the exported function to call (default `default`)")
 
 
 def run(args: argparse.Namespace, session: Session) -> int:
     """Make the Pack object, then send the bundle; both may have been done before."""
-    size, digest = _measure(args.bundle)
-    pack = _create(session, _pack(args, size, digest))
+    size, digest = measure(args.bundle)
+    wanted = _pack(args, size, digest)
+    if args.sign_key:
+        wanted["spec"]["signatures"] = [_signature(wanted, args.sign_key)]
+    pack = _create(session, wanted)
+    if args.sign_key:
+        _ensure_signed(session, pack, wanted)
     name = pack["metadata"]["name"]
     if digest in ((pack.get("status") or {}).get("uploaded") or ()):
         print(f"pack {args.name} {args.ver} unchanged ({digest[:12]})")
@@ -59,19 +66,17 @@ def run(args: argparse.Namespace, session: Session) -> int:
     return EXIT_OK
 
 
-def _measure(path: str) -> tuple[int, str]:
-    digest = hashlib.sha256()
-    size = 0
-    try:
-        with open(path, "rb") as source:
-            while chunk := source.read(HASH_CHUNK_BYTES):
-                digest.update(chunk)
-                size += len(chunk)
-    except OSError as error:
-        raise CommandError(f"cannot read the bundle {path}: {error.strerror}") from error
-    if not size:
-        raise CommandError(f"the bundle {path} is empty: build it first")
-    return size, digest.hexdigest()
+def _signature(wanted: dict[str, Any], key: str) -> dict[str, str]:
+    from stark.crds.signing import sign
+
+    return sign(read_private_key(key), wanted["spec"])
+
+
+def _ensure_signed(session: Session, pack: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Of a version that was registered before, the signature may be new."""
+    from stark.crds.signing import statement
+
+    add_signature(session, pack, wanted["spec"]["signatures"][0], statement(wanted["spec"]))
 
 
 def _pack(args: argparse.Namespace, size: int, digest: str) -> dict[str, Any]:

@@ -105,6 +105,14 @@ class AgentApi:
         }
         return f"pack.stark/{name}:{version}"
 
+    def add_policy(self, name: str, **spec: Any) -> None:
+        """Make a PackTrustPolicy."""
+        path = "apis/stark.dev/v1/packtrustpolicies"
+        listed = self.others.setdefault(
+            path, {"apiVersion": "stark.dev/v1", "kind": "List", "metadata": {}, "items": []}
+        )
+        listed["items"].append({"metadata": {"name": name}, "spec": spec})
+
     async def add_pod(self, name: str, image: str, **spec: Any) -> str:
         """Create a bound pod with one container `main`; `container` overrides its fields. Returns its uid."""
         uid = str(uuid.uuid4())

@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from stark.crds.signing import sign
 from tests.support.agent_api import NODE, AgentApi, agent_api
 from tests.support.agents import groups_of, running_agent, supervisor_of, until, workload_of
+from tests.support.signed_packs import OPS, pem
 
 SERVER = b"""
 const http = require('http');
@@ -161,6 +163,13 @@ async def test_what_cannot_start_says_why_and_starts_when_it_can(api: AgentApi, 
         await until("no config map", lambda: waits("config") == "CreateContainerConfigError")
         await until("no pack", lambda: waits("later") == "PackNotFound")
         await until("wrong bytes", lambda: waits("forged") == "ErrImagePull")
+        api.add_policy("release", keys=[{"name": "ops", "publicKey": pem(OPS)}], packs=["plain"])
+        await api.add_pod("unsigned", api.add_pack("plain", "1.0.0", SERVER))
+        await until("no signature", lambda: waits("unsigned") == "SignatureValidationFailed")
+        assert not api.ready("unsigned")
+        plain = api.others["apis/stark.dev/v1/packs/plain.1.0.0"]["spec"]
+        plain["signatures"] = [sign(OPS, plain)]
+        await until("signed", lambda: api.ready("unsigned"))
         assert digest in api.state("forged")["state"]["waiting"]["message"]
         api.others["api/v1/namespaces/default/configmaps/settings"] = {
             "metadata": {"name": "settings", "namespace": "default"},

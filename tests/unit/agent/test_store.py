@@ -79,6 +79,18 @@ async def test_a_file_that_rotted_on_disk_is_fetched_again_by_the_next_agent(tmp
     assert path.read_bytes() == b"console.log(1)"
 
 
+async def test_a_file_that_was_put_in_the_place_of_another_is_fetched_again(tmp_path: Path) -> None:
+    shelf = Shelf()
+    digest = shelf.put(b"console.log(1)")
+    store = BundleStore(tmp_path, 1 << 20, shelf.fetch)
+    path, _ = await store.ensure("a.1", digest, 14)
+    other = tmp_path / "other"
+    other.write_bytes(b"console.log(2)")
+    other.rename(path)
+    assert await store.ensure("a.1", digest, 14) == (path, False)
+    assert path.read_bytes() == b"console.log(1)"
+
+
 async def test_the_quota_evicts_the_least_recently_used_and_never_what_is_in_use(tmp_path: Path) -> None:
     shelf = Shelf()
     store = BundleStore(tmp_path, 25, shelf.fetch)
