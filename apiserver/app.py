@@ -12,7 +12,8 @@ from typing import Any, Final
 import structlog
 
 from .admission.builtin import builtin_chain
-from .admission.chain import BoundChain
+from .admission.chain import BoundChain, Only
+from .admission.escalation import ROLE_KINDS, Escalation
 from .admission.policies.compiled import Policies
 from .admission.policies.metrics import PolicyMetrics
 from .admission.policies.plugin import AdmissionPolicies
@@ -25,6 +26,8 @@ from .auth.authentication import Authenticator, StaticTokens
 from .auth.builtin import builtin_authorizer
 from .auth.kubeconfig import issue_kubeconfig
 from .auth.pki import Authority, ServerTls, agent_client_context, listen_hosts
+from .auth.rbac.authorizer import RoleAuthorizer
+from .auth.rbac.index import Index
 from .auth.reviews import VirtualResource, virtual_resources
 from .auth.revocation import Revocations
 from .auth.service_accounts.issuer import Issuer
@@ -74,6 +77,7 @@ from .registry.writes import Writes
 from .request import Request, Response, Stream, Upgrade
 from .resources import Resource, Resources
 from .revoking import shut_out_forever
+from .roles import BootstrapRoles
 from .settings import Settings
 from .signing import Signing
 from .store.protocol import Store, StoreError
@@ -176,13 +180,15 @@ class _Parts:
             self.feed.add(prefix, paths)
         self.lookup = CachedLookup(self.feed)
         self.records = Records(store, self.feed)
+        self.roles = self._roles()
         self.metrics = Metrics()
         self.callbacks = Callbacks(self.lookup)
         schemas = Schemas()
         self.versions = Versions(self.resources, schemas, self.callbacks)
-        self.authorizer = builtin_authorizer(self.lookup, BoundPods(self.feed))
+        self.authorizer = builtin_authorizer(self.lookup, BoundPods(self.feed), self.roles)
         census = CachedCensus(self.feed)
-        chain = builtin_chain(self.resources, census, self._webhooks(), self._policies(), self.authorizer)
+        judges = [Only(Escalation(self.authorizer, self.roles), *ROLE_KINDS)]
+        chain = builtin_chain(self.resources, census, self._webhooks(), self._policies(), self.authorizer, judges)
         self.admission = BoundChain(chain, self.lookup)
         self.writes = Writes(
             self.records,
@@ -198,6 +204,7 @@ class _Parts:
         self.usage = AgentUsage(self.lookup, agents)
         self.definitions = Definitions(self.resources, self.feed, self.writes)
         self.bootstrap = Bootstrap(self.resources, self.writes)
+        self.bootstrap_roles = BootstrapRoles(self.resources, self.writes, self.lookup, self.feed.synced)
         self.gate = Gate(settings.limits.seats_max, settings.http.request_timeout_s)
         self.fairness = Upkeep(self.resources, self.feed, self.writes, self.gate)
         self.health = self._health()
@@ -272,12 +279,19 @@ class _Parts:
             self.feed.bookmark_forever(),
             self.definitions.run(),
             self.bootstrap.run(),
+            self.bootstrap_roles.run(),
             self.fairness.run(),
             self.gate.run(),
             self.signing.run(),
             shut_out_forever(self.feed, self.revocations, server.cut_off),
             compact_forever(self.store, self.settings.history_s),
             _renew_forever(tls),
+        )
+
+    def _roles(self) -> RoleAuthorizer:
+        kinds = ("roles", "clusterroles", "rolebindings", "clusterrolebindings")
+        return RoleAuthorizer(
+            Index(*(CachedObjects(self.feed, "rbac.authorization.k8s.io", plural) for plural in kinds))
         )
 
     def _webhooks(self) -> Webhooks:
@@ -327,6 +341,9 @@ class _Parts:
         async def bootstrapped() -> str:
             return "" if self.bootstrap.done.is_set() else "bootstrap objects are not there yet"
 
+        async def roles_kept() -> str:
+            return "" if self.bootstrap_roles.done.is_set() else "bootstrap roles are not there yet"
+
         async def levels_kept() -> str:
             return "" if self.fairness.done.is_set() else "priority levels and flow schemas are not there yet"
 
@@ -337,6 +354,7 @@ class _Parts:
             ("store", store_answers),
             ("informer-sync", caches_synced),
             ("poststarthook/bootstrap", bootstrapped),
+            ("poststarthook/rbac/bootstrap-roles", roles_kept),
             ("poststarthook/priority-and-fairness-config-producer", levels_kept),
             ("shutdown", not_stopping),
         )

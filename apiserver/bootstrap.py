@@ -27,7 +27,9 @@ def bootstrap_objects() -> list[dict[str, Any]]:
     folder = files("stark.manifests") / "bootstrap"
     for file in sorted(folder.iterdir(), key=lambda item: item.name):
         if file.name.endswith(".yaml"):
-            found += [document for document in yaml.safe_load_all(file.read_text("utf-8")) if document]
+            found += [
+                document for document in yaml.load_all(file.read_text("utf-8"), Loader=yaml.CSafeLoader) if document
+            ]
     return found
 
 

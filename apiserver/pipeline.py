@@ -35,7 +35,7 @@ from .registry.verbs import Verbs
 from .registry.watching import WatchFrames
 from .request import Answer, ByteStream, Request, Response, Stream, Upgrade, User
 from .resources import Resource, Resources
-from .routes import COLLECTION_VERBS, Asked, parse
+from .routes import COLLECTION_VERBS, Asked, parse, selected_name
 from .settings import Settings
 from .wire.compression import compress
 from .wire.discovery import Discovery
@@ -197,6 +197,7 @@ class Pipeline:
 
     async def _authorize(self, user: User, request: Request, asked: Asked) -> Own | None:
         """Raises Forbidden. Whose objects the request may reach, when that is not everybody's."""
+        selector = request.query.first("fieldSelector")
         attributes = AuthorizationAttributes(
             user,
             asked.verb,
@@ -205,9 +206,9 @@ class Pipeline:
             asked.plural,
             asked.subresource,
             asked.namespace,
-            asked.name,
+            asked.name or selected_name(asked, selector),
             "" if asked.plural else asked.path,
-            request.query.first("fieldSelector"),
+            selector,
         )
         if not asked.plural and self._served.facade.owns(asked.path):
             return None  # it asks by itself, about the objects that the request is really about

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from stark.crds.names import path_segment_problems
+
 from .request import Query
 
 OBJECT_VERBS: Final = {
@@ -82,3 +84,18 @@ def _verb(method: str, name: str, query: Query) -> str:
     if verb in ("get", "list") and query.flag("watch"):
         return "watch"
     return verb
+
+
+COLLECTION_READS: Final = ("list", "watch", "deletecollection")
+
+
+def selected_name(asked: Asked, field_selector: str) -> str:
+    """The only name that a collection's field selector lets through: who may see that object may ask so for it."""
+    if not field_selector or not asked.plural or asked.verb not in COLLECTION_READS:
+        return ""
+    for term in field_selector.split(","):
+        left, equals, right = term.partition("=")
+        name = right.removeprefix("=").strip()
+        if equals and left.strip() == "metadata.name" and not path_segment_problems(name):
+            return name
+    return ""

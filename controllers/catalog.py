@@ -14,6 +14,7 @@ from .kit import Builder
 
 CATALOG: Mapping[str, str] = MappingProxyType(
     {
+        "clusterrole-aggregation": "stark.controllers.clusterrole_aggregation:build",
         "daemonset": "stark.controllers.daemonset.controller:build",
         "deployment": "stark.controllers.deployment.controller:build",
         "disruption": "stark.controllers.disruption.controller:build",

@@ -20,6 +20,7 @@ from .pack_trust import PackTrustPolicy
 from .packs import Pack
 from .pods import Binding, Pod
 from .policy import PodDisruptionBudget
+from .rbac import ClusterRole, ClusterRoleBinding, Role, RoleBinding
 from .scheduling import PriorityClass
 from .servers import Server
 from .services import EndpointSlice, Service
@@ -63,6 +64,10 @@ KINDS: tuple[type[KubeObject], ...] = (
     CertificateSigningRequest,
     CertificateRevocation,
     PackTrustPolicy,
+    Role,
+    ClusterRole,
+    RoleBinding,
+    ClusterRoleBinding,
 )
 """Every kind whose objects are stored."""
 

@@ -6,10 +6,14 @@ is derived from them, and after the owner is known, since the owner decides whic
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from stark.crds.rbac import GROUP
+
 from ..auth.authorization import Authorizer
 from ..resources import Resources
 from .certificates import CertificateRights, stamp_requester
-from .chain import Chain, Only
+from .chain import Chain, Only, Step
 from .defaults import base64_defaults, deployment_defaults, pod_defaults, pod_spec_defaults, secret_defaults
 from .images import pin_images
 from .limit_ranges import limit_range_defaults, limit_ranges
@@ -24,12 +28,14 @@ from .service_accounts import pod_service_account
 from .services import service_defaults
 from .tenancy import Census, Tenancy
 from .validate_packs import pack_name_belongs_to_its_owner
+from .validate_rbac import binding_defaults
 from .validation import validate_object
 from .webhooks.matching import CONFIGURATION_GROUP
 from .webhooks.rounds import Webhooks
 
 PODS = ("", "pods")
 SECRETS = ("", "secrets")
+BINDINGS = ((GROUP, "rolebindings"), (GROUP, "clusterrolebindings"))
 CERTIFICATE_REQUESTS = ("certificates.k8s.io", "certificatesigningrequests")
 
 
@@ -39,8 +45,12 @@ def builtin_chain(
     webhooks: Webhooks | None = None,
     policies: AdmissionPolicies | None = None,
     authorizer: Authorizer | None = None,
+    judges: Sequence[Step] = (),
 ) -> Chain:
-    """Every built-in plugin, in order, then the users' policies, then those outside."""
+    """Every built-in plugin, in order, then the users' policies, then those outside.
+
+    `judges` are the validating ones that need more than an object and the lookup; they come before the others.
+    """
     return Chain(
         mutating=[
             namespace_lifecycle,
@@ -57,9 +67,11 @@ def builtin_chain(
             Only(secret_defaults, SECRETS),
             Only(service_defaults, ("", "services")),
             Only(stamp_requester, CERTIFICATE_REQUESTS),
+            Only(binding_defaults, *BINDINGS),
             Only(TypeChecks(resources), (CONFIGURATION_GROUP, "validatingadmissionpolicies")),
         ],
         validating=[
+            *judges,
             node_restriction,
             *([Only(CertificateRights(authorizer), CERTIFICATE_REQUESTS)] if authorizer is not None else []),
             Only(pack_name_belongs_to_its_owner, ("stark.dev", "packs")),

@@ -22,6 +22,7 @@ from .validate_packs import pack_causes
 from .validate_pods import pod_causes
 from .validate_policy import disruption_budget_causes
 from .validate_quotas import resource_quota_causes
+from .validate_rbac import cluster_role_binding_causes, cluster_role_causes, role_binding_causes, role_causes
 from .validate_webhooks import webhook_configuration_causes
 
 Mapped = Mapping[str, Any]
@@ -64,6 +65,10 @@ JUDGES: Mapping[tuple[str, str], Judge] = {
         lambda obj, old, found: admission_binding_causes(obj)
     ),
     ("stark.dev", "packtrustpolicies"): lambda obj, old, found: pack_trust_causes(obj),
+    ("rbac.authorization.k8s.io", "roles"): lambda obj, old, found: role_causes(obj),
+    ("rbac.authorization.k8s.io", "clusterroles"): lambda obj, old, found: cluster_role_causes(obj),
+    ("rbac.authorization.k8s.io", "rolebindings"): lambda obj, old, found: role_binding_causes(obj, old),
+    ("rbac.authorization.k8s.io", "clusterrolebindings"): lambda obj, old, found: cluster_role_binding_causes(obj, old),
     ("stark.dev", "packs"): lambda obj, old, found: pack_causes(obj, old),
 }
 

@@ -1,7 +1,6 @@
 """The authorizers every Stark API server has, put together: the first that says yes decides.
 
-An authorizer that has nothing to say answers "not allowed" without a reason; nobody vetoes. Role-based access from
-RBAC objects is one more member of the union: it decides, and it resolves its rules.
+An authorizer that has nothing to say answers "not allowed" without a reason; nobody vetoes.
 """
 
 from __future__ import annotations
@@ -59,10 +58,11 @@ class Union:
         """Everybody's rules, each once, and everybody's reasons why there may be more."""
         found = [await authorizer.rules_for(user, namespace) for authorizer in self._authorizers]
         rules = dict.fromkeys(rule for resolution in found for rule in resolution.rules)
+        own_rules = dict.fromkeys(rule for resolution in found for rule in resolution.own_rules)
         reasons = [resolution.unresolved for resolution in found if resolution.unresolved]
-        return Resolution(tuple(rules), ", ".join(reasons))
+        return Resolution(tuple(rules), ", ".join(reasons), tuple(own_rules))
 
 
-def builtin_authorizer(lookup: Lookup, pods: PodSource) -> Union:
-    """Masters, controllers, agents, and what everybody who is authenticated may do."""
-    return Union([MastersAuthorizer(), builtin_rules(), NodeAuthorizer(lookup, pods)])
+def builtin_authorizer(lookup: Lookup, pods: PodSource, roles: ResolvingAuthorizer) -> Union:
+    """Masters, controllers and probes, agents, and roles. Roles come last, because their no is waited for."""
+    return Union([MastersAuthorizer(), builtin_rules(), NodeAuthorizer(lookup, pods), roles])

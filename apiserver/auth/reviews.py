@@ -14,6 +14,7 @@ from ..admission.complaints import bad_value
 from ..errors import BadRequest, Cause, invalid
 from ..request import User
 from .authorization import AuthorizationAttributes
+from .rbac.covering import broken_down, told
 from .rules import ANY, ResolvingAuthorizer
 
 Object = dict[str, Any]
@@ -160,13 +161,17 @@ class Reviews:
         if not where:
             raise BadRequest("no namespace on request")
         resolution = await self._authorizer.rules_for(user, where)
+        own = [rule for rule in resolution.own_rules if rule not in resolution.rules]
         status: Object = {
-            "resourceRules": [rule.to_wire() for rule in resolution.rules if not rule.paths],
+            "resourceRules": [rule.to_wire() for rule in (*resolution.rules, *own) if not rule.paths],
             "nonResourceRules": [rule.to_wire() for rule in resolution.rules if rule.paths],
-            "incomplete": bool(resolution.unresolved),
+            "incomplete": bool(resolution.unresolved or own),
         }
-        if resolution.unresolved:
-            status["evaluationError"] = resolution.unresolved
+        reasons = [resolution.unresolved] if resolution.unresolved else []
+        if own:
+            reasons.append(f"for objects that {user.name} owns only: {', '.join(told(broken_down(own)))}")
+        if reasons:
+            status["evaluationError"] = "; ".join(reasons)
         return _answer("authorization.k8s.io/v1", "SelfSubjectRulesReview", body, status)
 
 

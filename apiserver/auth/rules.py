@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from ..request import User
 from .authorization import NO_OPINION, AuthorizationAttributes, Authorizer, Decision
-from .identities import AUTHENTICATED, CONTROLLERS, SERVICE_ACCOUNTS, UNAUTHENTICATED
+from .identities import AUTHENTICATED, CONTROLLERS, UNAUTHENTICATED
 
 ANY = "*"
 
@@ -76,6 +76,8 @@ class Resolution:
     rules: tuple[Rule, ...] = ()
     unresolved: str = ""
     """Why more may be allowed than the rules say; empty when they say it all."""
+    own_rules: tuple[Rule, ...] = ()
+    """Rules that hold for objects that the user owns, and for no others."""
 
 
 class RuleResolver(Protocol):
@@ -199,6 +201,10 @@ CONTROLLER_RULES: Mapping[str, tuple[Rule, ...]] = {
         Rule(READ, ("",), ("namespaces", "serviceaccounts")),
         Rule(("create",), ("",), ("serviceaccounts",)),
     ),
+    # Whose rules it gathers it need not hold: whoever wrote them did, and so did whoever asked for them to be gathered.
+    "clusterrole-aggregation": (
+        Rule((*READ, "update", "patch", "escalate"), ("rbac.authorization.k8s.io",), ("clusterroles",)),
+    ),
     "ttl": (
         Rule((*READ, "delete"), ("",), ("events", "pods")),
         Rule((*READ, "delete"), ("batch",), ("jobs",)),
@@ -212,37 +218,13 @@ CONTROLLER_RULES: Mapping[str, tuple[Rule, ...]] = {
 }
 """What the program `stark-controllers` may do, controller by controller; it holds the sum."""
 
-API_PATHS = ("/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*", "/version", "/version/")
 HEALTH_PATHS = ("/healthz", "/healthz/*", "/livez", "/livez/*", "/readyz", "/readyz/*")
 
-DISCOVERY_RULES = (
-    Rule(("get", "head"), paths=(*API_PATHS, *HEALTH_PATHS)),
-    Rule(
-        ("create",),
-        ("authorization.k8s.io",),
-        ("selfsubjectaccessreviews", "selfsubjectrulesreviews"),
-    ),
-    Rule(("create",), ("authentication.k8s.io",), ("selfsubjectreviews",)),
-)
-"""What everybody who is somebody may do: find out what there is, who they are and what they may do."""
-
-OPEN_RULE = Rule(("get", "head"), paths=(*HEALTH_PATHS, "/version", "/version/"))
-"""What nobody in particular may read; `authentication.OPEN_PATHS` lets them get this far."""
-
-ISSUER_RULE = Rule(("get", "head"), paths=("/.well-known/openid-configuration", "/openid/v1/jwks"))
-"""What every service account may read: by what its own token is verified."""
-
-METRICS_RULE = Rule(("get", "head"), paths=("/metrics", "/metrics/*"))
+HEALTH_RULE = Rule(("get", "head"), paths=HEALTH_PATHS)
+"""What is answered to everybody, and before there are any roles: probes ask whether there are."""
 
 
 def builtin_rules() -> GroupRules:
-    """The rules of the controllers and of everybody who is authenticated."""
+    """The rules that no object can take away: those of the program of controllers, and of probes."""
     controllers = [rule for rules in CONTROLLER_RULES.values() for rule in rules]
-    return GroupRules(
-        {
-            CONTROLLERS: controllers,
-            AUTHENTICATED: [*DISCOVERY_RULES, METRICS_RULE],
-            SERVICE_ACCOUNTS: [ISSUER_RULE],
-            UNAUTHENTICATED: [OPEN_RULE],
-        }
-    )
+    return GroupRules({CONTROLLERS: controllers, AUTHENTICATED: [HEALTH_RULE], UNAUTHENTICATED: [HEALTH_RULE]})

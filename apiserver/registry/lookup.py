@@ -87,6 +87,18 @@ class CachedObjects:
         cache = self._feed.cache(self._prefix)
         return (id(cache), cache.revision) if cache is not None and cache.ready.is_set() else None
 
+    def entries(self) -> Sequence[Entry]:
+        """All of them as the cache has them, in the order of their keys."""
+        cache = self._feed.cache(self._prefix)
+        return cache.select(EVERYTHING) if cache is not None else ()
+
+    async def current(self) -> None:
+        """Wait until everything is there that the store had acknowledged when this was called, or for a while."""
+        try:
+            await self._feed.current(LAG_TIMEOUT_S)
+        except (StoreLost, TooFarAhead):
+            pass  # what the cache has is the best there is
+
     async def objects(self) -> Sequence[Mapping[str, Any]]:
         """All of them, in the order of their names. Raises ServiceUnavailable."""
         cache = self._feed.cache(self._prefix)

@@ -47,6 +47,7 @@ from .others import (
     webhooks_cells,
 )
 from .pods import node_cells, node_roles, node_status, pod_cells, summarize_pod
+from .rbac import binding_cells
 from .workloads import cronjob_cells, daemonset_cells, deployment_cells, job_cells, replicaset_cells, revision_cells
 
 
@@ -66,6 +67,20 @@ def row_conditions(group: str, kind: str, obj: Object) -> list[dict[str, str]]:
 
 WEBHOOKS = Printer(
     (NAME_COLUMN, number_column("Webhooks", "Webhooks in the configuration."), AGE_COLUMN), webhooks_cells
+)
+ROLE = Printer(
+    (NAME_COLUMN, Column("Created At", "date", ".metadata.creationTimestamp", "When it was created.")), crd_cells
+)
+ROLE_BINDING = Printer(
+    (
+        NAME_COLUMN,
+        text_column("Role", "The role it gives."),
+        AGE_COLUMN,
+        text_column("Users", "Users it gives the role to.", 1),
+        text_column("Groups", "Groups it gives the role to.", 1),
+        text_column("ServiceAccounts", "Service accounts it gives the role to.", 1),
+    ),
+    binding_cells,
 )
 EVENT_COLUMNS = (
     text_column("Last Seen", "Time since it happened last."),
@@ -331,6 +346,10 @@ PRINTERS: Mapping[tuple[str, str], Printer] = {
         ),
         prioritylevel_cells,
     ),
+    ("rbac.authorization.k8s.io", "Role"): ROLE,
+    ("rbac.authorization.k8s.io", "ClusterRole"): ROLE,
+    ("rbac.authorization.k8s.io", "RoleBinding"): ROLE_BINDING,
+    ("rbac.authorization.k8s.io", "ClusterRoleBinding"): ROLE_BINDING,
     ("apiextensions.k8s.io", "CustomResourceDefinition"): Printer(
         (NAME_COLUMN, Column("Created At", "date", ".metadata.creationTimestamp", "When it was created.")), crd_cells
     ),

@@ -470,6 +470,44 @@ _BODIES: dict[tuple[str, str], dict[str, Any]] = {
         "description": "for what matters",
         "preemptionPolicy": "Never",
     },
+    ("rbac.authorization.k8s.io/v1", "Role"): {
+        "metadata": {"name": "reader", "namespace": "default"},
+        "rules": [
+            {"verbs": ["get", "list"], "apiGroups": [""], "resources": ["pods", "pods/log"], "resourceNames": ["web"]},
+            {"verbs": ["get"], "nonResourceURLs": ["/metrics"]},
+        ],
+    },
+    ("rbac.authorization.k8s.io/v1", "ClusterRole"): {
+        "metadata": {"name": "operators"},
+        "aggregationRule": {
+            "clusterRoleSelectors": [
+                {
+                    "matchLabels": {"to": "operators"},
+                    "matchExpressions": [{"key": "to", "operator": "In", "values": ["operators"]}],
+                }
+            ]
+        },
+        "rules": [
+            {"verbs": ["get"], "nonResourceURLs": ["/metrics", "/healthz/*"]},
+            {"verbs": ["*"], "apiGroups": ["apps", "*"], "resources": ["*/scale"], "resourceNames": ["web"]},
+        ],
+    },
+    ("rbac.authorization.k8s.io/v1", "RoleBinding"): {
+        "metadata": {"name": "readers", "namespace": "default"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reader"},
+        "subjects": [
+            {"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "alice@example.org"},
+            {"kind": "ServiceAccount", "name": "robot", "namespace": "default"},
+        ],
+    },
+    ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"): {
+        "metadata": {"name": "operators"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "operators"},
+        "subjects": [
+            {"kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": "operators"},
+            {"kind": "ServiceAccount", "namespace": "default", "name": "robot"},
+        ],
+    },
     ("flowcontrol.apiserver.k8s.io/v1", "FlowSchema"): {
         "metadata": {"name": "robots"},
         "spec": {

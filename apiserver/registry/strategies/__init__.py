@@ -11,6 +11,7 @@ from .certificates import CertificateRequestStrategy, CertificateRevocationStrat
 from .core import LeaseStrategy, NamespaceStrategy, NodeStrategy, PackStrategy, PodStrategy, ServiceStrategy
 from .events import EventStrategy, GroupedEventStrategy
 from .extensions import AdmissionPolicyStrategy, DefinitionStrategy, WebhookConfigurationStrategy
+from .rbac import RoleStrategy
 
 DEFAULT = Strategy()
 STRATEGIES: Mapping[tuple[str, str], Strategy] = {
@@ -25,6 +26,10 @@ STRATEGIES: Mapping[tuple[str, str], Strategy] = {
     ("certificates.k8s.io", "CertificateSigningRequest"): CertificateRequestStrategy(),
     ("stark.dev", "CertificateRevocation"): CertificateRevocationStrategy(),
     ("coordination.k8s.io", "Lease"): LeaseStrategy(),
+    ("rbac.authorization.k8s.io", "Role"): RoleStrategy(),
+    ("rbac.authorization.k8s.io", "ClusterRole"): RoleStrategy(),
+    ("rbac.authorization.k8s.io", "RoleBinding"): RoleStrategy(),
+    ("rbac.authorization.k8s.io", "ClusterRoleBinding"): RoleStrategy(),
     ("apiextensions.k8s.io", "CustomResourceDefinition"): DefinitionStrategy(),
     ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"): AdmissionPolicyStrategy(),
     ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"): WebhookConfigurationStrategy(),

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from stark.apiserver.auth.authorization import AuthorizationAttributes, Decision, forbidden
-from stark.apiserver.auth.builtin import Union, builtin_authorizer
+from stark.apiserver.auth.builtin import Union
 from stark.apiserver.auth.reviews import virtual_resources
 from stark.apiserver.auth.rules import CONTROLLER_RULES, Resolution, Rule
 from stark.apiserver.errors import BadRequest, Invalid
 from stark.apiserver.request import User
 from stark.crds.images import pack_object_name
-from tests.support.server_side import ADMIN, ALICE, CONTROLLERS, BoundPods, Objects, node_user
+from tests.support.roles import guard
+from tests.support.server_side import ADMIN, ALICE, CONTROLLERS, Objects, node_user
 
 N1 = node_user("n1")
 PACK = pack_object_name("hello", "1.0.0")
@@ -39,7 +40,7 @@ async def allowed(objects: Objects, user: User, verb: str, what: str, **more: st
     """`what` is `group/resource[/subresource]`."""
     group, resource, *sub = what.split("/")
     asked = AuthorizationAttributes(user, verb, group, "v1", resource, sub[0] if sub else "", **more)
-    return (await builtin_authorizer(objects, BoundPods(objects)).authorize(asked)).allowed
+    return (await guard(objects).authorize(asked)).allowed
 
 
 LEASE = {"namespace": "kube-node-lease", "name": "n1"}
@@ -159,13 +160,13 @@ def test_no_controller_may_do_everything() -> None:
 
 async def path_allowed(user: User, path: str, verb: str = "get") -> bool:
     asked = AuthorizationAttributes(user, verb, path=path)
-    return (await builtin_authorizer(Objects(), BoundPods(Objects())).authorize(asked)).allowed
+    return (await guard().authorize(asked)).allowed
 
 
 NOBODY = User("system:anonymous", ("system:unauthenticated",))
 
 
-@pytest.mark.parametrize("path", ["/api", "/apis/apps/v1", "/openapi/v3", "/metrics"])
+@pytest.mark.parametrize("path", ["/api", "/apis/apps/v1", "/openapi/v3"])
 async def test_everybody_who_is_known_may_look_around(path: str) -> None:
     assert await path_allowed(ALICE, path)
     assert not await path_allowed(NOBODY, path)
@@ -253,7 +254,7 @@ def test_a_rule_covers_what_it_names(rule: Rule, covers: bool) -> None:
 
 
 def review(kind: str) -> Any:
-    found = {r.kind: r for r in virtual_resources(builtin_authorizer(Objects(), BoundPods(Objects())))}[kind]
+    found = {r.kind: r for r in virtual_resources(guard())}[kind]
     return found.create
 
 
@@ -385,7 +386,7 @@ async def test_rules_of_one_namespace_are_listed_only_there() -> None:
 @pytest.mark.parametrize("user", [ADMIN, ALICE, CONTROLLERS, N1], ids=["master", "anybody", "controllers", "node"])
 async def test_what_is_listed_is_allowed(user: User, objects: Objects) -> None:
     for namespace in ("a", "kube-system", "kube-node-lease"):
-        for rule in (await builtin_authorizer(objects, BoundPods(objects)).rules_for(user, namespace)).rules:
+        for rule in (await guard(objects).rules_for(user, namespace)).rules:
             for verb, group, resource in product(rule.verbs, rule.groups, rule.resources):
                 name = rule.names[0] if rule.names else ""
                 selector = f"metadata.name={name}" if name and verb in ("list", "watch") else ""
@@ -438,5 +439,5 @@ async def test_an_agent_reads_for_a_restricted_owners_pod_what_is_that_owners(ob
     made["metadata"]["annotations"] = {"stark.dev/owner": "alice", "stark.dev/owner-role": "user"}
     objects.add("", "pods", made)
     asked = AuthorizationAttributes(N1, "get", "", "v1", "secrets", "", "default", "token")
-    decision = await builtin_authorizer(objects, BoundPods(objects)).authorize(asked)
+    decision = await guard(objects).authorize(asked)
     assert (decision.allowed, decision.own_only, decision.owners) == (True, True, frozenset({"alice"}))

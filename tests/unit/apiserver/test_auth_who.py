@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from stark.apiserver.auth.authentication import Authenticator, StaticTokens, certificate_user
-from stark.apiserver.auth.builtin import builtin_authorizer
 from stark.apiserver.auth.impersonation import impersonate
 from stark.apiserver.errors import BadRequest, Forbidden, Unauthorized
 from stark.apiserver.request import User
-from tests.support.server_side import ADMIN, ALICE, BoundPods, Objects, request
+from tests.support.roles import guard
+from tests.support.server_side import ADMIN, ALICE, request
 
 TOKENS = 's3cret,alice,u-1,"devs,ops"\n# a comment\n\nother-token,bob,u-2\n'
 
@@ -109,37 +109,39 @@ AS_BOB = {"impersonate-user": "bob", "impersonate-group": "devs, ops", "imperson
 
 
 async def test_an_administrator_may_act_as_somebody_else() -> None:
-    user = await impersonate(request(headers=AS_BOB), ADMIN, builtin_authorizer(Objects(), BoundPods(Objects())))
+    user = await impersonate(request(headers=AS_BOB), ADMIN, guard())
     assert user == User("bob", ("devs", "ops", "system:authenticated"), "", {"acme/team": ("red",)})
 
 
 async def test_acting_as_oneself_needs_no_header() -> None:
-    assert await impersonate(request(), ALICE, builtin_authorizer(Objects(), BoundPods(Objects()))) is ALICE
+    assert await impersonate(request(), ALICE, guard()) is ALICE
 
 
 async def test_others_may_not_act_as_somebody_else() -> None:
     with pytest.raises(Forbidden) as caught:
-        await impersonate(request(headers=AS_BOB), ALICE, builtin_authorizer(Objects(), BoundPods(Objects())))
+        await impersonate(request(headers=AS_BOB), ALICE, guard())
     assert caught.value.message.startswith('users "bob" is forbidden: User "alice" cannot impersonate resource "users"')
 
 
 async def test_a_group_without_a_user_to_act_as_is_not_ignored() -> None:
     with pytest.raises(BadRequest):
         await impersonate(
-            request(headers={"impersonate-group": "devs"}), ADMIN, builtin_authorizer(Objects(), BoundPods(Objects()))
+            request(headers={"impersonate-group": "devs"}),
+            ADMIN,
+            guard(),
         )
 
 
 async def test_an_impersonated_service_account_is_in_its_groups_unless_others_are_named() -> None:
     robot = {"impersonate-user": "system:serviceaccount:team:robot"}
-    user = await impersonate(request(headers=robot), ADMIN, builtin_authorizer(Objects(), BoundPods(Objects())))
+    user = await impersonate(request(headers=robot), ADMIN, guard())
     assert user.groups == ("system:serviceaccounts", "system:serviceaccounts:team", "system:authenticated")
     named = await impersonate(
         request(headers={**robot, "impersonate-group": "devs"}),
         ADMIN,
-        builtin_authorizer(Objects(), BoundPods(Objects())),
+        guard(),
     )
     assert named.groups == ("devs", "system:authenticated")
     with pytest.raises(Forbidden) as caught:
-        await impersonate(request(headers=robot), ALICE, builtin_authorizer(Objects(), BoundPods(Objects())))
+        await impersonate(request(headers=robot), ALICE, guard())
     assert 'cannot impersonate resource "serviceaccounts"' in caught.value.message
