@@ -91,8 +91,11 @@ def run_command(name: str, rest: Sequence[str]) -> int:
         return leave.code if isinstance(leave.code, int) else EXIT_OK
     session = Session(args)
     module = import_module(f".verbs.{COMMANDS[name].module}", __package__)
-    result: int = module.run(args, session)
-    return result
+    try:
+        result: int = module.run(args, session)
+        return result
+    finally:
+        session.close()
 
 
 def _without_command(rest: Sequence[str]) -> int:

@@ -111,6 +111,7 @@ class Session:
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
         self._api: Api | None = None
+        self._opened: list[Api] = []
         self._catalog: Catalog | None = None
         self._home: Home | None = None
 
@@ -118,8 +119,18 @@ class Session:
     def api(self) -> Api:
         """The connection to the server the options name. Raises CommandError when none can be found."""
         if self._api is None:
-            self._api = self._connect()
+            self._api = self.keep(self._connect())
         return self._api
+
+    def keep(self, api: Api) -> Api:
+        """Close this one, too, when the command is over."""
+        self._opened.append(api)
+        return api
+
+    def close(self) -> None:
+        """The command is over."""
+        for api in self._opened:
+            api.close()
 
     @property
     def namespace(self) -> str:
@@ -143,6 +154,10 @@ class Session:
 
             self._home = Home()
         return self._home
+
+    def form(self, asked: str | None) -> str:
+        """How a list is shown: as asked, else as ~/.stark/config.json says, else as a table."""
+        return asked or self.home.config().default_output_format or "table"
 
     def _connect(self) -> Api:
         from .finding import connect

@@ -14,7 +14,7 @@ from typing import Any
 from .errors import UsageError
 from .resources import Kind
 
-FORMATS = ("table", "wide", "yaml", "json", "name")
+FORMATS = ("table", "wide", "plain", "yaml", "json", "name")
 GAP = "   "
 
 
@@ -54,9 +54,16 @@ class TablePrinter:
     """Prints server tables one after the other: the heading once, then rows, as a watch brings them."""
 
     def __init__(
-        self, *, wide: bool = False, namespace_column: bool = False, labels_column: bool = False, headings: bool = True
+        self,
+        *,
+        wide: bool = False,
+        plain: bool = False,
+        namespace_column: bool = False,
+        labels_column: bool = False,
+        headings: bool = True,
     ) -> None:
         self._wide = wide
+        self._plain = plain
         self._namespace_column = namespace_column
         self._labels_column = labels_column
         self._headings = headings
@@ -73,6 +80,10 @@ class TablePrinter:
         return len(rows)
 
     def _write(self, rows: list[list[str]]) -> None:
+        if self._plain:
+            sys.stdout.write(_plain(rows))
+            sys.stdout.flush()
+            return
         heading = self._heading()
         lines = [heading, *rows] if self._headings and not self._headed else rows
         self._headed = True
@@ -118,8 +129,17 @@ def _cell(value: Any) -> str:
     return " ".join(str(value).split("\n"))
 
 
-def text_table(heading: Sequence[str], rows: Sequence[Sequence[str]], *, headings: bool = True) -> str:
-    """A table of ours, aligned like the server's."""
+def _plain(rows: Sequence[Sequence[str]]) -> str:
+    """For scripts: a line a row, a tab between columns, no heading."""
+    return "".join("\t".join(cell.replace("\t", " ") for cell in row) + "\n" for row in rows)
+
+
+def text_table(
+    heading: Sequence[str], rows: Sequence[Sequence[str]], *, headings: bool = True, plain: bool = False
+) -> str:
+    """A table of ours, aligned like the server's; `plain` for scripts."""
+    if plain:
+        return _plain(rows)
     lines = [list(heading), *map(list, rows)] if headings else [list(row) for row in rows]
     widths = [max((len(line[i]) for line in lines), default=0) for i in range(len(heading))]
     return "".join(GAP.join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() + "\n" for line in lines)

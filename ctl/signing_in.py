@@ -67,7 +67,21 @@ def door(session: Session) -> Api:
     if former:
         file = session.home.config_file
         print(f"note: {file}: {', '.join(former)} mean nothing here: Stark keeps its users itself", file=sys.stderr)
-    return stranger(session.args, session.home, default=LOCAL_SERVER)
+    api = session.keep(stranger(session.args, session.home, default=LOCAL_SERVER))
+    if not api.secure and not _is_loopback(api.host):
+        raise CommandError(
+            f"{api.config.server} has no TLS: no password is sent where everybody on the way could read it"
+        )
+    return api
+
+
+def _is_loopback(host: str) -> bool:
+    import ipaddress
+
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def sign_in(session: Session, api: Api, path: str, body: dict[str, Any]) -> Credentials:

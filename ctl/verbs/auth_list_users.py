@@ -21,21 +21,22 @@ NAMESPACED = False
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--no-headers", action="store_true", help="without the heading line")
-    parser.add_argument(
-        "-o", "--output", choices=("table", "json", "yaml", "name"), default="table", help="output format"
-    )
+    parser.add_argument("-o", "--output", choices=("table", "plain", "json", "yaml", "name"), help="output format")
 
 
 def run(args: argparse.Namespace, session: Session) -> int:
     """Print one row a user."""
+    form = session.form(args.output)
     users: list[dict[str, Any]] = session.api.get("/auth/users")["data"]["users"]
-    if args.output in ("json", "yaml"):
-        print_object({"users": users}, args.output)
-    elif args.output == "name":
+    if form in ("json", "yaml"):
+        print_object({"users": users}, form)
+    elif form == "name":
         sys.stdout.write("".join(f"{user['email']}\n" for user in users))
     else:
         heading = ["ID", "EMAIL", "NAME", "ROLES", "CREATED"]
-        sys.stdout.write(text_table(heading, [_row(user) for user in users], headings=not args.no_headers))
+        sys.stdout.write(
+            text_table(heading, [_row(user) for user in users], headings=not args.no_headers, plain=form == "plain")
+        )
     return EXIT_OK
 
 

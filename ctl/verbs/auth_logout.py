@@ -29,7 +29,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
         print("not logged in")
         return EXIT_OK
     try:
-        api = Api(login.config, login, timeout_s=args.request_timeout)
+        api = session.keep(Api(login.config, login, timeout_s=args.request_timeout))
         login.token()  # renewed first, so that it is the latest refresh token that is ended
         api.request("POST", "/auth/logout", body={"refreshToken": login.credentials.refresh_token})
     except CommandError as error:

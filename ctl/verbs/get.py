@@ -34,7 +34,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-f", "--filename", action="append", default=[], metavar="FILE", help="show the objects of a manifest"
     )
-    parser.add_argument("-o", "--output", default="table", metavar="FORMAT", help="table, wide, yaml, json or name")
+    parser.add_argument(
+        "-o", "--output", metavar="FORMAT", help="table, wide, plain (tabs, no heading), yaml, json or name"
+    )
     parser.add_argument(
         "-w", "--watch", action="store_true", help="after the list, print every change until interrupted"
     )
@@ -59,7 +61,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, session: Session) -> int:
     """Print what was asked for."""
-    form = check_format(args.output)
+    form = check_format(session.form(args.output))
     targets = _targets(args, session)
     if args.watch or args.watch_only:
         if len(targets) != 1 or len(targets[0].names) > 1:
@@ -128,6 +130,7 @@ def _one(
 def _printer(args: argparse.Namespace, form: str, kind: Kind) -> TablePrinter:
     return TablePrinter(
         wide=form == "wide",
+        plain=form == "plain",
         namespace_column=args.all_namespaces and kind.namespaced,
         labels_column=args.show_labels,
         headings=not args.no_headers,
@@ -203,7 +206,7 @@ class Watcher:
     def __init__(self, args: argparse.Namespace, session: Session, target: Target, form: str) -> None:
         self.args, self.session, self.target, self.form = args, session, target, form
         self.printer = _printer(args, form, target.kind)
-        self.accept = TABLE if form in ("table", "wide") else "application/json"
+        self.accept = TABLE if form in ("table", "wide", "plain") else "application/json"
         self.version = ""
 
     def run(self) -> int:

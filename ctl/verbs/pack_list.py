@@ -26,23 +26,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("-r", "--runtime", metavar="RUNTIME", help="only packs for this runtime")
     parser.add_argument("--no-headers", action="store_true", help="without the heading line")
-    parser.add_argument(
-        "-o", "--output", choices=("table", "json", "yaml", "name"), default="table", help="output format"
-    )
+    parser.add_argument("-o", "--output", choices=("table", "plain", "json", "yaml", "name"), help="output format")
 
 
 def run(args: argparse.Namespace, session: Session) -> int:
     """Group the Pack objects by name and print."""
+    form = session.form(args.output)
     packs = [p for p in all_packs(session) if args.runtime in (None, p["spec"]["runtime"])]
-    if args.output in ("json", "yaml"):
-        print_object(
-            {"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": packs}, args.output
-        )
+    if form in ("json", "yaml"):
+        print_object({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": packs}, form)
         return EXIT_OK
     groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for pack in packs:
         groups[pack["spec"]["name"]].append(pack)
-    if args.output == "name":
+    if form == "name":
         sys.stdout.write("".join(f"{name}\n" for name in sorted(groups)))
         return EXIT_OK
     if not groups:
@@ -50,7 +47,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
         return EXIT_OK
     rows = [_row(name, groups[name]) for name in sorted(groups)]
     heading = ["NAME", "LATEST", "RUNTIME", "VERSIONS", "VISIBILITY", "DESCRIPTION"]
-    sys.stdout.write(text_table(heading, rows, headings=not args.no_headers))
+    sys.stdout.write(text_table(heading, rows, headings=not args.no_headers, plain=form == "plain"))
     return EXIT_OK
 
 

@@ -25,26 +25,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("name", metavar="NAME", help="name of the pack")
     parser.add_argument("--no-headers", action="store_true", help="without the heading line")
-    parser.add_argument(
-        "-o", "--output", choices=("table", "json", "yaml", "name"), default="table", help="output format"
-    )
+    parser.add_argument("-o", "--output", choices=("table", "plain", "json", "yaml", "name"), help="output format")
 
 
 def run(args: argparse.Namespace, session: Session) -> int:
     """Print one row a version."""
+    form = session.form(args.output)
     packs = [pack for pack in all_packs(session) if pack["spec"]["name"] == args.name]
     if not packs:
         raise CommandError(f"no pack is called {args.name}: `starkctl pack list` shows them")
     packs.sort(key=lambda pack: str(pack["metadata"]["creationTimestamp"]), reverse=True)
-    if args.output in ("json", "yaml"):
-        print_object(
-            {"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": packs}, args.output
-        )
-    elif args.output == "name":
+    if form in ("json", "yaml"):
+        print_object({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": packs}, form)
+    elif form == "name":
         sys.stdout.write("".join(f"{pack['spec']['version']}\n" for pack in packs))
     else:
         heading = ["VERSION", "RUNTIME", "ARCH", "SIZE", "DIGEST", "STATUS", "AGE"]
-        sys.stdout.write(text_table(heading, [_row(pack) for pack in packs], headings=not args.no_headers))
+        sys.stdout.write(
+            text_table(heading, [_row(pack) for pack in packs], headings=not args.no_headers, plain=form == "plain")
+        )
     return EXIT_OK
 
 

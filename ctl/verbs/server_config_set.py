@@ -31,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--disable-registration", action="store_true", help="only administrators create users (default)"
     )
     parser.add_argument(
-        "-o", "--output", choices=("table", "json", "yaml"), default="table", help="output format (default table)"
+        "-o", "--output", choices=("table", "plain", "json", "yaml"), help="output format (default table)"
     )
 
 
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
         changes["enablePublicRegistration"] = args.enable_registration
     if not changes:
         raise UsageError("say what to change: --enable-registration, --disable-registration or FIELD=VALUE")
-    show_config(session.api.request("PUT", CONFIG, body=changes)["data"]["config"], args.output)
+    show_config(session.api.request("PUT", CONFIG, body=changes)["data"]["config"], session.form(args.output))
     return EXIT_OK
 
 

@@ -11,7 +11,7 @@ import pytest
 from stark.ctl.errors import CommandError, UsageError
 from stark.ctl.finding import connect, locate
 from stark.ctl.home import Credentials, Home
-from stark.ctl.options import Parser, add_global_options
+from stark.ctl.options import Parser, Session, add_global_options
 
 HERE, THERE = "https://here:6443", "https://there"
 
@@ -67,6 +67,17 @@ def test_what_a_person_wrote_stays_when_somebody_logs_in(home: Home) -> None:
     home.remember_server(HERE, None)
     assert json.loads(home.config_file.read_text()) == {**mine, "apiUrl": HERE}
     assert home.config().former == ("supabaseUrl",)
+
+
+def test_a_list_is_shown_as_asked_else_as_configured_else_as_a_table(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STARK_HOME", str(home.directory))
+    assert Session(arguments()).form(None) == "table"
+    home.directory.mkdir()
+    home.config_file.write_text('{"defaultOutputFormat": "plain", "apiUrl": "https://h", "defaultNamespace": "team"}')
+    session = Session(arguments())
+    assert (session.form(None), session.form("wide"), session.namespace) == ("plain", "wide", "team")
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,12 @@ def test_columns_of_priority_one_are_for_wide(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out == "NAME   STATUS\na      Running\nNAME   STATUS    NODE\na      Running   <none>\n"
 
 
+def test_plain_is_for_scripts(capsys: pytest.CaptureFixture[str]) -> None:
+    TablePrinter(plain=True).print(table(["a", "Running", "n1"], ["long-name", "two\nlines", None]))
+    assert capsys.readouterr().out == "a\tRunning\nlong-name\ttwo lines\n"
+    assert text_table(["A", "B"], [["1", "x\ty"]], plain=True) == "1\tx y\n"
+
+
 def test_a_watch_prints_the_heading_once_and_keeps_its_widths(capsys: pytest.CaptureFixture[str]) -> None:
     printer = TablePrinter(namespace_column=True)
     printer.print(table(["long-name", "Pending", ""]))
