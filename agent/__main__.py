@@ -64,6 +64,10 @@ def parser() -> argparse.ArgumentParser:
         "--taint", type=_taint, action="append", default=[], metavar="KEY[=VALUE]:EFFECT",
         help="taint of the node, when it is first registered",
     )  # fmt: skip
+    words.add_argument(
+        "--accept-public-packs", action=argparse.BooleanOptionalAction,
+        help="run public packs of users who do not own the node (default: as the Node says; at first, yes)",
+    )  # fmt: skip
     words.add_argument("--cpu", type=_positive, metavar="MILLI", help="thousandths of a core offered (default: all)")
     words.add_argument("--memory", type=_positive, metavar="MIB", help="MiB of memory offered (default: all)")
     words.add_argument("--pods", type=_positive, metavar="N", help="pods at a time (default 110)")
@@ -89,6 +93,7 @@ def settings_from(args: argparse.Namespace) -> AgentSettings:
         port=args.port,
         labels=dict(args.label),
         taints=tuple(args.taint),
+        accept_public_packs=args.accept_public_packs,
         cpu_milli=args.cpu,
         memory_mib=args.memory,
         on_stop=args.on_stop,

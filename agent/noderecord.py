@@ -21,6 +21,7 @@ from stark.client.api import Client, PatchType
 from stark.client.backoff import Backoff
 from stark.client.errors import AlreadyExists, ApiError, NotFound
 from stark.crds.annotations import (
+    ACCEPT_PUBLIC_PACKS,
     ARCH,
     HOSTNAME,
     NODE_RUNTIMES,
@@ -188,6 +189,8 @@ class NodeRecord:
         """Create the Node, or correct what is ours of one that exists; then its status. Raises ApiError."""
         labels = own_labels(self._settings, self._facts)
         annotations = {ISOLATION: json.dumps(self._facts.isolation, sort_keys=True)}
+        if self._settings.accept_public_packs is not None:
+            annotations[ACCEPT_PUBLIC_PACKS] = "true" if self._settings.accept_public_packs else "false"
         given = {key: value for key, value in labels.items() if value is not None}
         node = Node(
             metadata=ObjectMeta(name=self._name, labels=given, annotations=annotations),

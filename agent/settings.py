@@ -27,6 +27,8 @@ class AgentSettings:
     """Labels of the Node beside those the agent finds out itself."""
     taints: tuple[str, ...] = ()
     """`key[=value]:Effect`, put on the Node when it is first registered; later they are the operators'."""
+    accept_public_packs: bool | None = None
+    """Whether public packs of users who do not own the node may run here. Default: as the Node says, at first yes."""
     cpu_milli: int | None = None
     """Thousandths of a core that pods may ask for. Default: all cores."""
     memory_mib: int | None = None

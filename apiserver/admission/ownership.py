@@ -131,6 +131,11 @@ def _by_certificate(agent: User) -> Mapping[str, str]:
     return {OWNER: owner[0], **({OWNER_ROLE: role[0]} if role else {})}
 
 
+def _is_open_to_claims(agent: User, stamps: Mapping[str, str]) -> bool:
+    """Whether the agent's certificate says whose its node is: nobody has said it yet, or somebody who claimed the name."""
+    return stamps.get(OWNER) in (None, agent.name) or stamps.get(OWNER_ROLE) == RESTRICTED
+
+
 def _decides_placement(attributes: Attributes) -> bool:
     resource = attributes.resource
     if resource.group == "stark.dev" or resource.group.endswith(".stark.dev"):
@@ -153,9 +158,8 @@ def _keep(attributes: Attributes, obj: dict[str, Any]) -> None:
     if OWNER in changed and OWNER_ROLE not in changed:
         # A new owner does not inherit the rank of the former one, which a patch leaves standing in the object.
         stamps.pop(OWNER_ROLE, None)
-    if _is_node(attributes.resource) and node_name(attributes.user) and old.get(OWNER_ROLE) == RESTRICTED:
-        # Somebody has claimed the node's name before its agent came: whose it is, the agent's certificate says.
-        stamps = {**stamps, **_by_certificate(attributes.user)} if _by_certificate(attributes.user) else stamps
+    if _is_node(attributes.resource) and node_name(attributes.user) and _is_open_to_claims(attributes.user, old):
+        stamps = {**_by_certificate(attributes.user)} or stamps
     if stamps != {key: new[key] for key in STAMPS if key in new}:
         _write(obj, {key: value for key, value in stamps.items() if value is not None})
 

@@ -105,7 +105,7 @@ async def _in_reach(attributes: Attributes, lookup: Lookup, owner: Owner) -> Non
     if attributes.namespace in CLUSTERS_OWN:
         raise refused(attributes, f"the namespace {attributes.namespace} is the cluster's own")
     namespace = Owner.of(annotations_of(await lookup.get("", "namespaces", "", attributes.namespace)))
-    if namespace.is_restricted and namespace.name != owner.name:
+    if not namespace.may_everything and namespace.name != owner.name:
         raise refused(attributes, f"the namespace {attributes.namespace} belongs to another user")
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 
 from stark.apiserver.app import Running, serving
-from stark.apiserver.auth.identities import parse_identity
+from stark.apiserver.auth.identities import Identity, parse_identity
 from stark.apiserver.settings import Settings
 from stark.apiserver.store.protocol import Store
 from stark.apiserver.stores import open_store
@@ -104,6 +104,12 @@ class Api:
         self._others.append(session)
         return session
 
+    def as_user(self, name: str, *groups: str) -> aiohttp.ClientSession:
+        """A session of a user in these groups."""
+        session = _session_of(self.running, Identity(name, groups))
+        self._others.append(session)
+        return session
+
     def as_nobody(self) -> aiohttp.ClientSession:
         """A session without a certificate."""
         session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=_trust(self.running), limit=0))
@@ -149,10 +155,14 @@ def _trust(running: Running) -> ssl.SSLContext:
 
 
 def _session(running: Running, identity: str) -> aiohttp.ClientSession:
-    credential = running.authority.issue(parse_identity(identity))
+    return _session_of(running, parse_identity(identity))
+
+
+def _session_of(running: Running, identity: Identity) -> aiohttp.ClientSession:
+    credential = running.authority.issue(identity)
     context = _trust(running)
     folder = running.authority.directory
-    path = folder / f"test-{identity.replace(':', '-')}.pem"
+    path = folder / f"test-{identity.user.replace(':', '-')}.pem"
     path.write_bytes(credential.certificate_pem + credential.key_pem)
     context.load_cert_chain(path)
     return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context, limit=0), read_bufsize=4 * 1024 * 1024)
