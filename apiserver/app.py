@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import structlog
 
+from .accounts import People
 from .admission.builtin import builtin_chain
 from .admission.chain import BoundChain, Only
 from .admission.escalation import ROLE_KINDS, Escalation
@@ -39,9 +40,7 @@ from .auth.token_reviews import token_reviews
 from .bootstrap import SERVER, Bootstrap
 from .cache.feed import Feed
 from .cluster_config import ClusterSettings, cluster_defaults
-from .credentials import StoredCredentials
 from .definitions import Definitions
-from .facade.accounts import Accounts
 from .facade.facade import Facade
 from .fairness.gate import Gate
 from .fairness.metrics import FairnessCollector
@@ -147,6 +146,7 @@ async def serving(settings: Settings, store: Store, *, encrypted: bool = True) -
         await parts.logs.close()
         await parts.usage.close()
         await parts.callbacks.close()
+        parts.people.close()
 
 
 async def _together(work: Sequence[Coroutine[Any, Any, None]]) -> None:
@@ -208,11 +208,11 @@ class _Parts:
         self.gate = Gate(settings.limits.seats_max, settings.http.request_timeout_s)
         self.fairness = Upkeep(self.resources, self.feed, self.writes, self.gate)
         self.health = self._health()
+        self.people = People(settings, store, self.feed, self.records, self.metrics)
         self.revocations = Revocations(CachedObjects(self.feed, "stark.dev", "certificaterevocations"))
         self.signing = Signing(
             authority, self.resources, self.feed, self.writes, timedelta(seconds=settings.certificate_lifetime_s)
         )
-        self.credentials = StoredCredentials(store)
         self.config = ClusterSettings(self.feed, cluster_defaults(self.resources))
         self.keys = TokenKeys.open(settings.data_dir / "pki", settings.service_accounts.key_files)
         self.issuer = Issuer(settings.service_accounts.issuers[0], settings.service_accounts.keys_url, self.keys)
@@ -249,7 +249,9 @@ class _Parts:
             self.health,
             Discovery(self.resources),
             OpenApi(self.resources, "v1"),
-            Facade(Accounts(self.credentials, self.config).routes()),
+            Facade(self.people.routes(self.resources, self.writes, self.config, self.authorizer)),
+            self.people.rates,
+            self.people.open_requests,
             self.virtual,
             self._subresources(verbs),
             self.issuer,
@@ -261,6 +263,7 @@ class _Parts:
         return Authenticator(
             [
                 StaticTokens(self.settings.data_dir / "pki" / "tokens.csv"),
+                self.people.tokens,
                 ServiceAccountTokens(self.keys, given.issuers, audiences, self.lookup),
             ],
             audiences,
@@ -282,6 +285,7 @@ class _Parts:
             self.bootstrap_roles.run(),
             self.fairness.run(),
             self.gate.run(),
+            *self.people.background(),
             self.signing.run(),
             shut_out_forever(self.feed, self.revocations, server.cut_off),
             compact_forever(self.store, self.settings.history_s),

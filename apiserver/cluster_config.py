@@ -12,13 +12,14 @@ from .cache.feed import Feed
 from .cache.resource_cache import Prefix
 from .resources import Resources
 
-PREFIX: Final = Prefix("stark.dev", "clusterconfigs")
+PLURAL: Final = "clusterconfigs"
+PREFIX: Final = Prefix("stark.dev", PLURAL)
 
 
 def cluster_defaults(resources: Resources) -> Mapping[str, Any]:
     """Every setting at its default, as the schema says."""
-    resource = resources.find("stark.dev", "v1", "clusterconfigs")
-    assert resource is not None, "clusterconfigs"
+    resource = resources.find("stark.dev", "v1", PLURAL)
+    assert resource is not None, PLURAL
     fields: Mapping[str, Any] = resource.schema["properties"]["spec"]["properties"]
     return {name: field["default"] for name, field in fields.items() if "default" in field}
 

@@ -19,9 +19,10 @@ from stark.crds.version import GIT_VERSION, KUBERNETES_MAJOR, KUBERNETES_MINOR
 
 from .auth.authorization import AuthorizationAttributes, Authorizer, forbidden
 from .auth.impersonation import impersonate
+from .auth.open_requests import OpenRequests
 from .auth.reviews import VirtualResource
 from .auth.service_accounts.issuer import CONFIGURATION_PATH, KEYS_PATH, Issuer
-from .errors import ApiError, InternalError, MethodNotAllowed, Timeout
+from .errors import ApiError, InternalError, MethodNotAllowed, Timeout, Unauthorized
 from .facade.facade import Facade
 from .fairness.gate import Gate
 from .fairness.widths import Widths
@@ -29,6 +30,7 @@ from .health import Health
 from .limits import Limits
 from .metrics import Metrics
 from .promptly import Promptly
+from .rates import RequestRates
 from .registry.options import Own, Target
 from .registry.refusals import no_such_path
 from .registry.verbs import Verbs
@@ -79,6 +81,8 @@ class Served:
     discovery: Discovery
     openapi: OpenApi
     facade: Facade
+    rates: RequestRates
+    open_requests: OpenRequests
     virtual: Mapping[tuple[str, str, str], VirtualResource] = field(default_factory=dict)
     """Kinds that are only created and never stored, by group, version and plural."""
     subresources: Mapping[tuple[str, str, str], SubresourceHandler] = field(default_factory=dict)
@@ -160,7 +164,13 @@ class Pipeline:
 
     async def _answer(self, request: Request, asked: Asked) -> Answer:
         served = self._served
-        user = await served.authentication.authenticate(request)
+        try:
+            request.proven = user = await served.authentication.authenticate(request)
+        except Unauthorized:
+            if "authorization" in request.headers:
+                served.rates.refused(request)
+            raise
+        served.rates.admit(user, request, asked)
         request.user = user = await impersonate(request, user, served.authorizer)
         if asked.is_long and asked.verb != "watch":
             own = await self._authorize(user, request, asked)
@@ -243,8 +253,7 @@ class Pipeline:
         if asked.rest:
             raise no_such_path()
 
-        assert request.user is not None, asked
-        open_watch = partial(self._open_watch, request.user)
+        open_watch = partial(self._open_watch, request)
 
         async def may_create() -> bool:
             assert request.user is not None, asked
@@ -254,8 +263,7 @@ class Pipeline:
 
     async def _transfer(self, handler: SubresourceHandler, request: Request, target: Target, asked: Asked) -> Answer:
         """A log, a bundle, a relay: it holds a place among the long requests until its last byte."""
-        assert request.user is not None, asked
-        leave = self._open_watch(request.user)
+        leave = self._open_watch(request)
         try:
             if target.own is not None:
                 await self._served.verbs.require_own(target)
@@ -281,10 +289,18 @@ class Pipeline:
             raise no_such_path()
         return Target(resource, namespace, asked.name, asked.subresource, own)
 
-    def _open_watch(self, user: User) -> Callable[[], None]:
+    def _open_watch(self, request: Request) -> Callable[[], None]:
+        assert request.user is not None, request.path
+        assert request.proven is not None, request.path
         gauge = self._served.limits.watches
-        gauge.enter(user)
-        return gauge.leave
+        gauge.enter(request.user)
+        forget = self._served.open_requests.enter(request.proven, request.hang_up)
+
+        def leave() -> None:
+            gauge.leave()
+            forget()
+
+        return leave
 
     async def _create_virtual(self, request: Request, asked: Asked, virtual: VirtualResource) -> Response:
         if bool(asked.namespace) != virtual.namespaced:

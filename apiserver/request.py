@@ -107,10 +107,14 @@ class Request:
     body: Body
     peer: Peer
     user: User | None = None
+    proven: User | None = None
+    """Who asks in truth, when `user` is somebody they impersonate."""
     warnings: list[str] = field(default_factory=list)
     """Become `Warning: 299` headers of the response (RFC 7234 section 5.5, as Kubernetes does)."""
     marks: Mapping[str, str] | None = None
     """Headers of the response, whatever it will be: which flow schema and priority level the request belongs to."""
+    hang_up: Callable[[], None] | None = None
+    """Ends the connection at once, whatever is under way on it."""
     audit: dict[str, str] = field(default_factory=dict)
     """What was noted about the request for the audit log: webhooks' annotations, and which of them changed the object."""
 

@@ -46,6 +46,64 @@ class LimitSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RateSettings:
+    """How much one identity or address may do as time goes by. A burst is what may come at once."""
+
+    person_per_s: float = 50.0
+    """Requests of one user: a program that watches and lists makes a few, one that loops makes thousands."""
+    person_burst: float = 500.0
+    """A script that applies a few hundred objects is not held up."""
+    system_per_s: float = 500.0
+    """Requests of a node or a service account. Masters and controllers are not counted."""
+    system_burst: float = 5_000.0
+    """A node that comes back with all its pods has a lot to say."""
+    anonymous_per_s: float = 20.0
+    """Requests from one address that do not say who asks: probes, and people who log in."""
+    anonymous_burst: float = 200.0
+    """An office that comes to work at nine is behind one address."""
+    uploads_per_h: float = 120.0
+    """Bundles that one user uploads: two a minute, on and on; a release of a hundred packs at once."""
+    connections_per_min: float = 60.0
+    """Times one user may connect to a pod (exec, attach, port-forward)."""
+    refused_tokens: float = 100.0
+    """Requests from one address in 15 minutes whose token is not good; then the answer is 429 instead of 401."""
+    login_failures: float = 10.0
+    """Wrong passwords for one account in 15 minutes, from wherever they come."""
+    login_failures_address: float = 50.0
+    """Wrong passwords from one address in 15 minutes, for whatever accounts."""
+    registrations: float = 10.0
+    """New accounts from one address in 15 minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordSettings:
+    """What the hash of a password costs (Argon2id). Hashes that were made with other figures are replaced at a login."""
+
+    memory_kib: int = 64 * 1024
+    """Memory of one hash: RFC 9106's figure for machines that have other things to do; OWASP asks for 19 MiB."""
+    passes: int = 3
+    """Over that memory: RFC 9106's figure."""
+    lanes: int = 1
+    """Threads of one hash. More would let one login take several cores from everybody else."""
+    hashes_at_once: int = 2
+    """Together they take 128 MiB. Each is on a thread of its own: the event loop does not notice."""
+    waiting_max: int = 32
+    """Logins that wait for that. Past it clients are told to come back."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """How long what a login gives out is good."""
+
+    access_token_s: float = 3_600.0
+    """An access token. Never more than an hour; it ends with its session in any case."""
+    idle_max_s: float = 7 * 24 * 3_600.0
+    """A refresh token that nobody uses: a week, so that a holiday ends a login and a weekend does not."""
+    session_max_s: float = 30 * 24 * 3_600.0
+    """A session, whatever happens; then the password is asked for again (NIST SP 800-63B 4.1.3)."""
+
+
+@dataclass(frozen=True, slots=True)
 class EtcdAccess:
     """How to reach an etcd that asks who we are. The password comes from the environment or the URL."""
 
@@ -139,3 +197,9 @@ class Settings:
     """What one connection may cost us."""
     limits: LimitSettings = field(default_factory=LimitSettings)
     """What all clients together may have going on."""
+    passwords: PasswordSettings = field(default_factory=PasswordSettings)
+    """What the hash of a password costs."""
+    sessions: SessionSettings = field(default_factory=SessionSettings)
+    """How long what a login gives out is good."""
+    rates: RateSettings = field(default_factory=RateSettings)
+    """How much one identity or address may do as time goes by."""

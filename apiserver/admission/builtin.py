@@ -27,6 +27,7 @@ from .priority import pod_priority, priority_classes
 from .service_accounts import pod_service_account
 from .services import service_defaults
 from .tenancy import Census, Tenancy
+from .users import user_roles
 from .validate_packs import pack_name_belongs_to_its_owner
 from .validate_rbac import binding_defaults
 from .validation import validate_object
@@ -76,6 +77,7 @@ def builtin_chain(
             *([Only(CertificateRights(authorizer), CERTIFICATE_REQUESTS)] if authorizer is not None else []),
             Only(pack_name_belongs_to_its_owner, ("stark.dev", "packs")),
             Only(priority_classes, ("scheduling.k8s.io", "priorityclasses")),
+            Only(user_roles, ("stark.dev", "users")),
             validate_object,
             trusted_packs,
             Only(limit_ranges, PODS),

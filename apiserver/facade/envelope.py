@@ -53,7 +53,11 @@ def failure(error: ApiError, *, anonymous: bool = False) -> Response:
     if anonymous and type(error) is Unauthorized:
         code = AUTHENTICATION_REQUIRED
     told: dict[str, Any] = {"code": code, "message": error.message}
-    details: dict[str, Any] = {_field(cause.field): cause.message for cause in error.causes if cause.field}
+    details: dict[str, Any] = {}
+    for cause in error.causes:
+        if cause.field:
+            known = details.get(_field(cause.field))
+            details[_field(cause.field)] = f"{known}; {cause.message}" if known else cause.message
     if error.retry_after_s is not None:
         details["retryAfterSeconds"] = error.retry_after_s
     if details:

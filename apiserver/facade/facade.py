@@ -86,9 +86,9 @@ def _segments(path: str) -> list[str]:
 async def read_fields(request: Request, known: Mapping[str, type], required: Sequence[str] = ()) -> dict[str, Any]:
     """The body's fields, all of the types in `known`. Raises BadRequest with each that is not, RequestEntityTooLarge."""
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise UnsupportedMediaType(f"the body must be application/json, not {kind}")
     raw = await request.body.read(BODY_BYTES_MAX)
+    if raw and kind != "application/json":
+        raise UnsupportedMediaType(f"the body must be application/json, not {kind}")
     try:
         body = orjson.loads(raw or b"{}")
     except ValueError:

@@ -236,7 +236,7 @@ class Connection(asyncio.Protocol):
             except ValueError as error:
                 answer: Answer = _unreadable_query(error)
             else:
-                request = Request(head.method, head.path, query, head.headers, body, self._peer)
+                request = Request(head.method, head.path, query, head.headers, body, self._peer, hang_up=self.abort)
                 answer = await self._server.handle(request)
             if isinstance(answer, Upgrade):
                 await self._upgrade(head, answer)

@@ -13,6 +13,7 @@ from ..cache.filter import FieldTest, Filter
 from ..errors import BadRequest, Cause, Invalid
 from ..request import Query, User
 from ..resources import Resource
+from .along import Along
 from .strategies import strategy_of
 
 NOT_OLDER_THAN: Final = "NotOlderThan"
@@ -70,6 +71,8 @@ class Writing:
     """What was noted about the write for the audit log."""
     consults: bool = True
     """Whether those outside are asked: not about what the server writes by itself."""
+    along: Along | None = None
+    """Of a create: what else is to happen in the same commit."""
     restricted: bool = False
     """The user may do this to their own objects only: what is created bears that mark."""
 

@@ -32,6 +32,7 @@ from ..store.protocol import (
     Store,
     StoreError,
 )
+from .along import Along
 from .keys import local_key, prefix_of, store_key
 from .refusals import already_exists, conflict, not_found, of_store, store_away, too_far_ahead
 
@@ -200,6 +201,23 @@ class Records:
         if result.current[0] is not None:
             raise already_exists(resource, metadata["name"])
         return None
+
+    async def create_along(self, resource: Resource, obj: Object, along: Along) -> Stored:
+        """`create` in one commit with something else. Raises as it does, and Conflict when that cannot be."""
+        metadata = obj["metadata"]
+        key = store_key(resource, metadata.get("namespace", ""), metadata["name"])
+        value = encode_object(obj)
+        try:
+            result = await self._store.txn(
+                [Expect(key, Revision(0)), *along.expect], [Put(key, value), *along.operations(obj)]
+            )
+        except StoreError as error:
+            raise of_store(error) from error
+        if result.succeeded:
+            return _stored(value, obj, int(result.revision))
+        if result.current[0] is not None:
+            raise already_exists(resource, metadata["name"])
+        raise conflict(resource, metadata["name"])
 
     async def change(
         self, place: Place, decide: Decision, *, ttl_s: int = 0, dry_run: bool = False

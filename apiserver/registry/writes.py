@@ -92,6 +92,8 @@ class Writes:
         # Asked again: the definition may have been deleted while somebody outside was asked about the object.
         self._check_alive(resource)
         stored = await self._as_stored(resource, new)
+        if writing.along is not None:
+            return await self._records.create_along(resource, stored, writing.along)
         return await self._quotas.create(resource, stored, ttl_s=strategy_of(resource).ttl_s, dry_run=writing.dry_run)
 
     async def update(self, target: Target, obj: Object, writing: Writing) -> tuple[Stored, bool]:

@@ -11,6 +11,7 @@ from .certificates import CertificateRequestStrategy, CertificateRevocationStrat
 from .core import LeaseStrategy, NamespaceStrategy, NodeStrategy, PackStrategy, PodStrategy, ServiceStrategy
 from .events import EventStrategy, GroupedEventStrategy
 from .extensions import AdmissionPolicyStrategy, DefinitionStrategy, WebhookConfigurationStrategy
+from .people import ClusterConfigStrategy, UserStrategy
 from .rbac import RoleStrategy
 
 DEFAULT = Strategy()
@@ -23,6 +24,8 @@ STRATEGIES: Mapping[tuple[str, str], Strategy] = {
     ("events.k8s.io", "Event"): GroupedEventStrategy(),
     ("stark.dev", "Pack"): PackStrategy(),
     ("batch", "Job"): JobStrategy(),
+    ("stark.dev", "User"): UserStrategy(),
+    ("stark.dev", "ClusterConfig"): ClusterConfigStrategy(),
     ("certificates.k8s.io", "CertificateSigningRequest"): CertificateRequestStrategy(),
     ("stark.dev", "CertificateRevocation"): CertificateRevocationStrategy(),
     ("coordination.k8s.io", "Lease"): LeaseStrategy(),

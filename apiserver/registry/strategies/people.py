@@ -1,0 +1,41 @@
+"""Users, and the settings of the cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stark.crds.cluster import CLUSTER_CONFIG_NAME
+from stark.crds.names import path_segment_problems
+
+from ...errors import Cause
+from .base import Known, Strategy, immutable, shown
+
+
+class UserStrategy(Strategy):
+    """A user is named by their address, so that there is one of each; a new address is a new user."""
+
+    def name_problems(self, name: str) -> list[str]:
+        """An address has signs that no other name has."""
+        return path_segment_problems(name)
+
+    def create_problems(self, obj: Known) -> Sequence[Cause]:
+        """Name and address are the same."""
+        name, email = obj["metadata"]["name"], obj["spec"]["email"]
+        if name == email:
+            return ()
+        return [Cause("spec.email", f'Invalid value: {shown(email)}: must be the same as metadata.name, "{name}"')]
+
+    def update_problems(self, new: Known, old: Known) -> Sequence[Cause]:
+        """The address stays."""
+        return immutable("spec.email", new["spec"]["email"], old["spec"]["email"])
+
+
+class ClusterConfigStrategy(Strategy):
+    """There is one."""
+
+    def create_problems(self, obj: Known) -> Sequence[Cause]:
+        """No other than that one."""
+        name = obj["metadata"]["name"]
+        if name == CLUSTER_CONFIG_NAME:
+            return ()
+        return [Cause("metadata.name", f'Invalid value: {shown(name)}: must be "{CLUSTER_CONFIG_NAME}"')]
