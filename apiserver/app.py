@@ -24,6 +24,7 @@ from .admission.webhooks.configurations import Configurations
 from .admission.webhooks.metrics import WebhookMetrics
 from .admission.webhooks.rounds import Webhooks
 from .auth.authentication import Authenticator, StaticTokens
+from .auth.bootstrap_tokens import BootstrapTokens
 from .auth.builtin import builtin_authorizer
 from .auth.kubeconfig import issue_kubeconfig
 from .auth.pki import Authority, ServerTls, agent_client_context, listen_hosts
@@ -265,6 +266,7 @@ class _Parts:
                 StaticTokens(self.settings.data_dir / "pki" / "tokens.csv"),
                 self.people.tokens,
                 ServiceAccountTokens(self.keys, given.issuers, audiences, self.lookup),
+                BootstrapTokens(self.lookup),
             ],
             audiences,
             self.revocations,

@@ -14,12 +14,13 @@ from typing import Any, Final
 
 import structlog
 
+from stark.crds.bootstrap_tokens import USER_PREFIX
 from stark.crds.certificates import APPROVED, DENIED, FAILED, GROUP, CertificateSigningRequest
+from stark.crds.pkcs10 import SIGNERS, BadRequestFile, Wanted, read_request, signer_complaints
 from stark.crds.tenancy import ADMIN, NOBODY, Owner
 
 from .auth.identities import NODE_PREFIX, OWNER_EXTRA, OWNER_ROLE_EXTRA, is_admin
 from .auth.pki import Authority
-from .auth.requests import SIGNERS, BadRequestFile, Wanted, read_request, signer_complaints
 from .cache.bell import BELL
 from .cache.feed import Feed
 from .cache.filter import EVERYTHING
@@ -40,7 +41,6 @@ RETRY_S: Final = 1.0
 """After a write that failed."""
 LIFETIME_MIN: Final = timedelta(minutes=10)
 SERVER: Final = User("system:apiserver", ("system:masters",))
-BOOTSTRAP_PREFIX: Final = "system:bootstrap:"
 
 Object = dict[str, Any]
 
@@ -70,7 +70,7 @@ def owner_of(request: Mapping[str, Any], wanted: Wanted) -> Owner:
     if named:
         return Owner(str(named[0]), str(rank[0]))
     creator = User(str(spec.get("username") or ""), tuple(spec.get("groups") or ()))
-    if creator.name.startswith((NODE_PREFIX, BOOTSTRAP_PREFIX)):
+    if creator.name.startswith((NODE_PREFIX, USER_PREFIX)):
         return NOBODY
     return Owner(creator.name, ADMIN if is_admin(creator) else "")
 

@@ -14,6 +14,9 @@ from .kit import Builder
 
 CATALOG: Mapping[str, str] = MappingProxyType(
     {
+        "bootstrap-token": "stark.controllers.bootstrap_tokens:build",
+        "certificate-approver": "stark.controllers.certificate_approver.controller:build",
+        "certificate-cleaner": "stark.controllers.certificate_cleaner:build",
         "clusterrole-aggregation": "stark.controllers.clusterrole_aggregation:build",
         "daemonset": "stark.controllers.daemonset.controller:build",
         "deployment": "stark.controllers.deployment.controller:build",

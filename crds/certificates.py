@@ -21,6 +21,10 @@ NODE_CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client-kubelet"
 NODE_SERVING_SIGNER = "kubernetes.io/kubelet-serving"
 LEGACY_SIGNER = "kubernetes.io/legacy-unknown"
 
+NODE_GROUP = "system:nodes"
+NODE_USER_PREFIX = "system:node:"
+"""An agent's identity: its user is this and the name of its node, its only group the one above."""
+
 APPROVED, DENIED, FAILED = "Approved", "Denied", "Failed"
 FINAL = (APPROVED, DENIED, FAILED)
 """Conditions that are True when they are there, and never go again."""

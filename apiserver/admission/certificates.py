@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from stark.crds.certificates import CLIENT_SIGNER, FAILED, GROUP
+from stark.crds.pkcs10 import BadRequestFile, read_request
 
 from ..auth.authorization import AuthorizationAttributes, Authorizer
 from ..auth.identities import MASTERS
-from ..auth.requests import BadRequestFile, read_request
 from .attributes import Attributes, Lookup
 from .complaints import refused
 

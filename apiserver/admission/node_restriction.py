@@ -10,9 +10,9 @@ from typing import Any
 
 from stark.crds.annotations import ARCH, HOSTNAME, NODE_TYPE, OS, RUNTIME_PREFIX, SERVER, ZONE
 from stark.crds.certificates import NODE_CLIENT_SIGNER, NODE_SERVING_SIGNER
+from stark.crds.pkcs10 import BadRequestFile, read_request
 
 from ..auth.nodes import LEASE_NAMESPACE, node_name
-from ..auth.requests import BadRequestFile, read_request
 from .attributes import Attributes, Lookup
 from .complaints import refused
 

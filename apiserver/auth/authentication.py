@@ -20,12 +20,14 @@ from typing import Any, Protocol
 
 import structlog
 
+from stark.crds.bootstrap_tokens import CLUSTER_INFO_PATH
+
 from ..errors import Unauthorized
 from ..request import ClientCertificate, Request, User
 from .identities import ANONYMOUS, AUTHENTICATED, CLOCK_SKEW, NODES, UNAUTHENTICATED, owner_extra
 from .revocation import Revocations, serial_of
 
-OPEN_PATHS = frozenset({"/healthz", "/livez", "/readyz", "/version", "/api/config"})
+OPEN_PATHS = frozenset({"/healthz", "/livez", "/readyz", "/version", "/api/config", CLUSTER_INFO_PATH})
 """Answered without knowing who asks: probes and version checks come before credentials; so does logging in."""
 OPEN_PREFIXES = ("/livez/", "/readyz/", "/healthz/", "/auth/")
 CREDENTIAL_PATHS = frozenset({"/auth/setup/status", "/auth/setup", "/auth/login", "/auth/refresh"})

@@ -21,11 +21,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from stark.crds.pkcs10 import CLIENT_AUTH, KEY_ENCIPHERMENT, SERVER_AUTH, PublicKey, Wanted
 from stark.crds.tenancy import NOBODY, Owner
 
 from .files import PUBLIC_FILE_MODE, locked, private_directory, write_whole
 from .identities import API_SERVER, CLOCK_SKEW, Identity, owner_uris
-from .requests import CLIENT_AUTH, KEY_ENCIPHERMENT, SERVER_AUTH, PublicKey, Wanted
 
 AUTHORITY_LIFETIME = timedelta(days=3650)
 LEAF_LIFETIME = timedelta(days=365)

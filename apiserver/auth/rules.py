@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from stark.crds.certificates import NODE_CLIENT_SIGNER, NODE_SERVING_SIGNER
+
 from ..request import User
 from .authorization import NO_OPINION, AuthorizationAttributes, Authorizer, Decision
 from .identities import AUTHENTICATED, CONTROLLERS, UNAUTHENTICATED
@@ -111,6 +113,7 @@ class GroupRules:
         return Resolution(tuple(rule for rule in held if not rule.namespaces or namespace in rule.namespaces))
 
 
+CERTIFICATES = "certificates.k8s.io"
 EVENTS = Rule(("create", "patch", "update"), ("", "events.k8s.io"), ("events",))
 LEADER_LEASES = Rule(
     ("get", "create", "update", "patch", "delete"), ("coordination.k8s.io",), ("leases",), namespaces=("kube-system",)
@@ -209,6 +212,20 @@ CONTROLLER_RULES: Mapping[str, tuple[Rule, ...]] = {
         Rule((*READ, "delete"), ("",), ("events", "pods")),
         Rule((*READ, "delete"), ("batch",), ("jobs",)),
         Rule((*READ, "delete"), ("stark.dev",), ("packs",)),
+    ),
+    "certificate-approver": (
+        Rule(READ, (CERTIFICATES,), ("certificatesigningrequests",)),
+        Rule(("update",), (CERTIFICATES,), ("certificatesigningrequests/approval",)),
+        Rule(("approve",), (CERTIFICATES,), ("signers",), names=(NODE_CLIENT_SIGNER, NODE_SERVING_SIGNER)),
+        Rule(("create",), ("authorization.k8s.io",), ("subjectaccessreviews",)),
+        Rule(("create",), ("stark.dev",), ("certificaterevocations",)),
+        Rule(READ, ("",), ("nodes",)),
+    ),
+    "certificate-cleaner": (Rule((*READ, "delete"), (CERTIFICATES,), ("certificatesigningrequests",)),),
+    "bootstrap-token": (
+        Rule((*READ, "delete"), ("",), ("secrets",), namespaces=("kube-system",)),
+        Rule((*READ, "create"), ("",), ("configmaps",), namespaces=("kube-public",)),
+        Rule(("update",), ("",), ("configmaps",), names=("cluster-info",), namespaces=("kube-public",)),
     ),
     "server": (
         Rule((*READ, "update", "patch", "create", "delete"), ("stark.dev",), ("servers",)),

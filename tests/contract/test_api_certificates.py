@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from stark.crds.bootstrap_tokens import DEFAULT_GROUP, Token, secret_of
 from tests.support.apiserver import Api, api_server
 from tests.support.certificates import (
     CSRS,
@@ -26,6 +28,7 @@ from tests.support.certificates import (
     settled,
 )
 from tests.support.kubectl import SKEW, Kubectl, kubectl_on
+from tests.support.reconciling import config_of, controllers
 
 
 @pytest.fixture
@@ -157,3 +160,36 @@ async def test_one_certificate_is_revoked_by_its_serial_number(api: Api) -> None
     (await api.post(REVOCATIONS, revocation("one", serialNumber=serial[-40:]))).ok(201)
     assert (await api.get("/api/v1/nodes/n1", session=first)).status == 401
     assert (await api.get("/api/v1/nodes", session=second)).status == 200
+
+
+async def test_a_token_lets_one_new_machine_in_by_a_name_and_takes_nothing_that_is_there(tmp_path: Path) -> None:
+    async with reconciled(tmp_path, ["certificate-approver", "bootstrap-token"]) as api:
+        text = "abcdef.0123456789abcdef"
+        token = Token("abcdef", "0123456789abcdef", ("authentication", "signing"), (DEFAULT_GROUP,))
+        (await api.post("/api/v1/namespaces/kube-system/secrets", secret_of(token))).ok(201)
+        bearer = {"headers": {"Authorization": f"Bearer {text}"}, "session": api.as_nobody()}
+        wrong = {"headers": {"Authorization": f"Bearer {text[:-1]}0"}, "session": api.as_nobody()}
+        assert (await api.post(CSRS, node_csr("a", "n1"), **wrong)).status == 401
+        for path in ("/api/v1/nodes", "/api/v1/namespaces/kube-system/secrets"):
+            assert (await api.get(path, **bearer)).refused(403, "Forbidden")
+
+        made = (await api.post(CSRS, node_csr("a", "n1"), **bearer)).ok(201)
+        assert made["spec"]["username"] == "system:bootstrap:abcdef"
+        (await api.post(CSRS, node_csr("b", "n1"), **bearer)).ok(201)
+        first, second = await settled(api, "a"), await settled(api, "b")
+        assert certificate_of(first).subject.rfc4514_string() == "CN=system:node:n1,O=system:nodes"
+        assert second["status"]["conditions"][0]["reason"] == "NameClaimed"
+
+        node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n2"}}
+        (await api.post("/api/v1/nodes", node)).ok(201)
+        (await api.post(CSRS, node_csr("c", "n2"), **bearer)).ok(201)
+        assert (await settled(api, "c"))["status"]["conditions"][0]["reason"] == "NodeExists"
+        (await api.delete("/api/v1/namespaces/kube-system/secrets/bootstrap-token-abcdef")).ok()
+        assert (await api.get(f"{CSRS}/a", **bearer)).status == 401
+
+
+@asynccontextmanager
+async def reconciled(directory: Path, names: list[str]) -> AsyncIterator[Api]:
+    """A server with some controllers."""
+    async with api_server(directory) as api, controllers(config_of(api, "controllers"), names):
+        yield api

@@ -15,8 +15,8 @@ from cryptography import x509
 
 from stark.crds.certificates import APPROVED, DENIED, EXPIRATION_MIN_S, FINAL, LEGACY_SIGNER, USAGES
 from stark.crds.names import dns_subdomain_problems
+from stark.crds.pkcs10 import BadRequestFile, read_request
 
-from ...auth.requests import BadRequestFile, read_request
 from ...errors import Cause
 from ...times import timestamp
 from .. import metadata

@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509 import CertificateSigningRequestBuilder, Name, load_pem_x509_csr
 
-from stark.apiserver.auth.requests import BadRequestFile, read_request, signer_complaints
 from stark.apiserver.registry.strategies.certificates import CertificateRequestStrategy
 from stark.apiserver.signing import is_due, lifetime_of, owner_of
+from stark.crds.pkcs10 import BadRequestFile, read_request, signer_complaints
 from stark.crds.tenancy import NOBODY, Owner
 from tests.support.certificates import CLIENT, NODE_CLIENT, NODE_SERVING, csr, node_csr, request_pem
 

@@ -7,6 +7,7 @@ certificate names the node and nothing else, its serving certificate names hosts
 from __future__ import annotations
 
 import binascii
+import hashlib
 from base64 import b64decode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +16,10 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPublicKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
-from stark.crds.certificates import CLIENT_SIGNER, NODE_CLIENT_SIGNER, NODE_SERVING_SIGNER
-
-from .identities import API_SERVER, MASTERS, NODE_PREFIX, NODES
+from .certificates import CLIENT_SIGNER, NODE_CLIENT_SIGNER, NODE_GROUP, NODE_SERVING_SIGNER, NODE_USER_PREFIX
 
 REQUEST_BYTES_MAX = 64 * 1024
 """Of a request: the largest keys and a hundred names take less than a tenth."""
@@ -31,6 +31,10 @@ RSA_BITS_MAX = 8192
 
 DIGITAL_SIGNATURE, KEY_ENCIPHERMENT = "digital signature", "key encipherment"
 CLIENT_AUTH, SERVER_AUTH = "client auth", "server auth"
+
+MASTERS = "system:masters"
+API_SERVER = "system:apiserver"
+"""As whom agents trust the API server, by this name alone."""
 
 PublicKey = CertificateIssuerPublicKeyTypes
 
@@ -59,10 +63,16 @@ class Wanted:
     key: PublicKey
 
     @property
+    def fingerprint(self) -> str:
+        """Of the key: the same for two requests by the same holder."""
+        info = self.key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        return hashlib.sha256(info).hexdigest()
+
+    @property
     def node_name(self) -> str:
         """The node whose identity is asked for; empty when it is nobody's of the kind."""
-        is_node = self.common_name.startswith(NODE_PREFIX) and self.organizations == (NODES,)
-        return self.common_name.removeprefix(NODE_PREFIX) if is_node else ""
+        is_node = self.common_name.startswith(NODE_USER_PREFIX) and self.organizations == (NODE_GROUP,)
+        return self.common_name.removeprefix(NODE_USER_PREFIX) if is_node else ""
 
 
 def read_request(encoded: str) -> Wanted:
@@ -144,8 +154,8 @@ def signer_complaints(signer_name: str, wanted: Wanted, usages: Sequence[str]) -
     signer = SIGNERS[signer_name]
     if not wanted.common_name:
         yield "the subject has no common name"
-    if MASTERS in wanted.organizations or wanted.common_name == API_SERVER.user:
-        yield f"no signer gives certificates for the group {MASTERS} or the user {API_SERVER.user}"
+    if MASTERS in wanted.organizations or wanted.common_name == API_SERVER:
+        yield f"no signer gives certificates for the group {MASTERS} or the user {API_SERVER}"
     too_much = sorted(set(usages) - signer.usages)
     if too_much:
         yield f"this signer does not give the usages {', '.join(too_much)}"
@@ -157,7 +167,7 @@ def signer_complaints(signer_name: str, wanted: Wanted, usages: Sequence[str]) -
 
 def _node_complaints(signer_name: str, wanted: Wanted) -> Iterable[str]:
     if not wanted.node_name:
-        yield f"the subject must be O={NODES}, CN={NODE_PREFIX}<name>"
+        yield f"the subject must be O={NODE_GROUP}, CN={NODE_USER_PREFIX}<name>"
     if wanted.names.others:
         yield "e-mail addresses and URIs are not given as names"
     has_names = bool(wanted.names.dns or wanted.names.addresses)

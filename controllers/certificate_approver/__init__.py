@@ -1,0 +1,1 @@
+"""Lets agents in and keeps them in: approves what needs no person."""

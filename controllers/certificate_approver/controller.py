@@ -1,0 +1,144 @@
+"""Approve or deny agents' certificate requests, one node at a time.
+
+Keys are names of nodes, so that two machines that ask for one name are judged one after the other. Reads requests and Nodes
+anew from the API server before it says anything: a cache may not know yet what was approved a moment ago. Whether a creator
+has the right at all is asked of the API server (SubjectAccessReview), as Kubernetes' approver does. Writes the approval, and
+the revocation of what was issued for a name before.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from stark.client.errors import AlreadyExists, NotFound
+from stark.client.kinds import unstructured
+from stark.crds.certificates import (
+    GROUP,
+    NODE_USER_PREFIX,
+    CertificateRevocation,
+    CertificateRevocationSpec,
+    CertificateSigningRequest,
+    CertificateSigningRequestCondition,
+)
+from stark.crds.conditions import set_condition
+from stark.crds.meta import ObjectMeta, ResourceDef
+from stark.crds.nodes import Node
+
+from ..kit import DONE, Clock, Context, Controller, Outcome, Source
+from .planning import Asked, Verdict, is_settled, judge, read
+
+log = logging.getLogger(__name__)
+
+REVIEWS = unstructured(
+    ResourceDef(
+        group="authorization.k8s.io",
+        version="v1",
+        kind="SubjectAccessReview",
+        plural="subjectaccessreviews",
+        namespaced=False,
+    )
+)
+
+
+class CertificateApprover(Controller):
+    """See the module."""
+
+    name = "certificate-approver"
+
+    def __init__(self, context: Context) -> None:
+        self._api = context.api
+        self._clock: Clock = context.clock
+        self._requests = context.informers.of(CertificateSigningRequest)
+
+    def sources(self) -> Sequence[Source[Any]]:
+        """Requests, by the nodes they are about."""
+        return (Source(self._requests, _node_of),)
+
+    async def reconcile(self, key: str) -> Outcome:
+        """Say something about every request for this node that waits, the oldest first."""
+        pending = [request for request in self._requests.list() if key in _node_of(request) and not is_settled(request)]
+        for request in sorted(pending, key=lambda each: (str(each.metadata.creation_timestamp), each.metadata.name)):
+            await self._settle(request.metadata.name)
+        return DONE
+
+    async def _settle(self, name: str) -> None:
+        try:
+            request = await self._api.get(CertificateSigningRequest, name)
+        except NotFound:
+            return
+        asked = read(request) if not is_settled(request) else None
+        if asked is None or not await self._has_right(asked):
+            return
+        verdict = await self._judge(asked)
+        if verdict is None:
+            return
+        if verdict.revokes:
+            await self._revoke_former(asked)
+        await self._write(asked, verdict)
+
+    async def _judge(self, asked: Asked) -> Verdict | None:
+        requests = await self._api.list_all(CertificateSigningRequest)
+        nodes = (await self._api.list_all(Node)).items
+        node = next((node for node in nodes if node.metadata.name == asked.node), None)
+        return judge(asked, node, requests.items, nodes, self._clock())
+
+    async def _has_right(self, asked: Asked) -> bool:
+        spec = asked.request.spec
+        body = {
+            "metadata": {},
+            "spec": {
+                "user": spec.username,
+                "uid": spec.uid or "",
+                "groups": spec.groups,
+                "extra": spec.extra,
+                "resourceAttributes": {
+                    "group": GROUP,
+                    "version": "v1",
+                    "resource": CertificateSigningRequest.RESOURCE.plural,
+                    "subresource": asked.right,
+                    "verb": "create",
+                },
+            },
+        }
+        answer = await self._api.create(body, kind=REVIEWS)
+        return bool((answer.get("status") or {}).get("allowed"))
+
+    async def _revoke_former(self, asked: Asked) -> None:
+        """What was issued before this request was made is good no longer: its successor is another machine."""
+        made = asked.request.metadata.creation_timestamp
+        assert made is not None, asked.request.metadata.name
+        # The second of the request itself is left out: what is issued for it may be issued within it.
+        spec = CertificateRevocationSpec(
+            username=NODE_USER_PREFIX + asked.node, issued_before=made - timedelta(seconds=1), reason="Superseded"
+        )
+        meta = ObjectMeta(name=f"joined-{asked.request.uid}")
+        try:
+            await self._api.create(CertificateRevocation(metadata=meta, spec=spec))
+        except AlreadyExists:
+            pass  # made before the approval could be written
+
+    async def _write(self, asked: Asked, verdict: Verdict) -> None:
+        request, now = asked.request, self._clock()
+        condition = CertificateSigningRequestCondition(
+            type=verdict.type, status="True", reason=verdict.reason, message=verdict.message, last_update_time=now
+        )
+        conditions = set_condition(request.status.conditions, condition, now)
+        status = request.status.model_copy(update={"conditions": conditions})
+        await self._api.update(request.model_copy(update={"status": status}), "approval")
+        log.info(
+            "certificate request settled",
+            extra={"request": request.metadata.name, "node": asked.node, "outcome": verdict.type, "reason": verdict.reason},
+        )  # fmt: skip
+
+
+def _node_of(request: CertificateSigningRequest) -> Iterable[str]:
+    asked = read(request)
+    return (asked.node,) if asked is not None else ()
+
+
+def build(context: Context) -> Controller:
+    """For the catalog."""
+    return CertificateApprover(context)
