@@ -157,7 +157,7 @@ class Pipeline:
         resource = self._served.resources.find(asked.group, asked.version, asked.plural)
         if resource is None:
             return Asked(verb, "")
-        is_known = asked.subresource in ("", *resource.subresources)
+        is_known = not asked.subresource or asked.subresource in resource.subresources
         if is_known and verb == asked.verb:
             return asked
         return replace(asked, verb=verb, subresource=asked.subresource if is_known else "")

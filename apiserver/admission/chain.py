@@ -78,7 +78,7 @@ class Chain:
         plugins = self._mutating.of(attributes.resource)
         for plugin in plugins:
             await plugin(attributes, lookup)
-        if self._webhooks is None:
+        if self._webhooks is None or not self._webhooks.change:
             return
         turns = Turns()
         await self._webhooks.mutate(attributes, lookup, turns)
@@ -96,7 +96,7 @@ class Chain:
         """The last word: whoever judges the object as it is about to be stored. Raises an ApiError."""
         for plugin in self._concluding:
             await plugin(attributes, lookup)
-        if self._webhooks is not None:
+        if self._webhooks is not None and self._webhooks.judge:
             await self._webhooks.validate(attributes, lookup)
 
     async def ask_outside(self, attributes: Attributes, lookup: Lookup) -> None:

@@ -171,6 +171,11 @@ def everything(value: Any, kind: Type) -> Tree:
     tree: dict[str, Any] = {SELF: LEAF}
     if form is FIELDS_FORM and type(value) is dict:
         fields, other = kind.fields, kind.other
+        if not fields and other is not None and other.form is WHOLE_FORM:
+            return {
+                SELF: LEAF,
+                **dict.fromkeys(["f:" + name for name in value], LEAF),
+            }  # labels, data: most of all fields
         for name, item in value.items():
             known = fields.get(name)
             if known is not None:

@@ -66,7 +66,8 @@ def service_account(user: str) -> tuple[str, str] | None:
 async def impersonate(request: Request, user: User, authorizer: Authorizer) -> User:
     """The user to act as: `user`, or whom the headers name. Raises Forbidden, BadRequest."""
     headers = request.headers
-    if not any(name.startswith(PREFIX) for name in headers):
+    # In one search over all names: every request comes by here.
+    if PREFIX not in "\n".join(headers):
         return user
     extra = {
         unquote(name.removeprefix(EXTRA_PREFIX)): tuple(_values(headers, name))

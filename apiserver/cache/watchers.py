@@ -275,6 +275,8 @@ class Watchers:
 
     def offer(self, change: Change) -> None:
         """Let everybody whom it may concern note the change; `flush` delivers."""
+        if not self._buckets:
+            return
         for bucket in _buckets_touched(change) & self._buckets.keys():
             for audience in self._buckets[bucket].values():
                 if audience.offer(change):

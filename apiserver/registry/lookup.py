@@ -9,8 +9,8 @@ from typing import Any, Final
 from ..cache.entry import OWNER_PATH, Entry
 from ..cache.feed import Feed, StoreLost, TooFarAhead
 from ..cache.filter import EVERYTHING, Filter
-from ..cache.resource_cache import Prefix, ResourceCache
-from .keys import CORE, local_key
+from ..cache.resource_cache import ResourceCache
+from .keys import local_key, prefix_at
 from .refusals import store_away
 
 FIRST_TIMEOUT_S: Final = 3.0
@@ -19,7 +19,7 @@ DECODED_MAX: Final = 256
 """Objects kept decoded: admission asks for the same namespace again and again."""
 DECODED_BYTES_MAX: Final = 16_384
 """Of an object that is kept decoded."""
-EVENTS: Final = Prefix(CORE, "events")
+EVENTS: Final = prefix_at("", "events")
 FURNITURE: Final = frozenset({("configmaps", "kube-root-ca.crt"), ("serviceaccounts", "default")})
 """What controllers put into every namespace."""
 LAG_TIMEOUT_S: Final = 1.0
@@ -73,14 +73,19 @@ class CachedLookup:
         return known
 
     def _cache(self, group: str, plural: str) -> ResourceCache | None:
-        return self._feed.cache(Prefix(group or CORE, plural))
+        return self._feed.cache(prefix_at(group, plural))
 
 
 class CachedObjects:
     """All objects of one resource, for whoever makes something of them and keeps it until one of them changes."""
 
     def __init__(self, feed: Feed, group: str, plural: str) -> None:
-        self._feed, self._prefix = feed, Prefix(group or CORE, plural)
+        self._feed, self._prefix = feed, prefix_at(group, plural)
+
+    def is_empty(self) -> bool:
+        """There is surely none."""
+        cache = self._feed.cache(self._prefix)
+        return cache is not None and not len(cache) and cache.ready.is_set()
 
     def mark(self) -> Hashable:
         """Another one whenever an object changed; None while the cache is being filled."""
@@ -115,7 +120,7 @@ class BoundPods:
     """Which pods of which node have changed, for whoever keeps something of each node's pods."""
 
     def __init__(self, feed: Feed) -> None:
-        cache = feed.cache(Prefix(CORE, "pods"))
+        cache = feed.cache(prefix_at("", "pods"))
         assert cache is not None
         self._feed, self._cache = feed, cache
         self._node_at = cache.paths.index("spec.nodeName")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 from stark.crds.selectors import SelectorError, parse_field_selector, parse_label_selector
@@ -22,6 +23,8 @@ VALIDATIONS: Final = ("Ignore", "Warn", "Strict")
 PROPAGATIONS: Final = ("Orphan", "Background", "Foreground")
 MANAGER_LENGTH_MAX: Final = 128
 """Of a field manager's name, as in Kubernetes."""
+PROGRAMS_REMEMBERED: Final = 512
+"""User agents of which the program's name is kept."""
 SERVER_MANAGER: Final = "stark-apiserver"
 """What the server itself writes as."""
 DECIMAL_DIGITS_MAX: Final = 18
@@ -81,6 +84,9 @@ def writing(
     query: Query, user: User, warnings: list[str], user_agent: str = "", audit: dict[str, str] | None = None
 ) -> Writing:
     """The options of a write. Raises Invalid."""
+    audit = {} if audit is None else audit
+    if not query.raw:
+        return Writing(user, False, "Warn", False, warnings, _program(user_agent), audit=audit)
     validation = query.first("fieldValidation")
     if validation and validation not in VALIDATIONS:
         raise _unsupported("fieldValidation", validation, VALIDATIONS)
@@ -92,7 +98,7 @@ def writing(
         warnings,
         _manager(query.first("fieldManager"), user_agent),
         given={name: query.first(name) for name in ("fieldManager", "fieldValidation") if query.first(name)},
-        audit={} if audit is None else audit,
+        audit=audit,
     )
 
 
@@ -104,8 +110,14 @@ def _manager(given: str, user_agent: str) -> str:
         )
     if not given.isprintable():
         raise _invalid_patch("fieldManager", f'Invalid value: "{given}": should only contain printable characters')
+    return given or _program(user_agent)
+
+
+@lru_cache(PROGRAMS_REMEMBERED)
+def _program(user_agent: str) -> str:
+    """What a client calls itself, without its version."""
     program = "".join(sign for sign in user_agent.partition("/")[0] if sign.isprintable())
-    return given or program[:MANAGER_LENGTH_MAX] or "unknown"
+    return program[:MANAGER_LENGTH_MAX] or "unknown"
 
 
 def applying(query: Query) -> bool:

@@ -34,8 +34,10 @@ class Quotas:
 
     async def create(self, resource: Resource, new: Object, *, ttl_s: int = 0, dry_run: bool = False) -> Stored:
         """As `Records.create`. Raises Forbidden too: `exceeded quota: ...`."""
-        usage = usage_of(resource.group, resource.plural, new)
         namespace = new["metadata"].get("namespace", "")
+        if not namespace or not len(await self._records.cache(self._kind())):
+            return await self._records.create(resource, new, ttl_s=ttl_s, dry_run=dry_run)
+        usage = usage_of(resource.group, resource.plural, new)
         names = await self._interested(resource, new, usage)
         if not names:
             return await self._records.create(resource, new, ttl_s=ttl_s, dry_run=dry_run)
@@ -57,12 +59,8 @@ class Quotas:
 
     async def _interested(self, resource: Resource, new: Mapped, usage: Mapped) -> list[str]:
         """The names of the quotas that limit something the object uses."""
-        namespace = new["metadata"].get("namespace", "")
-        if not namespace:
-            return []
+        namespace = new["metadata"]["namespace"]
         cache = await self._records.cache(self._kind())
-        if not len(cache):
-            return []
         found = [entry.decode() for entry in cache.select(Filter(namespace=namespace))]
         return [
             each["metadata"]["name"]

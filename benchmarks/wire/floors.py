@@ -38,7 +38,7 @@ class Bare(asyncio.Protocol):
 
 
 class Framing(asyncio.Protocol):
-    """Writes the same frames to every connection whenever a byte arrives on any: the bare send loop of a watch."""
+    """Writes as many frames to every connection as a byte says that arrives on any: the bare send loop of a watch."""
 
     frame = b""
     everybody: set[asyncio.WriteTransport]
@@ -48,9 +48,9 @@ class Framing(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         for count in data:
-            for _ in range(count):
-                for transport in self.everybody:
-                    transport.write(self.frame)
+            frames = self.frame * count
+            for transport in self.everybody:
+                transport.write(frames)
 
 
 def _serve(kind: str, payload: bytes, pki: str, ready: multiprocessing.SimpleQueue[int]) -> None:

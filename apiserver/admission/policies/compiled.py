@@ -161,6 +161,10 @@ class Policies:
         self._in_force: InForce | None = None
         self._made: dict[tuple[str, str], Policy] = {}
 
+    def none(self) -> bool:
+        """Whether there is surely no binding, and so nothing in force."""
+        return self._bindings.is_empty()
+
     async def in_force(self) -> InForce:
         """Every policy that has bindings, and those. Raises ServiceUnavailable while they have never been read."""
         marks = (self._policies.mark(), self._bindings.mark())

@@ -30,6 +30,10 @@ class Followed(Protocol):
         """Another one whenever an object changed; None while nothing can be said."""
         ...
 
+    def is_empty(self) -> bool:
+        """There is surely none: said without waiting, for every write asks."""
+        ...
+
     async def objects(self) -> Sequence[Mapped]:
         """All of them, in the order of their names. Raises ServiceUnavailable."""
         ...
@@ -94,6 +98,10 @@ class Configurations:
         self._source, self._compile = source, compile_conditions
         self._mark: Hashable = None
         self._hooks: tuple[Hook, ...] | None = None
+
+    def none(self) -> bool:
+        """Whether there is surely no webhook."""
+        return self._source.is_empty()
 
     async def hooks(self) -> tuple[Hook, ...]:
         """All of them. Raises ServiceUnavailable while they have never been read."""

@@ -54,6 +54,16 @@ class Webhooks:
     def __init__(self, mutating: Configurations, validating: Configurations, asking: Asking) -> None:
         self._mutating, self._validating, self._asking = mutating, validating, asking
 
+    @property
+    def change(self) -> bool:
+        """Whether anybody may change a write."""
+        return not self._mutating.none()
+
+    @property
+    def judge(self) -> bool:
+        """Whether anybody may refuse one."""
+        return not self._validating.none()
+
     async def mutate(self, attributes: Attributes, lookup: Lookup, turns: Turns) -> None:
         """One turn of the webhooks that change. Raises ApiError."""
         hooks = await self._mutating.hooks()
