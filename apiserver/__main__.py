@@ -25,6 +25,8 @@ import uvloop
 from stark.crds.version import VERSION
 
 from .app import serving
+from .audit.errors import AuditError
+from .audit.flags import add_audit_flags, audit_settings
 from .auth.flags import add_identity_flags, oidc_settings, service_account_settings
 from .auth.identities import node_identity
 from .auth.kubeconfig import add_kubeconfig_command
@@ -89,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         help="give an agent of this machine an identity",
     )
     add_etcd_flags(parser)
+    add_audit_flags(parser)
     add_identity_flags(parser)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     add_kubeconfig_command(commands)
@@ -110,6 +113,7 @@ def _settings(parsed: argparse.Namespace) -> Settings:
         node_kubeconfigs=tuple(_node_and_file(text) for text in parsed.node_kubeconfig),
         access_log=parsed.access_log,
         etcd=etcd_access(parsed),
+        audit=audit_settings(parsed),
         service_accounts=service_account_settings(parsed),
         oidc=oidc_settings(parsed),
     )
@@ -169,7 +173,7 @@ async def _serve(settings: Settings) -> None:
                 running.background.result()
     except OSError as error:
         raise CannotServe(_listen_trouble(settings, error)) from error
-    except PkiError as error:
+    except (PkiError, AuditError) as error:
         raise CannotServe(str(error)) from error
     finally:
         await store.close()

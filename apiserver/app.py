@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mappi
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -23,6 +24,10 @@ from .admission.webhooks.conditions import MatchConditions
 from .admission.webhooks.configurations import Configurations
 from .admission.webhooks.metrics import WebhookMetrics
 from .admission.webhooks.rounds import Webhooks
+from .audit.logs import AuditLogs
+from .audit.metrics import AuditCollector
+from .audit.opening import FOLDER as AUDIT_FOLDER
+from .audit.opening import make_audit, writing
 from .auth.authentication import Authenticator, StaticTokens
 from .auth.bootstrap_tokens import BootstrapTokens
 from .auth.builtin import builtin_authorizer
@@ -60,6 +65,7 @@ from .proxy.logs import PodLogs
 from .proxy.relay import Relays
 from .proxy.streams import PodStreams
 from .proxy.usage import AgentUsage
+from .registry.bodies import decode as read_object
 from .registry.eviction import Evictions
 from .registry.keys import prefix_of
 from .registry.lists import Lists
@@ -120,7 +126,7 @@ READY_POLL_S: Final = 0.02
 
 @asynccontextmanager
 async def serving(settings: Settings, store: Store, *, encrypted: bool = True) -> AsyncIterator[Running]:
-    """Serve `store` until the block ends. Raises OSError (address in use), PkiError.
+    """Serve `store` until the block ends. Raises OSError (address in use), PkiError, AuditError.
 
     `encrypted` is False only where the cost of TLS is measured: no program of ours offers it.
     """
@@ -129,25 +135,26 @@ async def serving(settings: Settings, store: Store, *, encrypted: bool = True) -
     parts = _Parts(settings, store, authority)
     server = HttpServer(Pipeline(parts.served()).handle, settings.http)
     await parts.blobs.open()
-    await server.listen(settings.host, settings.port, tls.context if encrypted else None)
-    url = f"http{'s' if encrypted else ''}://{_host_of(settings.host)}:{server.port}"
-    parts.issuer.served_at(f"https://{settings.names[0]}:{server.port}" if settings.names else url)
-    _write_kubeconfigs(authority, settings, url)
-    background = asyncio.create_task(_together(parts.background(tls, server)))
-    try:
-        yield Running(url, server.port, authority, parts.feed, parts.health, parts.resources, background)
-    finally:
-        parts.is_stopping = True
-        server.stop_accepting()
-        parts.feed.end_watches()
-        parts.relays.close()
-        await server.close(settings.shutdown_timeout_s)
-        background.cancel()
-        await asyncio.gather(background, return_exceptions=True)
-        await parts.logs.close()
-        await parts.usage.close()
-        await parts.callbacks.close()
-        parts.people.close()
+    async with writing(parts.audit):
+        await server.listen(settings.host, settings.port, tls.context if encrypted else None)
+        url = f"http{'s' if encrypted else ''}://{_host_of(settings.host)}:{server.port}"
+        parts.issuer.served_at(f"https://{settings.names[0]}:{server.port}" if settings.names else url)
+        _write_kubeconfigs(authority, settings, url)
+        background = asyncio.create_task(_together(parts.background(tls, server)))
+        try:
+            yield Running(url, server.port, authority, parts.feed, parts.health, parts.resources, background)
+        finally:
+            parts.is_stopping = True
+            server.stop_accepting()
+            parts.feed.end_watches()
+            parts.relays.close()
+            await server.close(settings.shutdown_timeout_s)
+            background.cancel()
+            await asyncio.gather(background, return_exceptions=True)
+            await parts.logs.close()
+            await parts.usage.close()
+            await parts.callbacks.close()
+            parts.people.close()
 
 
 async def _together(work: Sequence[Coroutine[Any, Any, None]]) -> None:
@@ -183,6 +190,8 @@ class _Parts:
         self.records = Records(store, self.feed)
         self.roles = self._roles()
         self.metrics = Metrics()
+        self.audit = make_audit(settings.data_dir, settings.audit, partial(read_object, protobuf=decode_protobuf))
+        self.metrics.registry.register(AuditCollector(self.audit))
         self.callbacks = Callbacks(self.lookup)
         schemas = Schemas()
         self.versions = Versions(self.resources, schemas, self.callbacks)
@@ -250,7 +259,13 @@ class _Parts:
             self.health,
             Discovery(self.resources),
             OpenApi(self.resources, "v1"),
-            Facade(self.people.routes(self.resources, self.writes, self.config, self.authorizer)),
+            Facade(
+                [
+                    *self.people.routes(self.resources, self.writes, self.config, self.authorizer),
+                    *AuditLogs(self.audit, self.settings.data_dir / AUDIT_FOLDER).routes(),
+                ]
+            ),
+            self.audit,
             self.people.rates,
             self.people.open_requests,
             self.virtual,

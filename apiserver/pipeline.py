@@ -17,6 +17,7 @@ import structlog
 
 from stark.crds.version import GIT_VERSION, KUBERNETES_MAJOR, KUBERNETES_MINOR
 
+from .audit.recording import DECISION, REASON, Audit, Recording
 from .auth.authorization import AuthorizationAttributes, Authorizer, forbidden
 from .auth.impersonation import impersonate
 from .auth.open_requests import OpenRequests
@@ -81,6 +82,7 @@ class Served:
     discovery: Discovery
     openapi: OpenApi
     facade: Facade
+    audit: Audit
     rates: RequestRates
     open_requests: OpenRequests
     virtual: Mapping[tuple[str, str, str], VirtualResource] = field(default_factory=dict)
@@ -102,17 +104,34 @@ class Pipeline:
         """The answer, whatever happens."""
         began = time.monotonic()
         asked = parse(request.method, request.path, request.query)
+        recording = self._served.audit.begin(request, asked)
         try:
-            answer = await self._answer(request, asked)
+            answer = await self._answer(request, asked, recording)
         except ApiError as error:
             answer = self._refusal(request, error)
         except (asyncio.CancelledError, GeneratorExit):
+            recording.left()
             raise
         except Exception:
             log.exception("request failed", path=request.path, verb=asked.verb)
+            recording.panicked = True
             unforeseen = InternalError("Internal error occurred: see the server's log at this moment")
             answer = self._refusal(request, unforeseen)
         self._finish(request, asked, answer, time.monotonic() - began)
+        if not recording.answered(answer):
+            return answer
+        return await self._recorded(request, recording, answer)
+
+    async def _recorded(self, request: Request, recording: Recording, answer: Answer) -> Answer:
+        """The answer, once it is on disk what was done; a failure when it cannot be written."""
+        try:
+            await recording.written()
+        except BaseException as error:
+            if isinstance(answer, Response) and answer.on_sent is not None:
+                answer.on_sent()
+            if isinstance(error, ApiError):
+                return self._refusal(request, error)
+            raise
         return answer
 
     def _refusal(self, request: Request, error: ApiError) -> Answer:
@@ -162,7 +181,7 @@ class Pipeline:
             return asked
         return replace(asked, verb=verb, subresource=asked.subresource if is_known else "")
 
-    async def _answer(self, request: Request, asked: Asked) -> Answer:
+    async def _answer(self, request: Request, asked: Asked, recording: Recording) -> Answer:
         served = self._served
         try:
             request.proven = user = await served.authentication.authenticate(request)
@@ -170,7 +189,10 @@ class Pipeline:
             if "authorization" in request.headers:
                 served.rates.refused(request)
             raise
+        must_wait = recording.is_by(user)
         served.rates.admit(user, request, asked)
+        if must_wait:
+            await recording.admitted()
         request.user = user = await impersonate(request, user, served.authorizer)
         if asked.is_long and asked.verb != "watch":
             own = await self._authorize(user, request, asked)
@@ -223,6 +245,8 @@ class Pipeline:
         if not asked.plural and self._served.facade.owns(asked.path):
             return None  # it asks by itself, about the objects that the request is really about
         decision = await self._served.authorizer.authorize(attributes)
+        request.audit[DECISION] = "allow" if decision.allowed else "forbid"
+        request.audit[REASON] = decision.reason
         if decision.is_outright:
             return None
         if not decision.allowed:

@@ -117,6 +117,8 @@ class Request:
     """Ends the connection at once, whatever is under way on it."""
     audit: dict[str, str] = field(default_factory=dict)
     """What was noted about the request for the audit log: webhooks' annotations, and which of them changed the object."""
+    subject: Mapping[str, Any] | None = None
+    """The metadata of the object it is about, once that is known: the path of a create does not tell its name."""
 
 
 @dataclass(slots=True)

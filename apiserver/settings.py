@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .audit.settings import AuditSettings
+
 
 @dataclass(frozen=True, slots=True)
 class HttpSettings:
@@ -189,6 +191,8 @@ class Settings:
     """How long requests that are under way get when we are told to stop. A service manager waits longer."""
     etcd: EtcdAccess = field(default_factory=EtcdAccess)
     """How an etcd that `store` names is reached."""
+    audit: AuditSettings = field(default_factory=AuditSettings)
+    """What is recorded of requests, and how surely."""
     service_accounts: ServiceAccountSettings = field(default_factory=ServiceAccountSettings)
     """How tokens of service accounts are issued and believed."""
     oidc: OidcSettings = field(default_factory=OidcSettings)

@@ -61,6 +61,12 @@ class AnswerHeads:
             self._prefixes[(status, content_type)] = made
         return made
 
+    def identify(self, asked: dict[str, str]) -> None:
+        """Give a request its id before anybody handles it: the logs and the answer call it the same."""
+        given = asked.get("audit-id")
+        if given is None or not _usable(given):
+            asked["audit-id"] = self._ids.new()
+
     def ids(self, asked: Mapping[str, str]) -> dict[str, str]:
         """What the answer is called: as the client wishes, or as we do."""
         audit = _usable(asked.get("audit-id", "")) or self._ids.new()

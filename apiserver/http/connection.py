@@ -236,6 +236,7 @@ class Connection(asyncio.Protocol):
             except ValueError as error:
                 answer: Answer = _unreadable_query(error)
             else:
+                self._server.heads.identify(head.headers)
                 request = Request(head.method, head.path, query, head.headers, body, self._peer, hang_up=self.abort)
                 answer = await self._server.handle(request)
             if isinstance(answer, Upgrade):

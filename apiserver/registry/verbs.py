@@ -270,6 +270,7 @@ class Verbs:
         data = await request.body.read(self._parts.body_bytes_max)
         content_type = request.headers.get("content-type", "")
         obj = bodies.decode(data, content_type, self._parts.protobuf)
+        request.subject = obj.get("metadata")
         if writing.checks_duplicates:
             doubled = bodies.duplicate_fields(data, content_type)
             complain(target.resource, [f'duplicate field "{path}"' for path in doubled], writing)
@@ -299,6 +300,7 @@ class Verbs:
     async def _answer_stored(
         self, request: Request, accepted: Accepted, target: Target, stored: Stored, status: int
     ) -> Response:
+        request.subject = stored.obj["metadata"]
         (shown,) = await self._parts.versions.entries(target.resource, [stored.entry])
         body = self._rendering(request, target.resource, accepted).render(shown)
         return answer(request, accepted, body, status)
