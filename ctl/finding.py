@@ -105,7 +105,8 @@ def _located(args: argparse.Namespace, home: Home, default: str) -> ClientConfig
     except ConfigError as error:
         if default and not _names_kubeconfig(args):
             return ClientConfig(server=default)
-        raise CommandError(str(error)) from error
+        hint = "" if _names_kubeconfig(args) else "; or log in with `starkctl auth login`"
+        raise CommandError(f"{error}{hint}") from error
 
 
 def _of_home(home: Home, known: HomeConfig) -> ClientConfig:

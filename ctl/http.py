@@ -230,6 +230,8 @@ class Api:
             status = _status_of(status["error"])
         if not isinstance(status, dict):
             status = {"message": payload[:500].decode("utf-8", "replace").strip() or f"HTTP {code}"}
+        if code == 401 and status.get("reason") in ("Unauthorized", "AUTHENTICATION_REQUIRED"):
+            status = {**status, "message": "the server does not know you: log in with `starkctl auth login`"}
         return ServerError(code, status)
 
     def _unreachable(self, error: Exception) -> Unreachable:

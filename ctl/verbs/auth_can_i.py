@@ -18,6 +18,8 @@ from ..errors import EXIT_ERROR, EXIT_OK, UsageError
 from ..options import Session
 from ..output import text_table
 
+OWN_ONLY = "owns only"
+"""In the reason of a yes that is one for the asker's own objects: see own-scoped roles."""
 REVIEWS = "/apis/authorization.k8s.io/v1"
 
 
@@ -45,7 +47,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
     if not args.quiet:
         answer = "yes" if allowed else "no"
         print(f"{answer} - {reason}" if reason and not allowed else answer)
-        if allowed and reason:
+        if allowed and OWN_ONLY in reason:
             print(f"note: {reason}", file=sys.stderr)
         if status.get("evaluationError"):
             print(f"warning: {status['evaluationError']}", file=sys.stderr)

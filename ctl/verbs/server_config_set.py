@@ -1,12 +1,12 @@
 """Change the server's configuration; for administrators.
 
-With registration enabled people may create users for themselves (`starkctl auth register`), and nodes may join by
-themselves. The other fields are given as FIELD=VALUE, with the names that `starkctl server-config get` prints.
+With registration enabled people may create users for themselves (`starkctl auth register`). Every field can be given as
+FIELD=VALUE, too, with the names that `starkctl server-config get` prints.
 
 Examples:
   starkctl server-config set --enable-registration
   starkctl server-config set --disable-registration
-  starkctl server-config set maxPodsPerNode=60 enablePreemption=false
+  starkctl server-config set enablePublicRegistration=false
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("fields", nargs="*", metavar="FIELD=VALUE", help="fields to change; values as in JSON, or text")
     choice = parser.add_mutually_exclusive_group()
-    choice.add_argument("--enable-registration", action="store_true", help="let people and nodes register themselves")
+    choice.add_argument("--enable-registration", action="store_true", help="let people register themselves")
     choice.add_argument(
         "--disable-registration", action="store_true", help="only administrators create users (default)"
     )

@@ -9,10 +9,11 @@ import io
 import json
 import os
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from stark.apiserver.auth.identities import parse_identity
 from stark.ctl.__main__ import main
@@ -64,10 +65,29 @@ class Ctl:
         return await self.run(*words, stdin=stdin, KUBECONFIG=str(self.kubeconfig()), **environment)
 
     async def _run(self, environment: Mapping[str, str], words: tuple[str, ...], stdin: str) -> Ran:
-        out, err = io.StringIO(), io.StringIO()
+        out, err = _OfOneThread(sys.stdout), _OfOneThread(sys.stderr)
+
+        def run() -> int:
+            out.thread = err.thread = threading.get_ident()
+            return main(list(words))
+
         with _environment(environment), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), _stdin(stdin):
-            code = await asyncio.to_thread(main, list(words))
+            code = await asyncio.to_thread(run)
         return Ran(code, out.getvalue(), err.getvalue())
+
+
+class _OfOneThread(io.StringIO):
+    """What the command prints; what the server logs meanwhile goes where it always goes."""
+
+    def __init__(self, elsewhere: TextIO) -> None:
+        super().__init__()
+        self._elsewhere = elsewhere
+        self.thread = 0
+
+    def write(self, text: str) -> int:
+        if threading.get_ident() == self.thread:
+            return super().write(text)
+        return self._elsewhere.write(text)
 
 
 @contextlib.contextmanager
