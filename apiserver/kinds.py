@@ -6,6 +6,7 @@ Both go through here, so that past this module nobody can tell them apart but by
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from stark.crds.loader import load_builtin, load_computed, merge_keys
@@ -48,10 +49,14 @@ def storage_resource(crd: Mapping[str, Any]) -> Resource:
     return _resource(spec, stored, family_of(crd), ())
 
 
-def builtin_resources() -> list[Resource]:
-    """The kinds that come with us, from `stark.crds.loader`: those that are stored, then those that are computed."""
+@cache
+def builtin_resources() -> tuple[Resource, ...]:
+    """The kinds that come with us, from `stark.crds.loader`: those that are stored, then those that are computed.
+
+    The same objects each time: all servers of a process share them, and what is made of them.
+    """
     definitions = (*load_builtin(), *load_computed())
-    return [resource for crd in definitions for resource in resources_of(crd, custom=False)]
+    return tuple(resource for crd in definitions for resource in resources_of(crd, custom=False))
 
 
 def _schema(version: Mapping[str, Any]) -> Mapping[str, Any]:

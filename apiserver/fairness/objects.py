@@ -6,11 +6,11 @@ without the annotation is ours to keep as long as nobody has changed its spec, w
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any, Final
 
+import orjson
 import yaml
 
 AUTO_UPDATE: Final = "apf.kubernetes.io/autoupdate-spec"
@@ -61,16 +61,19 @@ def follows_us(stored: Mapping[str, Any]) -> bool:
 def put_right(ours: Object, stored: Mapping[str, Any] | None) -> Object | None:
     """What to store instead of `stored` (None: nothing is there); None when it is as it should be."""
     if stored is None:
-        new = copy.deepcopy(ours)
-        new["metadata"]["annotations"] = {AUTO_UPDATE: "true"}
-        return new
+        return {**_copy(ours), "metadata": {**ours["metadata"], "annotations": {AUTO_UPDATE: "true"}}}
     follows = follows_us(stored)
     wanted = (fixed_spec(stored) or ours["spec"]) if follows else stored["spec"]
     annotations = {**(stored["metadata"].get("annotations") or {}), AUTO_UPDATE: "true" if follows else "false"}
     metadata = {**stored["metadata"], "annotations": annotations}
     if stored["spec"] == wanted and stored["metadata"] == metadata:
         return None
-    return {**stored, "metadata": metadata, "spec": copy.deepcopy(wanted)}
+    return {**stored, "metadata": metadata, "spec": _copy(wanted)}
+
+
+def _copy(obj: Mapping[str, Any]) -> Object:
+    copied: Object = orjson.loads(orjson.dumps(obj))
+    return copied
 
 
 def abandoned(stored: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from ..cel import OBJECT_BUDGET, Unavailable, offload
 from ..cel.rules import WHOLE, Place, compile_rules, has_rules, judge
@@ -15,22 +15,27 @@ from .options import Writing
 from .refusals import invalid_object
 
 Object = dict[str, Any]
+Compiled = dict[tuple[str, str, str], tuple[Resource, CompiledSchema]]
+
+BUILTIN: Final[Compiled] = {}
+"""The compiled schemas of the kinds that come with us, which are the same in every server of the process."""
 
 
 class Schemas:
     """Compiled schemas, made when a kind is first written and again when its definition changed."""
 
     def __init__(self) -> None:
-        self._compiled: dict[tuple[str, str, str], tuple[Resource, CompiledSchema]] = {}
+        self._compiled: Compiled = {}
         self._others: dict[tuple[str, str, str], tuple[Mapping[str, Any], CompiledSchema]] = {}
         self._rules: dict[tuple[str, str, str], tuple[Resource, Place | None]] = {}
 
     def of(self, resource: Resource) -> CompiledSchema:
         """The resource's schema, ready to use."""
         at = (resource.group, resource.version, resource.plural)
-        known = self._compiled.get(at)
+        compiled = self._compiled if resource.custom else BUILTIN
+        known = compiled.get(at)
         if known is None or known[0] is not resource:
-            known = self._compiled[at] = (resource, compile_schema(resource.schema))
+            known = compiled[at] = (resource, compile_schema(resource.schema))
         return known[1]
 
     def of_version(self, resource: Resource, version: str) -> CompiledSchema:
