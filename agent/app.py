@@ -26,6 +26,7 @@ from stark.crds.meta import Undecodable
 from stark.crds.packs import Pack
 from stark.crds.pods import Pod
 
+from .accounts import AccountFiles
 from .bundles import BundleError, BundleStore
 from .cgroups import Cgroups
 from .hands import PodHands
@@ -142,6 +143,7 @@ class Agent:
                 records=records,
                 bundles=BundleStore(self.settings.data_dir / "bundles", self.settings.bundle_quota_bytes, self._fetch),
                 shelf=shelf,
+                accounts=AccountFiles(self._client, self._config, records),
                 separate_users=users,
             )
             self._statuses = StatusWriter(self._client)
@@ -208,6 +210,7 @@ class Agent:
                     ("statuses", self._statuses.run()),
                     ("events", self._events.run()),
                     ("housekeeping", self._keep_house()),
+                    ("tokens", self._renew_tokens()),
                     ("usage", self._usage.run()),
                 )
             ]
@@ -482,6 +485,11 @@ class Agent:
             raise BundleError(f"bundle {sha256} of pack {pack}: nothing came for {BUNDLE_IDLE_S:g} s") from None
         except ApiError as error:
             raise BundleError(f"bundle {sha256} of pack {pack} cannot be fetched: {error.message}") from error
+
+    async def _renew_tokens(self) -> None:
+        while True:
+            await self._workshop.accounts.renew(list(self._pods.values()), time.time())
+            await asyncio.sleep(self.settings.token_period_s)
 
     async def _keep_house(self) -> None:
         while True:

@@ -21,6 +21,7 @@ from stark.crds.packs import Pack, PackBundle
 from stark.crds.pods import Container, Pod
 from stark.crds.quantity import byte_count, milli_cpu
 
+from .accounts import KUBECONFIG, AccountFiles, NoToken, is_wanted
 from .bundles import BundleError, BundleStore
 from .cgroups import Cgroups, Limits
 from .environment import PATH, ConfigError, Sources, expand, port_variables, references, resolve
@@ -73,6 +74,16 @@ def _streams(container: Container) -> dict[str, bool]:
     return {"stdin": bool(container.stdin), "stdin_once": bool(container.stdin_once), "tty": bool(container.tty)}
 
 
+def _tag(container: Container, pack: Pack, bundle: PackBundle) -> dict[str, str | None]:
+    """What the supervisor keeps about the run for the agent that comes after this one."""
+    return {
+        "image": container.image,
+        "imageID": f"{pack.spec.name}@sha256:{bundle.sha256}",
+        "runtime": pack.spec.runtime,
+        "sha256": bundle.sha256,
+    }
+
+
 class ConfigSource:
     """Reads ConfigMaps and Secrets, and remembers them in memory for restarts while the API server is away."""
 
@@ -116,6 +127,7 @@ class Workshop:
         records: PodRecords,
         bundles: BundleStore,
         shelf: LogShelf,
+        accounts: AccountFiles,
         separate_users: bool,
     ) -> None:
         self.settings = settings
@@ -123,6 +135,7 @@ class Workshop:
         self.cgroups = cgroups
         self.records = records
         self.shelf = shelf
+        self.accounts = accounts
         self.bundles = bundles
         self.ports = PortBook()
         self.in_use: dict[str, set[str]] = {}
@@ -146,15 +159,17 @@ class Workshop:
             await self._trust.check(pack, pod.metadata.namespace or "")
             bundle = bundle_for(pack, self._architecture)
             sources = await self._configs.read(pod.metadata.namespace or "", container)
+            token = await self.accounts.obtain(pod)
             begun = time.monotonic()
             path, cached = await self.bundles.ensure(pack.metadata.name, bundle.sha256, bundle.size)
             self.in_use.setdefault(pod.uid, set()).add(bundle.sha256)
-            spec = await asyncio.to_thread(self._spec, pod, container, attempt, running, pack, path, bundle, sources)
+            found = (pack, path, bundle, sources, token)
+            spec = await asyncio.to_thread(self._spec, pod, container, attempt, running, *found)
         except PackError as error:
             raise NotReady(error.reason, error.message) from error
         except BundleError as error:
             raise NotReady("ErrImagePull", str(error)) from error
-        except (ConfigError, NoPort) as error:
+        except (ConfigError, NoPort, NoToken) as error:
             raise NotReady(CONFIG_REASON, str(error)) from error
         except OSError as error:
             raise NotReady("CreateContainerError", str(error)) from error
@@ -179,6 +194,7 @@ class Workshop:
         path: Path,
         bundle: PackBundle,
         sources: Sources,
+        token: str | None,
     ) -> dict[str, Any]:
         runtime = self.runtime(pack.spec.runtime)
         if runtime is None:
@@ -187,6 +203,8 @@ class Workshop:
             ports = self.ports.assign(pod, running)
             user = self._user(pod.uid)
             self.records.save_note(pod.uid, PodNote(ports, user))
+        if token is not None:
+            self.accounts.place(pod, token, user)
         work = self.records.work_folder(pod.uid, container.name, user)
         limits = limits_of(container)
         execution = str(uuid.uuid4())
@@ -217,14 +235,10 @@ class Workshop:
             "name": container.name,
             "attempt": attempt,
             "execution": execution,
-            "tag": {
-                "image": container.image,
-                "imageID": f"{pack.spec.name}@sha256:{bundle.sha256}",
-                "runtime": pack.spec.runtime,
-                "sha256": bundle.sha256,
-            },
+            "tag": _tag(container, pack, bundle),
             "argv": invocation.argv,
             "env": {**env, **invocation.env},
+            "env_without_view": self._pointers(pod),
             "cwd": container.working_dir or str(work),
             "control": invocation.control,
             "rlimits": [NOFILE, NO_CORE, *invocation.rlimits],
@@ -262,6 +276,8 @@ class Workshop:
             "LANG": "C.UTF-8",
             "HOSTNAME": pod.spec.hostname or pod.metadata.name,
             **({"TERM": TERM} if container.tty else {}),
+            **self.accounts.environment(),
+            **({"STARK_SERVICE_ACCOUNT_DIR": str(self.accounts.folder(pod.uid))} if is_wanted(pod) else {}),
             **pack.spec.metadata.env,
         }
         last = {
@@ -272,6 +288,10 @@ class Workshop:
             **port_variables(container, ports),
         }
         return resolve(pod, container, sources, self.node_ip, base, last)
+
+    def _pointers(self, pod: Pod) -> dict[str, str]:
+        """What leads clients to the pod's account where they cannot see it at the usual place."""
+        return {"KUBECONFIG": str(self.accounts.folder(pod.uid) / KUBECONFIG)} if is_wanted(pod) else {}
 
     def _user(self, uid: str) -> int | None:
         if not self._separate_users:

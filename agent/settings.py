@@ -65,5 +65,7 @@ class AgentSettings:
     """How long to wait for the data directory while another agent has it: one that is just ending needs a few seconds."""
     housekeeping_period_s: float = 60.0
     """How often old logs and bundles are looked for."""
+    token_period_s: float = 60.0
+    """How often pods' tokens are looked at; a token is renewed twelve minutes before the end of its hour."""
     usage_period_s: float = 10.0
     """Between two samples of what containers use; rates are over this window. The kubelet's figure."""

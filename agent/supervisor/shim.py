@@ -19,6 +19,7 @@ import select
 import sys
 import time
 
+from .mounts import show_account
 from .process import FIRST_FREE_FD, PR_SET_CHILD_SUBREAPER, kill_rest, prctl, signal_group, spawn
 from .runs import Client, Exec, Run, oom_count, open_streams
 from .sessions import Listener, Sessions
@@ -43,8 +44,9 @@ HOST_STOP_GRACE_S = 30.0  # what containers get when the host itself asks the sh
 class Shim:
     """The event loop: sockets, pipes, child exits and three kinds of deadline over one poll."""
 
-    def __init__(self, listener: _socket.socket, idle_end_s: float) -> None:
+    def __init__(self, listener: _socket.socket, idle_end_s: float, shows_account: bool) -> None:
         self._listener = listener
+        self._shows_account = shows_account
         self._idle_end_s = idle_end_s
         self._idle_since: float | None = time.monotonic()
         self._poll = select.poll()
@@ -221,6 +223,8 @@ class Shim:
     def _start(self, fd: int, spec: dict[str, Any]) -> None:
         if spec["name"] in self._runs or self._ending:
             return self._send(fd, {"ev": "refused", "name": spec["name"], "attempt": spec["attempt"]})
+        if not self._shows_account:
+            spec["env"] = {**spec.get("env_without_view", {}), **spec["env"]}
         run = Run(spec)
         ours, theirs = open_streams(run)
         pair = _socket.socketpair() if spec.get("control") else None
@@ -522,4 +526,4 @@ def main(pod_dir: str, idle_end_s: float) -> None:
         os.dup2(source, target)
     # The launcher's descriptors must not live as long as we do: a pipe held here would hang whoever reads it.
     os.closerange(max(errors, null, listener.fileno()) + 1, 1024)
-    Shim(listener, idle_end_s).run()
+    Shim(listener, idle_end_s, show_account()).run()

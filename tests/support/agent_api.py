@@ -60,6 +60,8 @@ class AgentApi:
         self._changed = asyncio.Condition()
         self._runner: web.AppRunner | None = None
         self.statuses: list[tuple[str, dict[str, Any]]] = []
+        self.accounts: set[str] = {"default"}
+        self.token_requests: list[dict[str, Any]] = []
 
     @property
     def config(self) -> ClientConfig:
@@ -71,6 +73,7 @@ class AgentApi:
         app.router.add_patch("/api/v1/namespaces/{ns}/pods/{name}/status", self._patch_status)
         app.router.add_delete("/api/v1/namespaces/{ns}/pods/{name}", self._delete_pod)
         app.router.add_get("/apis/stark.dev/v1/packs/{name}/bundles/{sha}", self._bundle)
+        app.router.add_post("/api/v1/namespaces/{ns}/serviceaccounts/{name}/token", self._token)
         app.router.add_route("*", "/{path:.*}", self._other)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
         await self._runner.setup()
@@ -204,6 +207,14 @@ class AgentApi:
     async def _bundle(self, request: web.Request) -> web.Response:
         data = self.bundles.get(request.match_info["sha"])
         return web.Response(body=data) if data is not None else status_error(404, "NotFound", "no such bundle")
+
+    async def _token(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        if name not in self.accounts:
+            return status_error(404, "NotFound", f'serviceaccounts "{name}" not found')
+        body = await request.json()
+        self.token_requests.append(body)
+        return web.json_response({**body, "status": {"token": f"token-{len(self.token_requests)}"}}, status=201)
 
     async def _other(self, request: web.Request) -> web.Response:
         path = request.match_info["path"]
