@@ -14,8 +14,9 @@ import structlog
 
 from .accounts import People
 from .admission.builtin import builtin_chain
-from .admission.chain import BoundChain, Only
+from .admission.chain import BoundChain, Only, Step
 from .admission.escalation import ROLE_KINDS, Escalation
+from .admission.pack_trust import PackTrust
 from .admission.policies.compiled import Policies
 from .admission.policies.metrics import PolicyMetrics
 from .admission.policies.plugin import AdmissionPolicies
@@ -197,7 +198,10 @@ class _Parts:
         self.versions = Versions(self.resources, schemas, self.callbacks)
         self.authorizer = builtin_authorizer(self.lookup, BoundPods(self.feed), self.roles)
         census = CachedCensus(self.feed)
-        judges = [Only(Escalation(self.authorizer, self.roles), *ROLE_KINDS)]
+        judges: list[Step] = [
+            Only(Escalation(self.authorizer, self.roles), *ROLE_KINDS),
+            PackTrust(CachedObjects(self.feed, "stark.dev", "packtrustpolicies")),
+        ]
         chain = builtin_chain(self.resources, census, self._webhooks(), self._policies(), self.authorizer, judges)
         self.admission = BoundChain(chain, self.lookup)
         self.writes = Writes(

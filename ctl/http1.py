@@ -69,7 +69,9 @@ class Connection:
         for line in lines:
             if "\r" in line or "\n" in line:
                 raise ProtocolError(f"a line break in {line.splitlines()[0]!r}")
-        head = "\r\n".join([*lines, "", ""]).encode("latin-1")
+        head = "\r\n".join(
+            [*lines, "", ""]
+        ).encode()  # names to act for may be in any script; Kubernetes' clients send UTF-8, too
         if isinstance(body, bytes) or body is None:
             self._socket.sendall(head + (body or b""))
             return

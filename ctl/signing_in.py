@@ -26,8 +26,8 @@ def password(prompt: str = "Password: ", *, again: bool = False) -> str:
     given = os.environ.get(PASSWORD_VARIABLE)
     if given:
         return given
-    if not sys.stdin.isatty():
-        line = sys.stdin.readline(LINE_CHARS_MAX).rstrip("\r\n")
+    if not is_terminal():
+        line = typed_line()
         if not line:
             raise CommandError(f"no password: set {PASSWORD_VARIABLE}, or write it to standard input")
         return line
@@ -44,13 +44,23 @@ def password(prompt: str = "Password: ", *, again: bool = False) -> str:
     return first
 
 
+def is_terminal() -> bool:
+    """Whether somebody sits there."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def typed_line() -> str:
+    """The next line of standard input; empty at its end, or when there is none."""
+    return sys.stdin.readline(LINE_CHARS_MAX).rstrip("\r\n") if sys.stdin is not None else ""
+
+
 def ask(prompt: str, option: str) -> str:
     """A line that a person types; `option` is what a script would have said. Raises UsageError."""
-    if not sys.stdin.isatty():
+    if not is_terminal():
         raise UsageError(f"say {option}: standard input is no terminal, so nobody can be asked")
     sys.stderr.write(prompt)
     sys.stderr.flush()
-    return sys.stdin.readline(LINE_CHARS_MAX).strip()
+    return typed_line().strip()
 
 
 def email_of(given: str | None) -> str:

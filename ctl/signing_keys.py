@@ -23,7 +23,7 @@ def new_passphrase() -> bytes:
     given = os.environ.get(PASSPHRASE_VARIABLE)
     if given:
         return given.encode()
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         raise UsageError(f"set {PASSPHRASE_VARIABLE}, or say --no-passphrase: nobody can be asked")
     import getpass
 
@@ -84,7 +84,7 @@ def _passphrase(path: str) -> bytes:
     given = os.environ.get(PASSPHRASE_VARIABLE)
     if given:
         return given.encode()
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         raise CommandError(f"the key {path} has a passphrase: set {PASSPHRASE_VARIABLE}")
     import getpass
 

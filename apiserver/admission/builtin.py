@@ -20,7 +20,6 @@ from .limit_ranges import limit_range_defaults, limit_ranges
 from .namespaces import namespace_defaults, namespace_lifecycle
 from .node_restriction import node_restriction
 from .ownership import Ownership
-from .pack_trust import trusted_packs
 from .policies.plugin import AdmissionPolicies
 from .policies.types import TypeChecks
 from .priority import pod_priority, priority_classes
@@ -79,7 +78,6 @@ def builtin_chain(
             Only(priority_classes, ("scheduling.k8s.io", "priorityclasses")),
             Only(user_roles, ("stark.dev", "users")),
             validate_object,
-            trusted_packs,
             Only(limit_ranges, PODS),
             Tenancy(resources, census),
         ],

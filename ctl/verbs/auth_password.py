@@ -9,11 +9,10 @@ Examples:
 from __future__ import annotations
 
 import argparse
-import sys
 
 from ..errors import EXIT_OK, CommandError
 from ..options import Session
-from ..signing_in import LINE_CHARS_MAX
+from ..signing_in import is_terminal, typed_line
 
 NAMESPACED = False
 
@@ -24,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, session: Session) -> int:
     """Ask, change."""
-    present, wanted = _typed() if sys.stdin.isatty() else _piped()
+    present, wanted = _typed() if is_terminal() else _piped()
     body = {"currentPassword": present, "newPassword": wanted}
     session.api.request("POST", "/auth/password", body=body)
     print("password changed; your other logins have ended")
@@ -45,7 +44,7 @@ def _typed() -> tuple[str, str]:
 
 
 def _piped() -> tuple[str, str]:
-    present, wanted = (sys.stdin.readline(LINE_CHARS_MAX).rstrip("\r\n") for _ in range(2))
+    present, wanted = (typed_line() for _ in range(2))
     if not present or not wanted:
         raise CommandError("give the present and the new password as two lines of standard input")
     return present, wanted

@@ -31,6 +31,7 @@ async def test_a_pack_runs_where_it_must_be_signed_once_somebody_has_signed_it(t
         policy = {"apiVersion": "stark.dev/v1", "kind": "PackTrustPolicy", "metadata": {"name": "release"}}
         spec = {"keys": [public], "namespaceSelector": {"matchLabels": {"env": "prod"}}}
         (await api.post("/apis/stark.dev/v1/packtrustpolicies", {**policy, "spec": spec})).ok(201)
+        (await api.get("/apis/stark.dev/v1/packtrustpolicies")).ok()  # a list waits until the caches have heard of it
         prod = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "prod", "labels": {"env": "prod"}}}
         (await api.post("/api/v1/namespaces", prod)).ok(201)
         container: dict[str, Any] = {"containers": [{"name": "main", "image": WEB}]}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from stark.apiserver.admission.attributes import Attributes
-from stark.apiserver.admission.pack_trust import AUDIT_KEY, trusted_packs
+from stark.apiserver.admission.pack_trust import AUDIT_KEY, PackTrust
 from stark.apiserver.admission.validate_pack_trust import pack_trust_causes, signature_causes
 from stark.apiserver.errors import Forbidden
 from stark.crds.signing import sign
@@ -17,6 +18,25 @@ from tests.support.signed_packs import CI, OPS, pack, pem, policy
 
 SIGNED, UNSIGNED, LATER = "pack.stark/signed:1.0.0", "pack.stark/hello:1.0.0", "pack.stark/later:1.0.0"
 POD, DEPLOYMENT, CRONJOB = ("", "pods"), ("apps", "deployments"), ("batch", "cronjobs")
+
+
+class Policies:
+    """The policies among the objects, as caches have them."""
+
+    def __init__(self, objects: Objects) -> None:
+        self._found = [obj for key, obj in objects.stored.items() if key[1] == "packtrustpolicies"]
+
+    def mark(self) -> int:
+        return 1
+
+    def is_empty(self) -> bool:
+        return not self._found
+
+    async def objects(self) -> list[Mapping[str, Any]]:
+        return self._found
+
+    async def current(self) -> None:
+        """They always are."""
 
 
 @pytest.fixture
@@ -60,7 +80,7 @@ async def judge(
         old=holding(kind, *before) if before else None,
         user=ALICE,
     )
-    await trusted_packs(attributes, objects)
+    await PackTrust(Policies(objects))(attributes, objects)
     return attributes
 
 

@@ -44,7 +44,8 @@ def test_a_signature_holds_for(changes: dict[str, Any]) -> None:
 
 
 def test_a_pack_says_the_same_read_as_a_model_as_on_the_wire() -> None:
-    wire = pack(OPS)
+    odd = {"entrypoint": "main", "timeout": 5, "other": {"a": None, "b": [1.0, 1e30, 2**53 + 1, "é"]}, "none": None}
+    wire = pack(OPS, metadata=odd)
     model = PackSpec.model_validate(wire)
     assert statement(model.model_dump(mode="json", by_alias=True, exclude_none=True)) == statement(wire)
 
