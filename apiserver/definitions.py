@@ -136,7 +136,7 @@ class Definitions:
         paths = sorted({path for resource in offered for path in resource.selectable_fields})
         prefix = prefix_of(stored)
         cache = self._feed.cache(prefix)
-        if cache is None or list(cache.paths) != paths:
+        if cache is None or list(cache.wanted_paths) != paths:
             self._feed.remove(prefix)
             self._feed.add(prefix, paths)
         for resource in offered:

@@ -42,6 +42,8 @@ class ResourceCache:
     def __init__(self, prefix: Prefix, paths: Sequence[str] = ()) -> None:
         self.prefix = prefix
         self._prefix_bytes = bytes(prefix)
+        self.wanted_paths = tuple(paths)
+        """The field selector paths it was made for, without those that every cache has."""
         self._reader = EntryReader(paths)
         self._index = Index(self._reader.paths)
         self._followers: list[Follower] = []
