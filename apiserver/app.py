@@ -326,13 +326,19 @@ class _Parts:
             for plural in kinds
         )
         metrics = WebhookMetrics(self.metrics.registry)
-        return Webhooks(mutating, validating, Asking(self.resources, self.callbacks, self.versions.convert, metrics))
+        return Webhooks(
+            mutating,
+            validating,
+            Asking(self.resources, self.callbacks, self.versions.convert, metrics, self.authorizer),
+        )
 
     def _policies(self) -> AdmissionPolicies:
         kinds = ("validatingadmissionpolicies", "validatingadmissionpolicybindings")
         policies, bindings = (CachedObjects(self.feed, "admissionregistration.k8s.io", plural) for plural in kinds)
         metrics = PolicyMetrics(self.metrics.registry)
-        return AdmissionPolicies(Policies(policies, bindings), self.resources, self.versions.convert, metrics)
+        return AdmissionPolicies(
+            Policies(policies, bindings), self.resources, self.versions.convert, metrics, self.authorizer
+        )
 
     def _add_virtual(self, virtual: Sequence[VirtualResource]) -> Mapping[tuple[str, str, str], VirtualResource]:
         for item in virtual:

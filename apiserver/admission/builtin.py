@@ -20,6 +20,8 @@ from .limit_ranges import limit_range_defaults, limit_ranges
 from .namespaces import namespace_defaults, namespace_lifecycle
 from .node_restriction import node_restriction
 from .ownership import Ownership
+from .param_rights import BINDINGS as POLICY_BINDINGS
+from .param_rights import POLICIES, ParamRights
 from .policies.plugin import AdmissionPolicies
 from .policies.types import TypeChecks
 from .priority import pod_priority, priority_classes
@@ -80,6 +82,7 @@ def builtin_chain(
             validate_object,
             Only(limit_ranges, PODS),
             Tenancy(resources, census),
+            *([Only(ParamRights(authorizer, resources), POLICIES, POLICY_BINDINGS)] if authorizer is not None else []),
         ],
         webhooks=webhooks,
         concluding=[policies] if policies is not None else [],

@@ -59,8 +59,9 @@ def admission_policy_causes(obj: Mapped) -> Iterator[Cause]:
     yield from match_condition_causes("spec.matchConditions", spec.get("matchConditions") or ())
 
     def compiles(path: str, expression: str, returns: Sequence[str]) -> Iterator[Cause]:
+        compile_it = scope.compile_message if path.endswith(".messageExpression") else scope.compile
         try:
-            scope.compile(expression, returns)
+            compile_it(expression, returns)
         except CelError as error:
             yield bad_value(path, expression, str(error))
 

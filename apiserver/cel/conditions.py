@@ -11,7 +11,7 @@
 `namespaceObject` have types, so that a misspelt field is a compile error. A variable is evaluated when the first
 expression reads it, and not again for the same `values`; its cost is charged to that expression. CompileError belongs into
 the answer to whoever writes the policy; EvaluationError and BudgetExceeded are for the failure policy to judge.
-`authorizer` is not offered.
+What is asked of `authorizer` is answered between two evaluations: see `library.authorization`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from .declared import Declared, bind, declare
+from .library.authorization import Authorizer, ResourceCheck
 from .program import Program, Scope
 
 EXPRESSION_VARIABLES_MAX = 64
@@ -93,6 +94,10 @@ NAMESPACE: Final = _declared(_NAMESPACE)
 """The type of `namespaceObject`."""
 
 
+CHECKS: Final = {"authorizer": Authorizer.TYPE, "authorizer.requestResource": ResourceCheck.TYPE}
+"""What expressions ask whether somebody may do something."""
+
+
 class PolicyScope:
     """The variables that expressions about a request may read."""
 
@@ -101,6 +106,7 @@ class PolicyScope:
         *,
         params: bool = False,
         namespace: bool = True,
+        authorizer: bool = True,
         object_type: Declared | None = None,
         params_type: Declared | None = None,
     ) -> None:
@@ -111,6 +117,8 @@ class PolicyScope:
             self._fixed["params"] = params_type or "dyn"
         if namespace:
             self._fixed["namespaceObject"] = NAMESPACE
+        if authorizer:
+            self._fixed |= CHECKS
         self._variables: dict[str, Program] = {}
         self._scope = Scope(self._fixed)
 
@@ -130,6 +138,11 @@ class PolicyScope:
         """A program over what has been declared so far. Raises CompileError, Unavailable."""
         return self._scope.compile(expression, returns)
 
+    def compile_message(self, expression: str, returns: Iterable[str]) -> Program:
+        """The same for what makes a message: it is told who may do what only by variables, as in Kubernetes."""
+        told = {name: declared for name, declared in self._scope.variables.items() if name not in CHECKS}
+        return Scope(told).compile(expression, returns)
+
     def bind(
         self,
         *,
@@ -138,14 +151,19 @@ class PolicyScope:
         old: Mapping[str, Any] | None = None,
         params: Mapping[str, Any] | None = None,
         namespace: Mapping[str, Any] | None = None,
+        checks: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """The values for one request. `request` is an AdmissionRequest as JSON, `namespace` the Namespace object."""
+        """The values for one request. `request` is an AdmissionRequest as JSON, `namespace` the Namespace object.
+
+        `checks` are the values of `authorizer` and `authorizer.requestResource`.
+        """
         values: dict[str, Any] = {
             "object": new,
             "oldObject": old,
             "params": params,
             "request": bind(REQUEST, dict(request)),
             "namespaceObject": bind(NAMESPACE, namespace),
+            **(checks or {}),
         }
         for name, program in self._variables.items():
             values[f"variables.{name}"] = program.lazily(values)

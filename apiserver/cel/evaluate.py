@@ -14,6 +14,7 @@ from . import names
 from .errors import BudgetExceeded, CompileError, EvaluationError, NoSuchOverload
 from .frame import LIST_COST, MAP_COST, Frame, Lazy, as_index
 from .library import FUNCTIONS
+from .library.authorization import TYPES as AUTHORIZATION_TYPES
 from .library.standard import KNOWN_PATTERNS
 from .tree import Call, Checked, Const, Expr, Fold, Ident, ListOf, MapOf, Select
 from .values import NONE, CelType, Optional, as_key, of_key, type_name
@@ -28,6 +29,7 @@ TYPES = {
     },
     **{f"kubernetes.{name}": f"kubernetes.{name}" for name in ("URL", "Quantity", "Semver", "NamedFormat")},
     **{f"net.{name}": f"net.{name}" for name in ("IP", "CIDR")},
+    **{name: name for name in AUTHORIZATION_TYPES},
 }
 """Names of types that stand for themselves in an expression."""
 

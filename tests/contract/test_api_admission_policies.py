@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from tests.support.apiserver import Answer, Api, api_server, config_map
+from tests.support.roles import binding as role_binding
+from tests.support.roles import role, rule
 
 ROOT = "/apis/admissionregistration.k8s.io/v1"
 POLICIES = f"{ROOT}/validatingadmissionpolicies"
@@ -360,3 +362,79 @@ async def test_a_misspelt_field_of_a_named_kind_is_told_in_the_status(api: Api) 
     found = (await api.get(f"{POLICIES}/p")).ok()
     assert found["status"] == {"observedGeneration": 2, "typeChecking": {}}
     assert found["metadata"]["generation"] == 2
+
+
+AUTHOR = {"Impersonate-User": "paula"}
+
+
+CHECKS: dict[str, tuple[str, bool]] = {
+    "the object itself, which they may": ("authorizer.requestResource.check('get').allowed()", True),
+    "or may not": ("authorizer.requestResource.check('approve').allowed()", False),
+    "others": ("authorizer.group('').resource('secrets').namespace('a').check('get').allowed()", False),
+    "a path": ("authorizer.path('/apis').check('get').allowed()", True),
+    "a robot": ("authorizer.serviceAccount('a', 'robot').path('/metrics').check('get').allowed()", True),
+    "another": ("authorizer.serviceAccount('a', 'x').path('/metrics').check('get').allowed()", False),
+    "the reason of a no": ("authorizer.path('/x').check('get').reason() == ''", True),
+    "and of a yes": ("authorizer.requestResource.check('get').reason().startsWith('RBAC: allowed by')", True),
+    "several": ("['eat', 'get'].exists(verb, authorizer.requestResource.check(verb).allowed())", True),
+    "the first no ends it": ("['a', 'b', 'c'].all(v, authorizer.path('/x').check(v).allowed())", False),
+    "too many to be paid for": ("['a', 'b', 'get'].exists(v, authorizer.path('/apis').check(v).allowed())", False),
+    "an empty path, which is an error": ("authorizer.path(' ').check('get').allowed()", False),
+}
+
+
+async def test_an_expression_asks_what_its_author_may_do(api: Api) -> None:
+    rbac = "/apis/rbac.authorization.k8s.io/v1"
+    author = role("author", rule("get create update", "configmaps"), rule("get list", "pods"))
+    metrics: Object = {**role("metrics"), "rules": [{"verbs": ["get"], "nonResourceURLs": ["/metrics"]}]}
+    for obj in (author, metrics):
+        (await api.post(f"{rbac}/clusterroles", obj)).ok(201)
+    for each in (role_binding("author", "author", "paula"), role_binding("metrics", "metrics", "sa:a/robot")):
+        (await api.post(f"{rbac}/clusterrolebindings", each)).ok(201)
+    found = {}
+    for number, (what, (expression, _)) in enumerate(CHECKS.items()):
+        concerned = [{"name": "this", "expression": f"object.metadata.name == 'c{number}'"}]
+        made = policy(f"p{number}", expression=expression, matchConditions=concerned)
+        await bound(api, made, binding(f"b{number}", policy=f"p{number}"))
+        found[what] = (await api.post(MAPS, config_map(f"c{number}"), headers=AUTHOR)).status
+    assert found == {what: 201 if allowed else 422 for what, (_, allowed) in CHECKS.items()}
+
+
+async def test_a_message_is_made_without_the_authorizer_but_by_variables(api: Api) -> None:
+    reason = "authorizer.path('/x').check('get').reason() + '!'"
+    validation = {"expression": "false", "messageExpression": reason}
+    refusal = (await api.post(POLICIES, policy(validations=[validation]))).refused(422, "Invalid")
+    assert "messageExpression" in refusal
+    assert "undeclared reference to 'authorizer'" in refusal
+    told = {"expression": "false", "messageExpression": "variables.why"}
+    await bound(api, policy(validations=[told], variables=[{"name": "why", "expression": reason}]))
+    assert (await api.post(MAPS, config_map("asked"))).refused(422, "Invalid").endswith("denied request: !")
+
+
+async def test_who_makes_a_policy_depend_on_objects_can_read_them(api: Api) -> None:
+    rbac = "/apis/rbac.authorization.k8s.io/v1"
+    group = "admissionregistration.k8s.io"
+    rules = rule("create update", "validatingadmissionpolicies validatingadmissionpolicybindings", group=group)
+    (await api.post(f"{rbac}/clusterroles", role("author", rules))).ok(201)
+    (await api.post(f"{rbac}/clusterrolebindings", role_binding("author", "author", "paula"))).ok(201)
+    kind = {"apiVersion": "v1", "kind": "ConfigMap"}
+    (await api.post(POLICIES, policy("plain"), headers=AUTHOR)).ok(201)
+    refusal = (await api.post(POLICIES, policy(paramKind=kind), headers=AUTHOR)).refused(422, "Invalid")
+    assert refusal.endswith(
+        'spec.paramKind: Forbidden: user paula must have "get" permission on all objects of the referenced paramKind '
+        "(kind=ConfigMap, apiVersion=v1)"
+    )
+    (await api.post(POLICIES, policy(paramKind=kind))).ok(201)
+    ref = {"name": "limits", "namespace": "default", "parameterNotFoundAction": "Deny"}
+    refusal = (await api.post(BINDINGS, binding(paramRef=ref), headers=AUTHOR)).refused(422, "Invalid")
+    assert refusal.endswith(
+        'spec.paramRef: Forbidden: user paula does not have "get" permission on the object referenced by paramRef'
+    )
+    reader = role("reader", rule("get", "configmaps", names="limits"), namespace="default")
+    (await api.post(f"{rbac}/namespaces/default/roles", reader)).ok(201)
+    bound_reader = role_binding("reader", "reader", "paula", namespace="default")
+    (await api.post(f"{rbac}/namespaces/default/rolebindings", bound_reader)).ok(201)
+    (await api.post(BINDINGS, binding(paramRef=ref), headers=AUTHOR)).ok(201)
+    selecting = {"selector": {}, "namespace": "default", "parameterNotFoundAction": "Deny"}
+    refusal = (await api.post(BINDINGS, binding("c", paramRef=selecting), headers=AUTHOR)).refused(422, "Invalid")
+    assert '"list" permission' in refusal

@@ -94,9 +94,10 @@ def policy_of(obj: Mapped) -> Policy:
         except CelError as error:
             broken = broken or error
 
-    def compiled(expression: str, returns: Iterable[str] = ("bool",)) -> Compiled:
+    def compiled(expression: str, returns: Iterable[str] = ("bool",), *, is_message: bool = False) -> Compiled:
+        compile_it = scope.compile_message if is_message else scope.compile
         try:
-            return Compiled(expression, broken or scope.compile(expression, returns))
+            return Compiled(expression, broken or compile_it(expression, returns))
         except CelError as error:
             return Compiled(expression, error)
 
@@ -104,7 +105,9 @@ def policy_of(obj: Mapped) -> Policy:
         Judgement(
             compiled(each["expression"]),
             each.get("message") or "",
-            compiled(each["messageExpression"], MESSAGE_TYPES) if each.get("messageExpression") else None,
+            compiled(each["messageExpression"], MESSAGE_TYPES, is_message=True)
+            if each.get("messageExpression")
+            else None,
             each.get("reason") or "Invalid",
         )
         for each in spec.get("validations") or ()

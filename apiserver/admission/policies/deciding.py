@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ...cel import offload
 from ...cel.errors import BudgetExceeded, CelError, CompileError, Unavailable
 from ...cel.program import OBJECT_BUDGET, PER_CALL_LIMIT, Evaluated
+from ..authorizing import Checks
 from .compiled import Compiled, Judgement, Policy
 
 MESSAGE_LENGTH_MAX: Final = 5 * 1024
@@ -49,8 +49,8 @@ class Decided:
 class Judge:
     """Evaluates one policy for one write, with one purse for all its expressions."""
 
-    def __init__(self, policy: Policy, values: Values) -> None:
-        self._policy, self._values = policy, values
+    def __init__(self, policy: Policy, values: Values, checks: Checks) -> None:
+        self._policy, self._values, self._checks = policy, values, checks
         self._left = OBJECT_BUDGET
 
     async def decide(self) -> Decided:
@@ -124,7 +124,7 @@ class Judge:
             return program.evaluate(self._values, budget)
 
         try:
-            found = await offload.evaluate(work, min(PER_CALL_LIMIT, self._left))
+            found = await self._checks.evaluate(work, min(PER_CALL_LIMIT, self._left))
         except BudgetExceeded:
             self._left -= min(PER_CALL_LIMIT, self._left)
             raise

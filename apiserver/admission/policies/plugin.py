@@ -11,9 +11,11 @@ from typing import Any, Final
 
 import orjson
 
+from ...auth.authorization import Authorizer
 from ...errors import ApiError, Cause
 from ...resources import Resource, Resources
 from ..attributes import Attributes, Lookup
+from ..authorizing import Checks
 from ..complaints import refused
 from ..webhooks.asking import Convert, objects_seen
 from ..webhooks.matching import CONFIGURATION_GROUP, is_namespace
@@ -57,8 +59,10 @@ class _Heard:
 class AdmissionPolicies:
     """One of the chain's concluding plugins."""
 
-    def __init__(self, policies: Policies, resources: Resources, convert: Convert, metrics: PolicyMetrics) -> None:
-        self._policies, self._resources, self._convert = policies, resources, convert
+    def __init__(
+        self, policies: Policies, resources: Resources, convert: Convert, metrics: PolicyMetrics, authorizer: Authorizer
+    ) -> None:
+        self._policies, self._resources, self._convert, self._authorizer = policies, resources, convert, authorizer
         self._params, self._metrics = Params(resources, convert), metrics
 
     async def __call__(self, attributes: Attributes, lookup: Lookup) -> None:
@@ -89,6 +93,7 @@ class AdmissionPolicies:
         heard: _Heard,
     ) -> None:
         shown: Mapped | None = None
+        checks = Checks(self._authorizer, attributes, seen_as)
         for binding in bindings:
             if await binding.matching.seen_as(attributes, lookup, self._resources) is None:
                 continue
@@ -100,7 +105,8 @@ class AdmissionPolicies:
             if shown is None and found:
                 shown = await self._shown(attributes, seen_as, lookup)
             for params in found:
-                decided = await Judge(policy, policy.scope.bind(params=params, **(shown or {}))).decide()
+                values = policy.scope.bind(params=params, checks=checks.values, **(shown or {}))
+                decided = await Judge(policy, values, checks).decide()
                 self._act(policy, binding, decided, attributes, heard)
 
     async def _shown(self, attributes: Attributes, seen_as: Resource, lookup: Lookup) -> Mapped:

@@ -92,7 +92,8 @@ def _warnings(spec: Mapped, types: list[Resource], params: Declared | None) -> I
             name = f"{resource.api_version}, Kind={resource.kind}" if resource.group else f"/v1, Kind={resource.kind}"
             scopes.append((name, _scope(spec, found, params)))
     for path, expression in _expressions(spec):
-        told = "".join(_told(name, scope, expression) for name, scope in scopes)
+        is_message = path.endswith(".messageExpression")
+        told = "".join(_told(name, scope, expression, is_message=is_message) for name, scope in scopes)
         if told:
             yield {"fieldRef": path, "warning": told}
 
@@ -114,9 +115,9 @@ def _expressions(spec: Mapped) -> Iterator[tuple[str, str]]:
                 yield f"spec.validations[{index}].{field}", validation[field]
 
 
-def _told(name: str, scope: PolicyScope, expression: str) -> str:
+def _told(name: str, scope: PolicyScope, expression: str, *, is_message: bool) -> str:
     try:
-        scope.compile(expression, ())
+        (scope.compile_message if is_message else scope.compile)(expression, ())
     except CelError as error:
         return f"{name}: {str(error).removeprefix('compilation failed: ')}\n"
     return ""

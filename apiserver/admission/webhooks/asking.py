@@ -10,9 +10,11 @@ from typing import Any, Protocol
 
 import structlog
 
+from ...auth.authorization import Authorizer
 from ...callbacks import Caller, CallFailed
 from ...resources import Resource, Resources
 from ..attributes import Attributes, Lookup
+from ..authorizing import Checks
 from ..complaints import refused
 from .configurations import ConditionFailed, Hook
 from .matching import equivalents_of, in_namespaces, matches_object, matching_resource
@@ -60,8 +62,11 @@ class Question:
 class Asking:
     """What mutating and validating webhooks have in common."""
 
-    def __init__(self, resources: Resources, caller: Caller, convert: Convert, metrics: WebhookMetrics) -> None:
+    def __init__(
+        self, resources: Resources, caller: Caller, convert: Convert, metrics: WebhookMetrics, authorizer: Authorizer
+    ) -> None:
         self._resources, self._caller, self._convert, self.metrics = resources, caller, convert, metrics
+        self._authorizer = authorizer
 
     async def question(self, hook: Hook, kind: str, attributes: Attributes, lookup: Lookup) -> Question | None:
         """What to ask; None when the write does not concern the webhook. Raises NotFound, Forbidden, BadRequest."""
@@ -130,7 +135,8 @@ class Asking:
         assert hook.conditions is not None, hook.name
         try:
             request = request_of(attributes, asked.shown_as)
-            holds = await hook.conditions.hold(request, asked.obj, asked.old)
+            checks = Checks(self._authorizer, attributes, asked.shown_as)
+            holds = await hook.conditions.hold(request, asked.obj, asked.old, checks)
         except ConditionFailed as error:
             self.metrics.condition_errors.labels(*labels).inc()
             if hook.fails_open:

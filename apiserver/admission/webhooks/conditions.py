@@ -22,6 +22,7 @@ from ...cel import (
 )
 from ...cel.conditions import PolicyScope
 from ...errors import Cause
+from ..authorizing import Checks
 from ..complaints import bad_value
 from .configurations import ConditionFailed
 
@@ -38,14 +39,14 @@ class MatchConditions:
         self._expressions = [condition["expression"] for condition in conditions]
         self._compiled: tuple[PolicyScope, list[Program]] | None = None
 
-    async def hold(self, request: Mapped, obj: Mapped | None, old: Mapped | None) -> bool:
+    async def hold(self, request: Mapped, obj: Mapped | None, old: Mapped | None, checks: Checks) -> bool:
         """Whether all hold. Raises ConditionFailed when that cannot be told."""
         scope, programs = await self._programs()
-        values = scope.bind(request=request, new=obj, old=old)
+        values = scope.bind(request=request, new=obj, old=old, checks=checks.values)
         left, failed = REQUEST_BUDGET, []
         for program in programs:
             try:
-                done = await offload.evaluate(partial(program.evaluate, values), min(PER_CALL_LIMIT, left))
+                done = await checks.evaluate(partial(program.evaluate, values), min(PER_CALL_LIMIT, left))
             except (EvaluationError, BudgetExceeded) as error:
                 failed.append(f"expression '{program.expression}' resulted in error: {error}")
                 left -= PER_CALL_LIMIT if isinstance(error, BudgetExceeded) else 0

@@ -15,6 +15,7 @@ from stark.crds.selectors import Selector, SelectorError, from_label_selector
 from stark.crds.webhooks import TIMEOUT_DEFAULT_S, TIMEOUT_MAX_S
 
 from ...callbacks import Endpoint, endpoint_of
+from ..authorizing import Checks
 from .matching import Rule
 
 WITHOUT_EFFECTS: Final = ("None", "NoneOnDryRun")
@@ -42,7 +43,7 @@ class Followed(Protocol):
 class Conditions(Protocol):
     """Match conditions, compiled."""
 
-    async def hold(self, request: Mapped, obj: Mapped | None, old: Mapped | None) -> bool:
+    async def hold(self, request: Mapped, obj: Mapped | None, old: Mapped | None, checks: Checks) -> bool:
         """Whether all hold for an AdmissionRequest and its objects. Raises ConditionFailed when that cannot be told."""
         ...
 

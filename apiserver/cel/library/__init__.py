@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 
-from . import formats, lists, networks, quantities, regex, strings
+from . import authorization, formats, lists, networks, quantities, regex, strings
 from .registry import Implementation, Overload, dispatch
 from .standard import BUILTIN, REDECLARED
 
 EXTENSIONS: tuple[Overload, ...] = tuple(
-    overload for library in (strings, lists, regex, networks, quantities, formats) for overload in library.OVERLOADS
+    overload
+    for library in (strings, lists, regex, networks, quantities, formats, authorization)
+    for overload in library.OVERLOADS
 )
 """What we declare to the compiler."""
 

@@ -22,6 +22,7 @@ from stark.apiserver.errors import ApiError, BadRequest
 from stark.apiserver.proxy.callbacks import ready_places
 from stark.apiserver.registry.admitting import ScaleView
 from stark.apiserver.resources import Resource, Resources
+from tests.support.roles import guard
 from tests.support.server_side import ADMIN, RESOURCES, Objects, resource
 
 Object = dict[str, Any]
@@ -109,7 +110,7 @@ async def test_a_webhook_with_effects_is_kept_from_a_dry_run() -> None:
     # No configuration of this version can say so; one that was stored by another may.
     stored = {"name": "a.b.c", "rules": [rule("pods")], "sideEffects": "Some", "clientConfig": {"url": "https://a/"}}
     hook = hook_of("c", stored, MatchConditions)
-    asking = Asking(Resources(RESOURCES), Unreached(), unchanged, WebhookMetrics(CollectorRegistry()))
+    asking = Asking(Resources(RESOURCES), Unreached(), unchanged, WebhookMetrics(CollectorRegistry()), guard())
     attributes = write()
     attributes.dry_run = True
     with pytest.raises(BadRequest) as refusal:
@@ -164,7 +165,7 @@ async def test_what_a_webhook_notes_is_kept_for_the_audit_log_also_when_it_refus
         "c", {"name": "a.b.c", "rules": [rule("pods")], "clientConfig": {"url": "https://a/"}}, MatchConditions
     )
     caller = Answering(allowed=False, auditAnnotations={"why": "because"}, warnings=["mind"])
-    asking = Asking(Resources(RESOURCES), caller, unchanged, WebhookMetrics(CollectorRegistry()))
+    asking = Asking(Resources(RESOURCES), caller, unchanged, WebhookMetrics(CollectorRegistry()), guard())
     attributes = write()
     asked = await asking.question(hook, VALIDATING, attributes, Objects())
     assert asked is not None
@@ -182,7 +183,7 @@ async def test_a_scale_is_the_same_in_every_version_of_what_it_scales() -> None:
     written = resource("apps", "deployments")
     newer = dataclasses.replace(written, version="v2")
     hook = hook_of("c", {"name": "a.b.c", "rules": [rule("*/scale", versions="v2")]}, MatchConditions)
-    asking = Asking(Resources([written, newer]), Unreached(), unconverted, WebhookMetrics(CollectorRegistry()))
+    asking = Asking(Resources([written, newer]), Unreached(), unconverted, WebhookMetrics(CollectorRegistry()), guard())
     attributes = write("deployments", "apps", "scale", "UPDATE")
     attributes.view = ScaleView(written)
     asked = await asking.question(hook, VALIDATING, attributes, Objects())

@@ -348,7 +348,7 @@ def test_a_variable_is_paid_for_once_and_its_error_stays() -> None:
             POLICY.compile("variables.broken == 1").evaluate(values)
 
 
-@pytest.mark.parametrize("expression", ["request.nope", "namespaceObject.data", "variables.nope", "authorizer"])
+@pytest.mark.parametrize("expression", ["request.nope", "namespaceObject.data", "variables.nope", "authorizer.nope"])
 def test_a_policy_with_a_misspelt_name_does_not_compile(expression: str) -> None:
     with pytest.raises(CompileError):
         POLICY.compile(expression, returns=())
