@@ -177,11 +177,32 @@ class Journal:
 
     def settle(self) -> None:
         """What may come once those who wait for a sync have been told: head, next file, reserve. Raises OSError."""
+        touched = self._touched()
+        if touched:
+            log.error("the audit log was touched: see `starkctl audit verify`", found=touched)
+            os.close(self._file)
+            self._begin_file(self.number + 1, touched)
+            self.sync()
         self._write_head()
         if self._synced_at >= self._settings.file_bytes_max:
             self._turn_over()
         if not self._reserve.held:
             self._reserve.try_again()
+
+    def _touched(self) -> str:
+        """Whether somebody put another file in the place of ours, or cut it: what we wrote behind that nobody would see."""
+        if self._file < 0 or self._unsynced:
+            return ""
+        try:
+            there = self._path(self.number).stat()
+        except FileNotFoundError:
+            return f"{file_name(self.number)} was deleted while it was written"
+        ours = os.fstat(self._file)
+        if (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino):
+            return f"{file_name(self.number)} was replaced while it was written"
+        if there.st_size != self._synced_at:
+            return f"{file_name(self.number)} had {self._synced_at} bytes and has {there.st_size}"
+        return ""
 
     def _flush(self, flags: int = 0) -> None:
         if self._is_doubtful:

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from stark.crds.audit.chain import parse_link
 from stark.crds.audit.reading import read_page
 from stark.crds.audit.selecting import OUTCOMES, Selection, moment
 from stark.crds.audit.verifying import verify
@@ -61,8 +62,12 @@ class AuditLogs:
     async def verification(self, request: Request, found: Sequence[str]) -> Answer:
         """Whether the log is whole, as far as the one who writes it can say that."""
         _only_admins(request)
+        try:
+            expected = tuple(parse_link(text) for text in request.query.first("expect").split(",") if text)
+        except ValueError as error:
+            raise BadRequest(f"expect: {error}", causes=[Cause("expect", str(error))]) from None
         await self._audit.writer.synced()
-        verdict = await self._aside(partial(verify, self._directory))
+        verdict = await self._aside(partial(verify, self._directory, expected=expected))
         return success(verdict.to_wire())
 
     async def configuration(self, request: Request, found: Sequence[str]) -> Answer:

@@ -21,6 +21,11 @@ PROBLEMS_MAX: Final = 50
 """What is told of a log that is broken everywhere."""
 
 
+def fingerprint(public_key: bytes) -> str:
+    """Of the key a log is signed with, to be compared with what was noted when the cluster was made."""
+    return f"SHA256:{base64.b64encode(sha256(public_key).digest()).decode().rstrip('=')}"
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """Something about a place in the log."""
@@ -56,11 +61,6 @@ class Verdict:
         """Nothing is missing, changed, moved or added."""
         return not self.problems
 
-    @property
-    def fingerprint(self) -> str:
-        """Of the key the log is signed with, to be compared with what was noted when the cluster was made."""
-        return f"SHA256:{base64.b64encode(sha256(self.public_key).digest()).decode().rstrip('=')}"
-
     def to_wire(self) -> dict[str, Any]:
         """As a JSON object."""
         return {
@@ -70,7 +70,7 @@ class Verdict:
             "records": self.records,
             "events": self.events,
             "end": str(self.link),
-            "key": self.fingerprint,
+            "key": fingerprint(self.public_key),
             "problems": [str(each) for each in self.problems],
             "notices": [str(each) for each in self.notices],
         }

@@ -232,6 +232,36 @@ def test_a_server_that_starts_on_a_broken_log_goes_on_but_the_break_stays(
     assert ids(log)[-5:] == ["0", "1", "2", "3", "4"]
 
 
+def replaced(path: Path) -> None:
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content.replace(b'"1"', b'"7"'))
+
+
+def shortened(path: Path) -> None:
+    os.truncate(path, path.stat().st_size - 50)
+
+
+@pytest.mark.parametrize("touch", [Path.unlink, replaced, shortened])
+def test_a_file_that_is_touched_while_it_is_written_does_not_swallow_what_follows(
+    tmp_path: Path, touch: Callable[[Path], None]
+) -> None:
+    journal = opened(tmp_path, AuditSettings(reserve_bytes=0))
+    log = tmp_path / "audit"
+    for number in range(6):
+        journal.keep([event(number)])
+        journal.sync()
+        journal.settle()
+        if number == 2:
+            touch(log / file_name(1))
+    journal.close()
+    assert [json.loads(line)["auditID"] for line in ids_without_torn(log)[-2:]] == ["4", "5"]
+    verdict = verify(log)
+    assert any(
+        "audit-00000001.log was" in str(each) or "audit-00000001.log had" in str(each) for each in verdict.problems
+    )
+
+
 def test_old_files_go_and_are_not_missed(tmp_path: Path) -> None:
     settings = AuditSettings(file_bytes_max=2_000, files_max=2, age_max_days=0, reserve_bytes=0)
     log = written(tmp_path, 60, settings)
