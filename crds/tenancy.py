@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from .annotations import ACCEPT_PUBLIC_PACKS, OPEN_NODE, OWNER, OWNER_ROLE
 
@@ -37,7 +36,7 @@ class Owner:
 
     @property
     def may_everything(self) -> bool:
-        """An administrator's, or the cluster's own: no rule of ownership holds it back."""
+        """An administrator's, or the cluster's own: nothing is refused to it."""
         return not self.name or self.rank == ADMIN
 
     @property
@@ -77,10 +76,10 @@ def node_refusal(pod: Owner, terms: NodeTerms, *, is_private: bool) -> str:
     `is_private`: the pod has a private pack or is given Secrets, which a stranger's machine must not see.
     """
     node = terms.owner
-    if pod.may_everything or (node.name and (node.rank == ADMIN or node.name == pod.name)):
+    if node.name and (node.rank == ADMIN or node.name == pod.name):
         return ""
     if not node.name:
-        return "" if terms.is_open else UNOWNED_NODE
+        return "" if pod.may_everything or terms.is_open else UNOWNED_NODE
     if is_private:
         return FOREIGN_NODE
     return "" if terms.accepts_public else NO_PUBLIC_PACKS
@@ -99,13 +98,3 @@ def may_select(selecting: Owner, selected: Owner) -> bool:
 def may_adopt(adopting: Owner, orphan: Owner) -> bool:
     """Whether a workload may take an object as its own: not across owners when one of them is restricted."""
     return adopting.name == orphan.name or not (adopting.is_restricted or orphan.is_restricted)
-
-
-def uses_secrets(spec: Mapping[str, Any]) -> bool:
-    """Whether a pod's spec names Secrets, in wire form."""
-    for container in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
-        if any((each.get("valueFrom") or {}).get("secretKeyRef") for each in container.get("env") or ()):
-            return True
-        if any(each.get("secretRef") for each in container.get("envFrom") or ()):
-            return True
-    return bool(spec.get("imagePullSecrets"))

@@ -64,8 +64,8 @@ class Ownership:
                 _keep(attributes, obj)
         elif attributes.operation == "CREATE" and not attributes.subresource:
             _write(obj, await self._stamps(attributes, lookup))
-            if OPEN_NODE in annotations_of(obj) and not is_admin(attributes.user):
-                del obj["metadata"]["annotations"][OPEN_NODE]
+            if _is_node(attributes.resource) and not is_admin(attributes.user):
+                _make_modest(attributes, obj)
 
     async def _stamps(self, attributes: Attributes, lookup: Lookup) -> Mapping[str, str]:
         user, given = attributes.user, annotations_of(attributes.object)
@@ -90,33 +90,55 @@ class Ownership:
         metadata = (attributes.object or {}).get("metadata") or {}
         for reference in metadata.get("ownerReferences") or ():
             if reference.get("controller"):
-                return await self._of_reference(reference, attributes.namespace, lookup)
+                found = await self._referenced(reference, attributes.namespace, lookup)
+                return _stamps_of(found) if found is not None else None
         return None
 
     async def _of_subject(self, attributes: Attributes, lookup: Lookup) -> Mapping[str, str]:
-        """Whoever owns an object is shown what happens to it."""
+        """Whoever owns an object is shown what happens to it; by agents only what happens on their nodes."""
         event = attributes.object or {}
         subject = event.get("regarding") or event.get("involvedObject") or {}
-        return await self._of_reference(subject, subject.get("namespace") or "", lookup) or {}
+        found = await self._referenced(subject, subject.get("namespace") or "", lookup)
+        agent = node_name(attributes.user)
+        if found is None or (agent and agent != _node_of(found)):
+            return {}
+        return _stamps_of(found)
 
-    async def _of_reference(
+    async def _referenced(
         self, reference: Mapping[str, Any], namespace: str, lookup: Lookup
-    ) -> Mapping[str, str] | None:
+    ) -> Mapping[str, Any] | None:
         resource = referenced(self._resources, reference)
         if resource is None:
             return None
-        owner = await lookup.get(
+        obj = await lookup.get(
             resource.group, resource.plural, namespace if resource.namespaced else "", reference.get("name", "")
         )
-        if owner is None or owner["metadata"].get("uid") != reference.get("uid"):
-            return None
-        return {key: value for key, value in annotations_of(owner).items() if key in STAMPS}
+        return obj if obj is not None and obj["metadata"].get("uid") == reference.get("uid") else None
 
 
 def referenced(resources: Resources, reference: Mapping[str, Any]) -> Resource | None:
     """The resource of an object that is named by apiVersion and kind."""
     group, _, version = str(reference.get("apiVersion", "")).rpartition("/")
     return resources.of_kind(group, version, reference.get("kind", ""))
+
+
+def _stamps_of(obj: Mapping[str, Any]) -> Mapping[str, str]:
+    return {key: value for key, value in annotations_of(obj).items() if key in STAMPS}
+
+
+def _node_of(obj: Mapping[str, Any]) -> str:
+    """Where it is: a pod's node, a node itself."""
+    if obj.get("kind") == "Node":
+        return str(obj["metadata"]["name"])
+    return str((obj.get("spec") or {}).get("nodeName") or "")
+
+
+def _make_modest(attributes: Attributes, node: dict[str, Any]) -> None:
+    """Nobody but administrators opens a node to all, and where a node can be reached only its agent says."""
+    if OPEN_NODE in annotations_of(node):
+        del node["metadata"]["annotations"][OPEN_NODE]
+    if not node_name(attributes.user):
+        node.pop("status", None)
 
 
 def _is_node(resource: Resource) -> bool:
@@ -154,12 +176,15 @@ def _keep(attributes: Attributes, obj: dict[str, Any]) -> None:
     if forged:
         causes = [bad_value(f"metadata.annotations[{key}]", new[key], "field is immutable") for key in forged]
         raise invalid(attributes.resource.kind, named(attributes), causes, group=attributes.resource.group)
-    stamps = {key: new.get(key, old.get(key)) for key in STAMPS if key in new or key in old}
+    stamps: dict[str, str | None] = {key: new.get(key, old.get(key)) for key in STAMPS if key in new or key in old}
     if OWNER in changed and OWNER_ROLE not in changed:
         # A new owner does not inherit the rank of the former one, which a patch leaves standing in the object.
         stamps.pop(OWNER_ROLE, None)
     if _is_node(attributes.resource) and node_name(attributes.user) and _is_open_to_claims(attributes.user, old):
         stamps = {**_by_certificate(attributes.user)} or stamps
+    if attributes.restricted and stamps.get(OWNER) == attributes.user.name and not _is_node(attributes.resource):
+        # It may have been handed over, or made with wider rights: from now on it is what this user can answer for.
+        stamps[OWNER_ROLE] = RESTRICTED
     if stamps != {key: new[key] for key in STAMPS if key in new}:
         _write(obj, {key: value for key, value in stamps.items() if value is not None})
 

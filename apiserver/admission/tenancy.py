@@ -1,6 +1,7 @@
 """What is somebody's own stays among its like: where it may be put, what it may name, on which nodes it runs.
 
-Two circles. Every pod with an owner who is no administrator goes to nodes that serve that owner, whoever binds it. What
+Two circles. Every pod with an owner who is no administrator goes to nodes that serve that owner, whoever binds it (an
+administrator may put theirs anywhere, though the scheduler does not choose strangers' nodes for private ones). What
 belongs to a *restricted* owner, one who reaches only their own objects, furthermore lives outside the cluster's own
 namespaces and other users', and names only Secrets, ConfigMaps, accounts, Services and owners that are theirs. The
 objects' own stamps are asked, not the user: so the rules hold for what controllers make of them, too.
@@ -13,7 +14,7 @@ from typing import Any, Protocol
 
 from stark.crds.annotations import OWNER
 from stark.crds.images import ImageError, pack_object_name, parse_image
-from stark.crds.tenancy import NodeTerms, Owner, node_refusal, uses_secrets
+from stark.crds.tenancy import NodeTerms, Owner, node_refusal
 
 from ..auth.identities import CONTROLLERS, is_admin
 from ..auth.nodes import ROOT_CA
@@ -32,6 +33,9 @@ SHARED = frozenset({"default"})
 CLUSTERS_OWN = RESERVED - SHARED
 SERVICE_NAME = "kubernetes.io/service-name"
 """Label of an EndpointSlice: the Service it speaks for."""
+TOKEN_SECRET = "kubernetes.io/service-account-token"
+ACCOUNT_NAME = "kubernetes.io/service-account.name"
+"""Type of a Secret that a controller fills with an account's token, and the annotation that says of which."""
 
 Mapped = Mapping[str, Any]
 
@@ -71,7 +75,7 @@ class Tenancy:
             if attributes.operation == "CREATE":
                 await _in_reach(attributes, lookup, owner)
             await self._owner_references(attributes, lookup, owner)
-            await _endpoints(attributes, lookup, owner)
+            await _labelled(attributes, lookup, owner)
         await _pod_references(attributes, lookup, owner)
 
     async def _deletion(self, attributes: Attributes) -> None:
@@ -132,14 +136,17 @@ def _named(found: FoundSpec) -> Iterator[tuple[str, str]]:
         yield "serviceaccounts", account
 
 
-async def _endpoints(attributes: Attributes, lookup: Lookup, owner: Owner) -> None:
-    """A slice speaks for a Service, so it is the Service's owner who may write it."""
-    if (attributes.resource.group, attributes.resource.plural) != ("discovery.k8s.io", "endpointslices"):
-        return
-    service = (((attributes.object or {}).get("metadata") or {}).get("labels") or {}).get(SERVICE_NAME)
-    if not service:
-        return
-    await _require_own(attributes, lookup, owner, ("", "services", attributes.namespace, service), must_exist=True)
+async def _labelled(attributes: Attributes, lookup: Lookup, owner: Owner) -> None:
+    """What speaks for another object by naming it is written by that object's owner: endpoints of a Service, tokens."""
+    obj, metadata = attributes.object or {}, (attributes.object or {}).get("metadata") or {}
+    named = ""
+    match attributes.resource.group, attributes.resource.plural:
+        case ("discovery.k8s.io", "endpointslices"):
+            plural, named = "services", (metadata.get("labels") or {}).get(SERVICE_NAME) or ""
+        case ("", "secrets") if obj.get("type") == TOKEN_SECRET:
+            plural, named = "serviceaccounts", annotations_of(obj).get(ACCOUNT_NAME) or ""
+    if named:
+        await _require_own(attributes, lookup, owner, ("", plural, attributes.namespace, named), must_exist=True)
 
 
 async def _require_own(
@@ -163,7 +170,7 @@ async def _placement(attributes: Attributes, lookup: Lookup, owner: Owner) -> No
         return
     # A node that is not there yet is nobody's: its name is not to be lain in wait for.
     obj = await lookup.get("", "nodes", "", node)
-    private = uses_secrets(found.spec) or await _has_private_pack(found, lookup)
+    private = any(secret_references(found.spec)) or await _has_private_pack(found, lookup)
     reason = node_refusal(owner, NodeTerms.of(annotations_of(obj)), is_private=private)
     if reason:
         raise _refused_node(attributes, node, reason)

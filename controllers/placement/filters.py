@@ -89,8 +89,6 @@ def has_architecture(where: Where, offer: Offer) -> Sequence[str]:
 
 def is_served(where: Where, offer: Offer) -> Sequence[str]:
     """The node is the pod's owner's or an administrator's, or its owner takes such pods in."""
-    if where.owner.may_everything:
-        return ()
     reason = node_refusal(where.owner, offer.terms, is_private=where.is_private)
     return (reason,) if reason else ()
 

@@ -14,7 +14,7 @@ from stark.crds.nodes import Node
 from stark.crds.packs import Pack
 from stark.crds.pods import Container, Pod
 from stark.crds.quantity import QuantityError, byte_count, milli_cpu, whole
-from stark.crds.tenancy import NOBODY, NodeTerms, Owner, pack_refusal, uses_secrets
+from stark.crds.tenancy import NOBODY, NodeTerms, Owner, pack_refusal
 
 from ..kit.claims import controller_of
 from ..kit.podfacts import is_finished
@@ -49,15 +49,15 @@ def demand_of(pod: Pod, pack_of: PackOf, whose: Owner | None = None) -> Demand:
     )
     controller = controller_of(pod)
     owner = whose or Owner.of(pod.metadata.annotations)
-    minds = not owner.may_everything
     return Demand(
         where=Where(
             selector=tuple(sorted(spec.node_selector.items())),
             tolerations=tuple(sorted(set(tolerations))),
             runtimes=tuple(sorted(runtimes, key=sorted)),
             architectures=architectures,
-            owner=owner if minds else NOBODY,
-            is_private=minds and (_gets_secrets(pod) or _has_private_pack(pod, pack_of)),
+            # Administrators' pods and the cluster's own are of one class: both go to nodes of the same owners.
+            owner=NOBODY if owner.may_everything else owner,
+            is_private=_gets_secrets(pod) or _has_private_pack(pod, pack_of),
         ),
         milli_cpu=sum(_request(container, "cpu", milli_cpu) for container in spec.containers),
         memory=sum(_request(container, "memory", byte_count) for container in spec.containers),
@@ -67,10 +67,14 @@ def demand_of(pod: Pod, pack_of: PackOf, whose: Owner | None = None) -> Demand:
 
 
 def _gets_secrets(pod: Pod) -> bool:
-    spec = pod.spec.model_dump(
-        mode="json", by_alias=True, include={"containers", "init_containers", "image_pull_secrets"}
-    )
-    return uses_secrets(spec)
+    if pod.spec.image_pull_secrets:
+        return True
+    for container in pod.spec.containers:
+        if any(source.secret_ref is not None for source in container.env_from):
+            return True
+        if any(variable.value_from is not None and variable.value_from.secret_key_ref for variable in container.env):
+            return True
+    return False
 
 
 def _has_private_pack(pod: Pod, pack_of: PackOf) -> bool:

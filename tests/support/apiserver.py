@@ -106,7 +106,11 @@ class Api:
 
     def as_user(self, name: str, *groups: str) -> aiohttp.ClientSession:
         """A session of a user in these groups."""
-        session = _session_of(self.running, Identity(name, groups))
+        return self.as_holder(Identity(name, groups))
+
+    def as_holder(self, identity: Identity) -> aiohttp.ClientSession:
+        """A session with a certificate of that identity."""
+        session = _session_of(self.running, identity)
         self._others.append(session)
         return session
 

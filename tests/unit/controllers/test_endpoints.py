@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from stark.controllers.endpoints.controller import selects
 from stark.controllers.endpoints.planning import Plan, plan, real_port
+from stark.crds.annotations import OWNER, OWNER_ROLE
 from stark.crds.meta import decode
 from stark.crds.pods import Pod
 from stark.crds.services import EndpointSlice, Service, ServicePort
@@ -120,3 +122,13 @@ def test_a_port_of_the_service_finds_the_real_one(target: Any, ports: Any, numbe
     given = {"annotations": {"stark.dev/ports": '{"http":20000,"9":20001}'}}
     one = pod("a", spec={"containers": [{"name": "main", "image": "x", "ports": ports}]}, metadata=given)
     assert real_port(ServicePort(port=80, target_port=target), one) == number
+
+
+def test_a_restricted_users_service_reaches_their_own_pods_only() -> None:
+    def owned(thing: Any, owner: str) -> Any:
+        thing.metadata.annotations.update({OWNER: owner, OWNER_ROLE: "user"})
+        return thing
+
+    hers, his, nobodys = owned(pod("a"), "alice"), owned(pod("b"), "bob"), pod("c")
+    assert [selects(owned(service(), "alice"), each) for each in (hers, his, nobodys)] == [True, False, False]
+    assert all(selects(service(), each) for each in (hers, his, nobodys))

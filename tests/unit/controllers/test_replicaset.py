@@ -15,6 +15,7 @@ from stark.controllers.replicaset.planning import (
     status_of,
     surplus,
 )
+from stark.crds.annotations import OWNER, OWNER_ROLE
 from stark.crds.apps import ReplicaSet
 from stark.crds.pods import Pod
 from tests.support.workloads import NOW, at, owned_by, pod, replica_set
@@ -138,6 +139,11 @@ MATCHING = {"app": "web", "pod-template-hash": "web-1"}
         pytest.param({"labels": {"app": "other"}}, "", id="nobody's and not matching is left alone"),
         pytest.param({"ownerReferences": owned_by("x"), "labels": MATCHING}, "", id="another's is left alone"),
         pytest.param({"labels": MATCHING, **LEAVING}, "", id="what is on its way out is not adopted"),
+        pytest.param(
+            {"labels": MATCHING, "annotations": {OWNER: "bob", OWNER_ROLE: "user"}},
+            "",
+            id="another user's is left alone",
+        ),
     ],
 )
 def test_a_pod_belongs_to_a_replica_set_when(metadata: dict[str, object], verdict: str) -> None:

@@ -15,7 +15,6 @@ from stark.crds.tenancy import (
     may_select,
     node_refusal,
     pack_refusal,
-    uses_secrets,
 )
 
 NOBODY, ADMIN = Owner(), Owner("root", "admin")
@@ -45,8 +44,12 @@ def terms(owner: Owner, **annotations: str) -> NodeTerms:
         pytest.param(ALICE, terms(NOBODY), UNOWNED_NODE, UNOWNED_NODE, id="a node of nobody's runs nothing of users"),
         pytest.param(ALICE, terms(NOBODY, **{OPEN_NODE: "true"}), "", "", id="unless it was opened"),
         pytest.param(ROBOT, terms(BOB), FOREIGN_NODE, "", id="an account is a user like others"),
-        pytest.param(ADMIN, terms(BOB), "", "", id="administrators' pods go anywhere"),
+        pytest.param(
+            ADMIN, terms(BOB), FOREIGN_NODE, "", id="an administrator's secrets are no business of a user's node"
+        ),
+        pytest.param(ADMIN, terms(NOBODY), "", "", id="administrators' pods go to nodes of nobody's"),
         pytest.param(NOBODY, terms(NOBODY), "", "", id="so do the cluster's own"),
+        pytest.param(NOBODY, terms(BOB), FOREIGN_NODE, "", id="which keep away from users' nodes, too"),
     ],
 )
 def test_a_node_serves(pod: Owner, node: NodeTerms, private: str, public: str) -> None:
@@ -82,17 +85,3 @@ def test_a_private_pack_is_its_owners(pod: Owner, pack: Owner, visibility: str, 
 )
 def test_a_selector_of_a_restricted_owner_stays_at_home(one: Owner, other: Owner, selects: bool, adopts: bool) -> None:
     assert (may_select(one, other), may_adopt(one, other)) == (selects, adopts)
-
-
-@pytest.mark.parametrize(
-    ("spec", "uses"),
-    [
-        ({"containers": [{"env": [{"valueFrom": {"secretKeyRef": {"name": "s"}}}]}]}, True),
-        ({"initContainers": [{"envFrom": [{"secretRef": {"name": "s"}}]}], "containers": []}, True),
-        ({"containers": [], "imagePullSecrets": [{"name": "s"}]}, True),
-        ({"containers": [{"env": [{"valueFrom": {"configMapKeyRef": {"name": "c"}}}, {"name": "a"}]}]}, False),
-        ({}, False),
-    ],
-)
-def test_secrets_are_seen_wherever_a_pod_names_them(spec: dict[str, object], uses: bool) -> None:
-    assert uses_secrets(spec) is uses
