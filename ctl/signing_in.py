@@ -71,6 +71,13 @@ def email_of(given: str | None) -> str:
     return email
 
 
+def user_path(email: str) -> str:
+    """Where the server has a user. Raises UsageError for what is no address."""
+    if "@" not in email or "/" in email:
+        raise UsageError(f"{email!r} is not an e-mail address")
+    return f"/auth/users/{email.strip().lower()}"
+
+
 def door(session: Session) -> Api:
     """The server, as nobody. Tells about settings of the original tool, which have no meaning here."""
     former = session.home.config().former

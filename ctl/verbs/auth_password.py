@@ -1,9 +1,12 @@
-"""Change your own password. Every other login of yours ends; this one goes on.
+"""Change your password, or give somebody else a new one, for administrators.
+
+Every other login of yours ends; this one goes on. All logins of somebody with a new password end.
 
 The present and the new password are asked for; without a terminal they are two lines of standard input.
 
 Examples:
   starkctl auth password
+  starkctl auth password --user bob@example.com     for somebody who has forgotten theirs
 """
 
 from __future__ import annotations
@@ -12,17 +15,23 @@ import argparse
 
 from ..errors import EXIT_OK, CommandError
 from ..options import Session
-from ..signing_in import is_terminal, typed_line
+from ..signing_in import is_terminal, password, typed_line, user_path
 
 NAMESPACED = False
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """There is nothing to say."""
+    """Declare the options."""
+    parser.add_argument("--user", metavar="ADDRESS", help="whose password, for administrators (default: yours)")
 
 
 def run(args: argparse.Namespace, session: Session) -> int:
     """Ask, change."""
+    if args.user:
+        chosen = password(f"New password of {args.user}: ", again=True)
+        session.api.request("PUT", f"{user_path(args.user)}/password", body={"newPassword": chosen})
+        print(f"{args.user} has a new password; their logins have ended")
+        return EXIT_OK
     present, wanted = _typed() if is_terminal() else _piped()
     body = {"currentPassword": present, "newPassword": wanted}
     session.api.request("POST", "/auth/password", body=body)

@@ -74,7 +74,17 @@ async def test_from_the_first_administrator_to_the_end_of_a_login(ctl: Ctl, tmp_
     assert (await carol.run("auth", "list-users")).code == 1
     assert (await ctl.run("auth", "can-i", "list", "nodes", "--as", "carol@example.com", "-q")).code == 1
 
-    (await carol.run("auth", "password", stdin=f"{PASSWORD}\nCorrect2horse\n")).ok()
+    assert (await carol.run("auth", "sessions", "--user", ADMIN, "--end-all")).code == 1
+    (await ctl.run("auth", "password", "--user", "Carol@example.com", STARK_PASSWORD="Correct3horse")).ok()
+    assert "has ended" in (await carol.run("get", "pods")).err
+    for _ in range(2):
+        (await carol.run("auth", "login", "-e", "carol@example.com", STARK_PASSWORD="Correct3horse")).ok()
+    here, other = (line.split("\t") for line in (await carol.run("auth", "sessions", "-o", "plain")).ok().splitlines())
+    assert (here[1], other[1]) == ("yes", "")
+    (await carol.run("auth", "sessions", "--end", other[0])).ok()
+    assert (await carol.run("auth", "sessions", "-o", "name")).ok() == f"{here[0]}\n"
+
+    (await carol.run("auth", "password", stdin="Correct3horse\nCorrect2horse\n")).ok()
     token = (await carol.run("auth", "token", "--raw")).ok().strip()
     (await carol.run("auth", "logout")).ok()
     assert not (carol.home / "credentials.json").exists()
