@@ -15,6 +15,7 @@ import structlog
 from .accounts import People
 from .admission.builtin import builtin_chain
 from .admission.chain import BoundChain, Only, Step
+from .admission.cluster import ClusterRules
 from .admission.escalation import ROLE_KINDS, Escalation
 from .admission.pack_trust import PackTrust
 from .admission.policies.compiled import Policies
@@ -202,7 +203,11 @@ class _Parts:
             Only(Escalation(self.authorizer, self.roles), *ROLE_KINDS),
             PackTrust(CachedObjects(self.feed, "stark.dev", "packtrustpolicies")),
         ]
-        chain = builtin_chain(self.resources, census, self._webhooks(), self._policies(), self.authorizer, judges)
+        self.config = ClusterSettings(self.feed, cluster_defaults(self.resources))
+        cluster = ClusterRules(self.config.spec, self.config.count)
+        chain = builtin_chain(
+            self.resources, census, self._webhooks(), self._policies(), self.authorizer, judges, cluster
+        )
         self.admission = BoundChain(chain, self.lookup)
         self.writes = Writes(
             self.records,
@@ -227,7 +232,6 @@ class _Parts:
         self.signing = Signing(
             authority, self.resources, self.feed, self.writes, timedelta(seconds=settings.certificate_lifetime_s)
         )
-        self.config = ClusterSettings(self.feed, cluster_defaults(self.resources))
         self.keys = TokenKeys.open(settings.data_dir / "pki", settings.service_accounts.key_files)
         self.issuer = Issuer(settings.service_accounts.issuers[0], settings.service_accounts.keys_url, self.keys)
         self.authenticator = self._authenticator()

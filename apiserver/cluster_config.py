@@ -10,6 +10,7 @@ from stark.crds.cluster import CLUSTER_CONFIG_NAME
 from .cache.entry import Entry
 from .cache.feed import Feed
 from .cache.resource_cache import Prefix
+from .registry.keys import CORE
 from .resources import Resources
 
 PLURAL: Final = "clusterconfigs"
@@ -40,6 +41,11 @@ class ClusterSettings:
             self._entry = entry
             self._spec = self._defaults if entry is None else {**self._defaults, **(entry.decode().get("spec") or {})}
         return self._spec
+
+    def count(self, plural: str) -> int:
+        """How many objects of a resource of the core group there are."""
+        cache = self._feed.cache(Prefix(CORE, plural))
+        return len(cache) if cache is not None else 0
 
     @property
     def allows_registration(self) -> bool:

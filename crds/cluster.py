@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from .fields import DEFAULT_EMPTY, written
+from .fields import DEFAULT_EMPTY, WRITTEN, Int32, Quantity, written
 from .meta import Column, KubeObject, Model, ResourceDef
+from .pods import TERMINATION_GRACE_PERIOD_SECONDS
 
 CLUSTER_CONFIG_NAME = "cluster"
 """The name of the only object there may be."""
+RESOURCES_MAX = 16
+"""Kinds of resources that have a default."""
+
+
+def limit(default: int) -> Any:
+    """A number of things of which there must be room for one."""
+    return Field(default=default, ge=1, json_schema_extra={WRITTEN: True})
+
+
+SchedulingPolicy = Literal["spread", "binpack"]
+
+
+class DefaultResources(Model):
+    """What a container gets that says nothing of a resource; a namespace's LimitRange overrules it."""
+
+    requests: dict[str, Quantity] = Field(default_factory=dict, max_length=RESOURCES_MAX)
+    """What it is given room for, e.g. `cpu: 100m` and `memory: 128Mi`."""
+    limits: dict[str, Quantity] = Field(default_factory=dict, max_length=RESOURCES_MAX)
+    """What it may use at most, e.g. `cpu: 500m` and `memory: 512Mi`; not below the request."""
 
 
 class ClusterConfigSpec(Model):
@@ -18,6 +38,22 @@ class ClusterConfigSpec(Model):
 
     enable_public_registration: bool = written(False)
     """Whether anybody may make themselves a user, by `/auth/register`."""
+    max_pods: Int32 = limit(150_000)
+    """Pods in the cluster, finished ones included; one more is refused. Kubernetes' bound for what it is tested with."""
+    max_nodes: Int32 = limit(5_000)
+    """Nodes in the cluster; one more is refused. Kubernetes' bound for what it is tested with."""
+    max_pods_per_node: Int32 = limit(110)
+    """Pods the scheduler puts on one node, if the node itself does not say less."""
+    scheduling_policy: SchedulingPolicy = written("spread")
+    """Of the nodes a pod may run on: `spread` takes the emptiest, `binpack` the fullest that has room."""
+    default_termination_grace_period_seconds: Int32 = Field(
+        default=TERMINATION_GRACE_PERIOD_SECONDS, ge=0, json_schema_extra={WRITTEN: True}
+    )
+    """What a pod that says nothing gets to stop; pods and templates that are there keep theirs."""
+    default_resources: DefaultResources = Field(default_factory=DefaultResources, json_schema_extra=DEFAULT_EMPTY)
+    """What containers that say nothing ask for. Nothing by default, as in Kubernetes."""
+    node_heartbeat_timeout_seconds: Int32 = Field(default=30, ge=11, json_schema_extra={WRITTEN: True})
+    """How long a node may be silent before it counts as lost; its agent speaks every 10 seconds."""
 
 
 class ClusterConfig(KubeObject):

@@ -77,7 +77,8 @@ DEFAULT_EMPTY: dict[str, Any] = {"default": {}}
 
 
 WRITTEN = "x-written"
-"""Mark of such a field between the model and the generator; it does not appear in the schema."""
+"""Mark of such a field between the model and the generator; it does not appear in the schema. False marks one with a
+default that the schema does not write, since somebody else does."""
 
 
 def written(value: bool | int | str) -> Any:

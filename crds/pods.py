@@ -16,6 +16,7 @@ from .fields import (
     DNS_LABEL_PATTERN,
     LIST_ATOMIC,
     MAP_ATOMIC,
+    WRITTEN,
     Count,
     Int32,
     Int64,
@@ -261,8 +262,10 @@ class PodSpec(Model):
     """Taints the pod puts up with."""
     restart_policy: RestartPolicy = "Always"
     """Whether a container that ended is started again."""
-    termination_grace_period_seconds: Int64 = Field(default=TERMINATION_GRACE_PERIOD_SECONDS, ge=0)
-    """Seconds from the polite signal to the forceful one."""
+    termination_grace_period_seconds: Int64 = Field(
+        default=TERMINATION_GRACE_PERIOD_SECONDS, ge=0, json_schema_extra={WRITTEN: False}
+    )
+    """Seconds from the polite signal to the forceful one; what the cluster's settings say when it is not given."""
     active_deadline_seconds: Int64 | None = Field(default=None, ge=1, le=2**31 - 1)
     """Seconds after status.startTime at which the pod is stopped and fails with reason DeadlineExceeded."""
     priority: Int32 | None = Field(default=None, le=SYSTEM_PRIORITY_MAX)

@@ -116,8 +116,8 @@ def _marks(raw: Mapping[str, Any]) -> Schema:
 
 
 def _is_written(raw: Mapping[str, Any]) -> bool:
-    """Whether a default is one that the server writes: one that says something, or one marked by `written`."""
-    return bool(raw["default"]) or raw["default"] == {} or WRITTEN in raw
+    """Whether the schema writes a default: one that says something, and one that is marked so; not one marked otherwise."""
+    return bool(raw.get(WRITTEN, raw["default"] or raw["default"] == {}))
 
 
 def _without(schema: Schema, *keys: str) -> Schema:

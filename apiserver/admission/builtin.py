@@ -14,6 +14,7 @@ from ..auth.authorization import Authorizer
 from ..resources import Resources
 from .certificates import CertificateRights, stamp_requester
 from .chain import Chain, Only, Step
+from .cluster import ClusterRules
 from .defaults import base64_defaults, deployment_defaults, pod_defaults, pod_spec_defaults, secret_defaults
 from .images import pin_images
 from .limit_ranges import limit_range_defaults, limit_ranges
@@ -48,10 +49,12 @@ def builtin_chain(
     policies: AdmissionPolicies | None = None,
     authorizer: Authorizer | None = None,
     judges: Sequence[Step] = (),
+    cluster: ClusterRules | None = None,
 ) -> Chain:
     """Every built-in plugin, in order, then the users' policies, then those outside.
 
     `judges` are the validating ones that need more than an object and the lookup; they come before the others.
+    `cluster`: what administrators have set for all.
     """
     return Chain(
         mutating=[
@@ -60,11 +63,13 @@ def builtin_chain(
             Ownership(resources),
             pin_images,
             Only(deployment_defaults, ("apps", "deployments")),
+            *([cluster.grace] if cluster is not None else []),
             pod_spec_defaults,
             Only(pod_priority, PODS),
             Only(pod_defaults, PODS),
             Only(pod_service_account, PODS),
             Only(limit_range_defaults, PODS, ("", "limitranges")),
+            *([Only(cluster.resources, PODS)] if cluster is not None else []),
             Only(base64_defaults, ("", "configmaps"), SECRETS),
             Only(secret_defaults, SECRETS),
             Only(service_defaults, ("", "services")),
@@ -75,6 +80,7 @@ def builtin_chain(
         validating=[
             *judges,
             node_restriction,
+            *([Only(cluster.bounds, PODS, ("", "nodes"))] if cluster is not None else []),
             *([Only(CertificateRights(authorizer), CERTIFICATE_REQUESTS)] if authorizer is not None else []),
             Only(pack_name_belongs_to_its_owner, ("stark.dev", "packs")),
             Only(priority_classes, ("scheduling.k8s.io", "priorityclasses")),

@@ -123,7 +123,7 @@ CONTROLLER_RULES: Mapping[str, tuple[Rule, ...]] = {
     "every controller": (EVENTS, LEADER_LEASES),
     "scheduler": (
         Rule(READ, ("",), ("pods", "nodes", "namespaces")),
-        Rule(READ, ("stark.dev",), ("packs", "resourcepools")),
+        Rule(READ, ("stark.dev",), ("packs", "resourcepools", "clusterconfigs")),
         Rule(READ, ("scheduling.k8s.io",), ("priorityclasses",)),
         Rule(("create",), ("",), ("pods/binding", "bindings")),
         Rule(("update", "patch"), ("",), ("pods/status",)),
@@ -170,6 +170,7 @@ CONTROLLER_RULES: Mapping[str, tuple[Rule, ...]] = {
         Rule(("update", "patch"), ("",), ("nodes/status", "pods/status")),
         Rule((*READ, "delete"), ("",), ("pods",)),
         Rule(READ, ("coordination.k8s.io",), ("leases",)),
+        Rule(READ, ("stark.dev",), ("clusterconfigs",)),
     ),
     "disruption": (
         Rule(READ, ("policy",), ("poddisruptionbudgets",)),

@@ -15,6 +15,7 @@ from typing import Any
 from stark.client.api import PatchType
 from stark.client.errors import Conflict, NotFound
 from stark.client.indexes import FieldIndex
+from stark.crds.cluster import CLUSTER_CONFIG_NAME, ClusterConfig, ClusterConfigSpec
 from stark.crds.conditions import find_condition
 from stark.crds.coordination import Lease
 from stark.crds.nodes import Node, NodeCondition
@@ -42,17 +43,28 @@ class NodeLifecycle(Controller):
     def __init__(self, context: Context, settings: NodeSettings | None = None) -> None:
         self._context = context
         self._api = context.api
-        self._settings = settings or NodeSettings()
+        self._given = settings
         self._nodes = context.informers.of(Node)
         self._leases = context.informers.of(Lease, LEASES)
         self._pods = context.informers.of(Pod, indexers={BY_NODE: FieldIndex(BY_NODE)})
+        self._config = context.informers.of(ClusterConfig)
         self._health: dict[str, Health] = {}
         self._buckets: dict[str, Bucket] = {}
 
+    @property
+    def _settings(self) -> NodeSettings:
+        """What we were given; else the cluster's patience, of this moment."""
+        if self._given is not None:
+            return self._given
+        found = self._config.get(CLUSTER_CONFIG_NAME)
+        spec = found.spec if found is not None else ClusterConfigSpec()
+        return NodeSettings(grace_period_s=spec.node_heartbeat_timeout_seconds)
+
     def sources(self) -> Sequence[Source[Any]]:
-        """Nodes, their leases, and the pods on them."""
+        """Nodes, their leases, the pods on them; and the cluster's settings, which concern every node."""
         return (
             Source(self._nodes),
+            Source(self._config, lambda _: [node.metadata.name for node in self._nodes.list()]),
             Source(self._leases, lambda lease: (lease.metadata.name,)),
             Source(self._pods, _node_of),
         )

@@ -10,7 +10,7 @@ class NodeSettings:
     """Times in seconds, rates per second."""
 
     grace_period_s: float = 40.0
-    """How long a node may be silent. Four heartbeats: one lost, one late, and a restart still fit."""
+    """How long a node may be silent, where the cluster's settings (ClusterConfig) do not say it."""
     startup_grace_s: float = 60.0
     """How long a new node may take until its agent first says that it is ready."""
     eviction_rate_per_s: float = 0.1

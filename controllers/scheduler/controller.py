@@ -1,7 +1,8 @@
 """Carry out what the core decides: bind pods, and tell why others wait.
 
-Reads Pods, Nodes and Packs; writes bindings, the PodScheduled condition and Events. The core is fed between two events
-of the informers and built anew for each term of leadership, so nothing of an earlier leader's assumptions survives.
+Reads Pods, Nodes, Packs and the ClusterConfig; writes bindings, the PodScheduled condition and Events. The core is fed
+between two events of the informers and built anew for each term of leadership, so nothing of an earlier leader's
+assumptions survives.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from stark.client.api import PatchType
 from stark.client.errors import ApiError, Conflict, Fenced, NotFound
 from stark.client.informer import Change
 from stark.client.queue import WorkQueue
+from stark.crds.cluster import CLUSTER_CONFIG_NAME, ClusterConfig, ClusterConfigSpec
 from stark.crds.conditions import find_condition
 from stark.crds.nodes import Node
 from stark.crds.packs import Pack
@@ -45,16 +47,23 @@ class Scheduler(Controller):
         self._pods = context.informers.of(Pod)
         self._nodes = context.informers.of(Node)
         self._packs = context.informers.of(Pack)
+        self._config = context.informers.of(ClusterConfig)
         self._core: Core | None = None
         self._stirred = asyncio.Event()
         self._room = asyncio.Semaphore(IN_FLIGHT_MAX)
         self._pods.subscribe(self._pod_changed)
         self._nodes.subscribe(self._node_changed)
         self._packs.subscribe(self._pack_changed)
+        self._config.subscribe(self._config_changed)
 
     def sources(self) -> Sequence[Source[Any]]:
-        """The three caches that must be filled before the first decision. They feed the core, not the work queue."""
-        return (Source(self._pods, _no_keys), Source(self._nodes, _no_keys), Source(self._packs, _no_keys))
+        """The caches that must be filled before the first decision. They feed the core, not the work queue."""
+        return (
+            Source(self._pods, _no_keys),
+            Source(self._nodes, _no_keys),
+            Source(self._packs, _no_keys),
+            Source(self._config, _no_keys),
+        )
 
     async def reconcile(self, key: str) -> Outcome:
         """Never asked: order among pods is the point here, and the work queue has none."""
@@ -63,6 +72,7 @@ class Scheduler(Controller):
     async def lead(self, queue: WorkQueue) -> None:
         """Decide and bind until the term ends."""
         core = self._core = Core(self._pods.get, self._packs.get)
+        self._configure(core)
         for node in self._nodes.list():
             core.set_node(node)
         for pod in self._pods.list():
@@ -191,6 +201,19 @@ class Scheduler(Controller):
         else:
             core.set_node(change.new)
         self._stirred.set()
+
+    def _config_changed(self, change: Change[ClusterConfig]) -> None:
+        core = self._core
+        if core is None:
+            return
+        self._configure(core)
+        self._stirred.set()
+
+    def _configure(self, core: Core) -> None:
+        found = self._config.get(CLUSTER_CONFIG_NAME)
+        spec = found.spec if found is not None else ClusterConfigSpec()
+        fills = spec.scheduling_policy == "binpack"
+        core.configure(pods_max=spec.max_pods_per_node, fills=fills, nodes=self._nodes.list())
 
     def _pack_changed(self, change: Change[Pack]) -> None:
         core = self._core

@@ -8,7 +8,7 @@ decision already counts it. Whoever carries the decision out says `failed` when 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from stark.crds.nodes import Node
 from stark.crds.pods import Pod
@@ -76,6 +76,15 @@ class Core:
         self._pod_of = pod_of
         self._pack_of = pack_of
         self._stirred: set[Rule] = set()
+        self._pods_max: int | None = None
+
+    def configure(self, *, pods_max: int, fills: bool, nodes: Iterable[Node]) -> None:
+        """What the cluster says: how many pods a node takes at most, and whether nodes are filled one by one."""
+        self.snapshot.fill_nodes(fills)
+        if pods_max != self._pods_max:
+            self._pods_max = pods_max
+            for node in nodes:
+                self.set_node(node)
 
     # --- what there is ---
 
@@ -104,6 +113,8 @@ class Core:
     def set_node(self, node: Node) -> None:
         """A node as it is now."""
         after = offer_of(node)
+        if self._pods_max is not None and after.pods > self._pods_max:
+            after = replace(after, pods=self._pods_max)
         before = self.snapshot.offer(after.name)
         if self.snapshot.set_node(after):
             self._stirred |= cured_by(before, after)

@@ -1,9 +1,9 @@
 """Which of the allowed nodes is the better one.
 
 In this order: the kind of node the pack prefers and the taints it would rather avoid (together: the reluctance), the
-share of the node that stays free, fewer pods of the same owner, and at last the name, so that the same cluster always
-gives the same answer. The order is packed into one integer, more is better, which is what lets a table of nodes be
-searched at once.
+share of the node that stays free (the more the better, or the less where the cluster fills its nodes one by one), fewer
+pods of the same owner, and at last the name, so that the same cluster always gives the same answer. The order is packed
+into one integer, more is better, which is what lets a table of nodes be searched at once.
 """
 
 from __future__ import annotations
@@ -49,6 +49,12 @@ def _free_share(capacity: int, taken: int) -> int:
     return (capacity - taken) * SCORE_MAX // capacity if 0 < capacity >= taken else 0
 
 
+def share(demand: Demand, node: NodeState, *, fills: bool) -> int:
+    """The part of the score that is about room, 0 to 100: emptier is better, or fuller when nodes are to be filled."""
+    free = least_allocated(demand, node)
+    return SCORE_MAX - free if fills else free
+
+
 def owned(demand: Demand, node: NodeState) -> int:
     """How many pods of the same owner the node has."""
     return node.owners[demand.owner] if demand.owner else 0
@@ -60,6 +66,6 @@ def preference(reluctance: int, score: int, owned: int) -> int:
     return key << OWNED_BITS | (OWNED_MAX - min(owned, OWNED_MAX))
 
 
-def prefer(demand: Demand, node: NodeState) -> int:
+def prefer(demand: Demand, node: NodeState, *, fills: bool = False) -> int:
     """`preference` of one allowed node."""
-    return preference(reluctance(demand.where, node.offer), least_allocated(demand, node), owned(demand, node))
+    return preference(reluctance(demand.where, node.offer), share(demand, node, fills=fills), owned(demand, node))

@@ -60,6 +60,7 @@ class Snapshot:
     """Nodes, what is placed on them, and tables of preferences."""
 
     def __init__(self) -> None:
+        self._fills = False
         self._nodes: dict[str, NodeState] = {}
         self._rows: list[NodeState | None] = []
         self._free_rows: list[int] = []
@@ -74,6 +75,12 @@ class Snapshot:
         self._refusals: dict[Demand, Refusal] = {}
         self._log: list[int] = []
         self._log_start = 0
+
+    def fill_nodes(self, fills: bool) -> None:
+        """Whether the fullest node is the best one from now on, instead of the emptiest."""
+        if fills is not self._fills:
+            self._fills = fills
+            self._classes.clear()
 
     # --- what is there ---
 
@@ -221,7 +228,7 @@ class Snapshot:
     def _new_class(self, demand: Demand) -> ClassTable:
         while len(self._classes) >= CLASSES_MAX:
             self._classes.popitem(last=False)
-        table = ClassTable(demand, self._fixed_table(demand.where), self._ranks)
+        table = ClassTable(demand, self._fixed_table(demand.where), self._ranks, fills=self._fills)
         self._fill(table)
         self._classes[demand] = table
         return table
@@ -285,14 +292,14 @@ class Snapshot:
         return table
 
 
-def scan(demand: Demand, nodes: Iterable[NodeState]) -> str | None:
+def scan(demand: Demand, nodes: Iterable[NodeState], *, fills: bool = False) -> str | None:
     """The best node by looking at every one: the definition that `Snapshot.choose` must agree with."""
     best: NodeState | None = None
     best_key = -1
     for node in nodes:
         if rejection(demand, node) is not None:
             continue
-        key = prefer(demand, node)
+        key = prefer(demand, node, fills=fills)
         if best is None or key > best_key or (key == best_key and node.offer.name < best.offer.name):
             best, best_key = node, key
     return best.offer.name if best else None

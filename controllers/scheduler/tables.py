@@ -21,10 +21,10 @@ from .scores import (
     RELUCTANCE_MAX,
     SCORE_BITS,
     SCORE_MAX,
-    least_allocated,
     owned,
     preference,
     reluctance,
+    share,
 )
 
 Ints = npt.NDArray[np.int64]
@@ -80,8 +80,9 @@ class FixedTable:
 class ClassTable:
     """For each row the packed preference of one class of pods, FORBIDDEN where they may not go."""
 
-    def __init__(self, demand: Demand, fixed: FixedTable, ranks: Ints) -> None:
+    def __init__(self, demand: Demand, fixed: FixedTable, ranks: Ints, *, fills: bool = False) -> None:
         self.demand = demand
+        self._fills = fills
         self.fixed = fixed
         self.ranks = ranks
         self.keys: Ints = np.full(len(ranks), FORBIDDEN, np.int64)
@@ -102,7 +103,8 @@ class ClassTable:
             may &= ~ports_taken
         cpu = _free_shares(columns.milli_cpu[rows], columns.scored_milli_cpu[rows] + demand.scored_milli_cpu)
         memory = _free_shares(columns.memory[rows], columns.scored_memory[rows] + demand.scored_memory)
-        key = (RELUCTANCE_MAX - fixed) << SCORE_BITS | (cpu + memory) // 2
+        free = (cpu + memory) // 2
+        key = (RELUCTANCE_MAX - fixed) << SCORE_BITS | (SCORE_MAX - free if self._fills else free)
         key = key << OWNED_BITS | OWNED_MAX
         if owned is not None:
             key -= np.minimum(owned, OWNED_MAX)
@@ -115,7 +117,7 @@ class ClassTable:
         if node is None or reluctant < 0 or not fits(demand, node):
             self.keys[row] = FORBIDDEN
             return
-        key = preference(reluctant, least_allocated(demand, node), owned(demand, node))
+        key = preference(reluctant, share(demand, node, fills=self._fills), owned(demand, node))
         self.keys[row] = key << RANK_BITS | self.ranks.item(row)
 
     def best(self) -> int | None:

@@ -64,6 +64,7 @@ steps = st.one_of(
     st.tuples(st.just("node"), offers),
     st.tuples(st.just("drop"), names),
     st.tuples(st.just("gone"), st.integers(0, 30)),
+    st.tuples(st.just("fill"), st.booleans()),
     st.tuples(st.just("pod"), st.integers(0, 5)),
     st.tuples(st.just("pod"), st.integers(0, 5)),
     st.tuples(st.just("pod"), st.integers(0, 5)),
@@ -73,21 +74,24 @@ steps = st.one_of(
 @settings(max_examples=150, deadline=None)
 @given(st.lists(demands, min_size=6, max_size=6), st.lists(steps, min_size=5, max_size=60))
 def test_the_tables_choose_as_the_plain_scan_does(classes: list[Demand], history: list[tuple[str, object]]) -> None:
-    snapshot = Snapshot()
+    snapshot, fills = Snapshot(), False
     for number, (what, value) in enumerate(history):
         if isinstance(value, Offer):
             snapshot.set_node(value)
+        elif what == "fill":
+            fills = bool(value)
+            snapshot.fill_nodes(fills)
         elif what == "drop":
             snapshot.remove_node(str(value))
         elif what == "gone":
             snapshot.remove(f"pod-{value}")
         else:
             assert isinstance(value, int)
-            _place(snapshot, classes[value], f"pod-{number}")
+            _place(snapshot, classes[value], f"pod-{number}", fills)
 
 
-def _place(snapshot: Snapshot, demand: Demand, uid: str) -> None:
-    expected = scan(demand, snapshot.nodes)
+def _place(snapshot: Snapshot, demand: Demand, uid: str, fills: bool) -> None:
+    expected = scan(demand, snapshot.nodes, fills=fills)
     chosen = snapshot.choose(demand)
     assert chosen == expected
     if chosen is not None:

@@ -703,7 +703,16 @@ _BODIES: dict[tuple[str, str], dict[str, Any]] = {
     },
     ("stark.dev/v1", "ClusterConfig"): {
         "metadata": METADATA,
-        "spec": {"enablePublicRegistration": True},
+        "spec": {
+            "enablePublicRegistration": True,
+            "maxPods": 100,
+            "maxNodes": 10,
+            "maxPodsPerNode": 20,
+            "schedulingPolicy": "binpack",
+            "defaultTerminationGracePeriodSeconds": 10,
+            "defaultResources": {"requests": {"cpu": "100m"}, "limits": {"cpu": "500m"}},
+            "nodeHeartbeatTimeoutSeconds": 60,
+        },
     },
     ("stark.dev/v1", "Server"): {
         "metadata": CLUSTER_METADATA,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from stark.crds.cluster import CLUSTER_CONFIG_NAME
 from stark.crds.names import path_segment_problems
+from stark.crds.quantity import compare
 
 from ...errors import Cause
 from .base import Known, Strategy, immutable, shown
@@ -37,5 +38,22 @@ class ClusterConfigStrategy(Strategy):
         """No other than that one."""
         name = obj["metadata"]["name"]
         if name == CLUSTER_CONFIG_NAME:
-            return ()
+            return _limits_below_requests(obj)
         return [Cause("metadata.name", f'Invalid value: {shown(name)}: must be "{CLUSTER_CONFIG_NAME}"')]
+
+    def update_problems(self, new: Known, old: Known) -> Sequence[Cause]:
+        """No container could have such defaults."""
+        return _limits_below_requests(new)
+
+
+def _limits_below_requests(obj: Known) -> Sequence[Cause]:
+    defaults = (obj.get("spec") or {}).get("defaultResources") or {}
+    requests, limits = defaults.get("requests") or {}, defaults.get("limits") or {}
+    return [
+        Cause(
+            f"spec.defaultResources.requests[{name}]",
+            f"Invalid value: {shown(amount)}: must be less than or equal to the limit, {limits[name]}",
+        )
+        for name, amount in requests.items()
+        if name in limits and compare(amount, limits[name]) > 0
+    ]

@@ -286,3 +286,27 @@ def test_a_strangers_private_pack_is_run_for_nobody_but_administrators() -> None
     )
     cluster.put(owned(pod("q"), "root", "admin"))
     assert cluster.bind().pod.metadata.name == "q"
+
+
+def test_a_cluster_that_fills_its_nodes_takes_the_fullest_that_has_room() -> None:
+    nodes = [node("a"), node("b")]
+    cluster = Cluster(*nodes)
+    cluster.put(wanting("first", "100m", nodeName="b"))
+    cluster.put(wanting("spread", "100m"))
+    assert cluster.bind().node == "a"
+    cluster.core.configure(pods_max=110, fills=True, nodes=nodes)
+    cluster.put(wanting("second", "100m", nodeName="b"))
+    cluster.put(wanting("filled", "100m"))
+    assert cluster.bind().node == "b"
+
+
+def test_a_node_takes_no_more_pods_than_the_cluster_says() -> None:
+    nodes = [node("a")]
+    cluster = Cluster(*nodes)
+    cluster.core.configure(pods_max=1, fills=False, nodes=nodes)
+    cluster.put(wanting("first", "1m"))
+    cluster.put(wanting("second", "1m"))
+    assert cluster.bind().node == "a"
+    assert "Too many pods" in cluster.refuse().message
+    cluster.core.configure(pods_max=2, fills=False, nodes=nodes)
+    assert cluster.bind(now=100).node == "a", "the one that waits is tried again"

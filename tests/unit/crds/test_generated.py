@@ -112,7 +112,6 @@ def test_defaults_are_kubernetes_defaults() -> None:
     given = {name: field["default"] for name, field in {**probe, **spec}.items() if "default" in field}
     assert given == {
         "restartPolicy": "Always",
-        "terminationGracePeriodSeconds": 30,
         "schedulerName": "default-scheduler",
         "periodSeconds": 10,
         "timeoutSeconds": 1,
