@@ -10,12 +10,17 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from stark.client.config import ClientConfig, ConfigError, load_kubeconfig
+from stark.crds.certificates import NODE_USER_PREFIX
 from stark.crds.version import VERSION
 
 from .app import Agent, ready_line
+from .joining import Credential, IdentityShelf, JoinRefused, JoinSettings, identity_of
+from .joining.options import add_joining, join_settings
+from .joining.person import REGISTERED, NodeFiles, home
 from .journal import configure
 from .noderecord import parse_taint
 from .records import InUse
@@ -53,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     words = argparse.ArgumentParser(prog="stark-agent", description="Run the pods that are bound to this node.")
     words.add_argument("--kubeconfig", type=Path, help="identity of this node and address of the API server")
+    add_joining(words)
     words.add_argument("--data-dir", type=Path, required=True, help="where pods, bundles and logs are kept")
     words.add_argument("--name", help="name of the node (default: the host's name)")
     words.add_argument("--address", default="", help="address of the node (default: the one towards the API server)")
@@ -101,7 +107,7 @@ def settings_from(args: argparse.Namespace) -> AgentSettings:
         trusted_keys=args.trusted_keys,
     )
     given = {
-        "name": args.name,
+        "name": args.name or os.environ.get("STARK_NODE_NAME") or None,
         "pods_max": args.pods,
         "log_retention_s": args.log_retention,
         "backoff_initial_s": args.backoff,
@@ -109,8 +115,26 @@ def settings_from(args: argparse.Namespace) -> AgentSettings:
     return replace(settings, **{key: value for key, value in given.items() if value is not None})
 
 
-async def serve(settings: AgentSettings, config: ClientConfig) -> None:
-    """Run until SIGTERM or SIGINT; a second one ends at once."""
+async def _joined(settings: AgentSettings, join: JoinSettings | None, kubeconfig: Path | None) -> ClientConfig:
+    """Who we are. A certificate that was renewed counts for more than the one in the kubeconfig that it came from."""
+    shelf = IdentityShelf(settings.data_dir / "pki")
+    if join is not None:
+        return await identity_of(settings.name, shelf, join)
+    config = load_kubeconfig(kubeconfig)
+    kept = shelf.credential("client")
+    if kept is None or config.client_cert_data is None or config.client_key_data is None:
+        return config
+    given = Credential(config.client_cert_data, config.client_key_data)
+    is_good = kept.is_good(NODE_USER_PREFIX + settings.name, datetime.now(UTC))
+    if is_good and kept.certificate.not_valid_before_utc > given.certificate.not_valid_before_utc:
+        return config._replace(client_cert_data=kept.certificate_pem, client_key_data=kept.key_pem)
+    shelf.forget()
+    return config
+
+
+async def serve(settings: AgentSettings, join: JoinSettings | None, kubeconfig: Path | None) -> None:
+    """Run until SIGTERM or SIGINT; a second one ends at once. Raises JoinRefused, ConfigError."""
+    config = await _joined(settings, join, kubeconfig)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     first_at = 0.0
@@ -129,6 +153,9 @@ async def serve(settings: AgentSettings, config: ClientConfig) -> None:
 
     async def announce() -> None:
         await agent.registered.wait()
+        if join is not None:
+            registered = {"nodeId": agent.node_uid, "registeredAt": datetime.now(UTC).isoformat(timespec="seconds")}
+            NodeFiles(home()).keep(REGISTERED, config.server, settings.name, registered)
         sys.stdout.write(ready_line(agent) + "\n")
         sys.stdout.flush()
 
@@ -140,12 +167,12 @@ async def serve(settings: AgentSettings, config: ClientConfig) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of the program."""
-    settings = settings_from(parser().parse_args(argv))
+    args = parser().parse_args(argv)
+    settings = settings_from(args)
     configure(settings.name)
     try:
-        config = load_kubeconfig(parser().parse_args(argv).kubeconfig)
-        asyncio.run(serve(settings, config))
-    except* (ConfigError, InUse, KeysUnusable, OSError) as group:
+        asyncio.run(serve(settings, join_settings(args), args.kubeconfig))
+    except* (ConfigError, JoinRefused, InUse, KeysUnusable, OSError) as group:
         for error in group.exceptions:
             log.error("agent cannot run", extra={"error": str(error)})
         sys.exit(1)

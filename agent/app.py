@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import os
+import ssl
 import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
@@ -31,6 +32,8 @@ from .bundles import BundleError, BundleStore
 from .cgroups import Cgroups
 from .hands import PodHands
 from .host import address_towards, architecture
+from .joining import Credential, IdentityKeeper, IdentityShelf
+from .joining.shelf import Use
 from .launch import Workshop
 from .logs import LogShelf
 from .machine import (
@@ -64,7 +67,7 @@ from .probes import Prober
 from .records import InUse, PodRecords
 from .reports import EventRecorder, StatusWriter
 from .runtimes import Runtime, detect, reachable_for_others
-from .server import AgentServer, tls_context
+from .server import AgentServer, renew, tls_context
 from .settings import AgentSettings
 from .streams import NoContainer, NoPod, Place, RemoteStreams
 from .usage import Sampler, Subject
@@ -92,6 +95,8 @@ class Agent:
     def __init__(self, settings: AgentSettings, config: ClientConfig) -> None:
         self.settings = settings
         self._config = config
+        self._shelf = IdentityShelf(settings.data_dir / "pki")
+        self._serving: ssl.SSLContext | None = None
         self._node_ip = settings.address or address_towards(config.server)
         self._stimuli: asyncio.Queue[Stimulus] = asyncio.Queue(STIMULI_MAX)
         self._machine = Machine(
@@ -167,7 +172,13 @@ class Agent:
                 isolation={"limits": cgroups.described, "users": "per pod" if users else "the agent's"},
             )
             log.info("agent starts", extra={"address": self._node_ip, "port": self.port, **facts.isolation})
-            await self._work(NodeRecord(self.settings, facts, self._client, self.registered.set), stop)
+            self._record = NodeRecord(self.settings, facts, self._client, self.registered.set)
+            await self._work(self._record, stop)
+
+    @property
+    def node_uid(self) -> str:
+        """The Node's uid, once it is registered."""
+        return self._record.node_uid
 
     def _is_healthy(self) -> bool:
         return self.registered.is_set() and not self._stopping
@@ -183,12 +194,32 @@ class Agent:
                 await asyncio.sleep(LOCK_PAUSE_S)
 
     async def _listen(self, server: AgentServer) -> None:
-        context = tls_context(self._config, self.settings.data_dir / "pki")
+        kept = self._shelf.credential("serving")
+        config = self._config
+        if kept is not None and config.client_cert_data is not None:
+            config = config._replace(client_cert_data=kept.certificate_pem, client_key_data=kept.key_pem)
+        self._serving = context = tls_context(config, self.settings.data_dir / "pki")
         if context is None:
             log.warning("no client certificate in the kubeconfig: logs cannot be read through the API server")
             return
         await server.start(self._node_ip, self.settings.port, context)
         self.port = server.port
+
+    def _identify(self, use: Use, credential: Credential, authorities: bytes) -> None:
+        """Put a renewed certificate into use, on new connections."""
+        if use == "client":
+            self._client.identify(
+                self._client.config._replace(
+                    ca_data=authorities or None,
+                    client_cert_data=credential.certificate_pem,
+                    client_key_data=credential.key_pem,
+                )
+            )
+        if self._serving is not None:
+            if use == "serving":
+                renew(self._serving, credential.certificate_pem, credential.key_pem, authorities)
+            elif authorities:
+                self._serving.load_verify_locations(cadata=authorities.decode())
 
     def _separate_users(self, runtimes: Sequence[Runtime]) -> bool:
         """Whether pods can have users of their own: we are root, and those users can reach what they need."""
@@ -201,6 +232,9 @@ class Agent:
         async with asyncio.TaskGroup() as group:
             self._group = group
             await self._adopt()
+            if self._config.client_cert_data is not None and self._config.ca_data is not None:
+                keeper = IdentityKeeper(self.settings.name, self._shelf, self._client, self._identify)
+                self._errands.add(self._spawn(keeper.run(), "identity"))
             tasks = [
                 self._spawn(work, name)
                 for name, work in (

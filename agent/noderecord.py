@@ -170,6 +170,11 @@ class NodeRecord:
         self._written_at = float("-inf")
         self._node_uid = ""
 
+    @property
+    def node_uid(self) -> str:
+        """The Node's uid; empty before it is registered."""
+        return self._node_uid
+
     async def run(self) -> None:
         """Register, then report until cancelled."""
         backoff = Backoff(max_s=REGISTER_RETRY_MAX_S)

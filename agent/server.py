@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import ssl
+import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,17 @@ def tls_context(config: ClientConfig, folder: Path) -> ssl.SSLContext | None:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(certificate, key)
     return context
+
+
+def renew(context: ssl.SSLContext, certificate: bytes, key: bytes, authorities: bytes) -> None:
+    """Serve by another certificate from the next connection on, and trust these authorities, too. Raises OSError."""
+    with tempfile.TemporaryDirectory(prefix="stark-tls-") as folder:
+        path = Path(folder) / "serving.pem"
+        path.touch(mode=0o600)
+        path.write_bytes(key.rstrip() + b"\n" + certificate)
+        context.load_cert_chain(path)
+    if authorities:
+        context.load_verify_locations(cadata=authorities.decode())
 
 
 def is_trusted(certificate: dict[str, Any] | None) -> bool:

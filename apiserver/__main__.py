@@ -27,6 +27,7 @@ from stark.crds.version import VERSION
 from .app import serving
 from .audit.errors import AuditError
 from .audit.flags import add_audit_flags, audit_settings
+from .auth.authority_rotation import add_ca_command
 from .auth.flags import add_identity_flags, oidc_settings, service_account_settings
 from .auth.identities import node_identity
 from .auth.kubeconfig import add_kubeconfig_command
@@ -95,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     add_identity_flags(parser)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     add_kubeconfig_command(commands)
+    add_ca_command(commands)
     add_migrate_command(commands)
     return parser
 

@@ -34,7 +34,7 @@ from .auth.authentication import Authenticator, StaticTokens
 from .auth.bootstrap_tokens import BootstrapTokens
 from .auth.builtin import builtin_authorizer
 from .auth.kubeconfig import issue_kubeconfig
-from .auth.pki import Authority, ServerTls, agent_client_context, listen_hosts
+from .auth.pki import AgentTls, Authority, ServerTls, listen_hosts
 from .auth.rbac.authorizer import RoleAuthorizer
 from .auth.rbac.index import Index
 from .auth.reviews import VirtualResource, virtual_resources
@@ -217,7 +217,8 @@ class _Parts:
             Quotas(self.resources, self.records),
         )
         self.blobs = BlobStore.local(settings.data_dir / "blobs")
-        agents = agent_client_context(authority)
+        self.agent_tls = AgentTls(authority)
+        agents = self.agent_tls.context
         self.logs = PodLogs(self.lookup, agents)
         self.relays = Relays(agents)
         self.usage = AgentUsage(self.lookup, agents)
@@ -314,7 +315,7 @@ class _Parts:
             self.signing.run(),
             shut_out_forever(self.feed, self.revocations, server.cut_off),
             compact_forever(self.store, self.settings.history_s),
-            _renew_forever(tls),
+            _renew_forever(tls, self.agent_tls),
         )
 
     def _roles(self) -> RoleAuthorizer:
@@ -475,8 +476,9 @@ class _PackStatus:
         return resource
 
 
-async def _renew_forever(tls: ServerTls) -> None:
+async def _renew_forever(tls: ServerTls, agents: AgentTls) -> None:
     while True:
         await asyncio.sleep(CERTIFICATE_CHECK_INTERVAL_S)
+        agents.refresh()
         if tls.refresh():
             log.info("server certificate renewed", expires_at=str(tls.expires_at))

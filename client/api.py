@@ -92,6 +92,11 @@ class Client:
     ) -> None:
         await self._transport.close()
 
+    def identify(self, config: ClientConfig) -> None:
+        """Show another identity, or trust another authority, from the next request on. Raises ConfigError."""
+        self._transport.identify(config)
+        self.config = config
+
     def fenced(self, fence: Fence) -> Client:
         """The same connections, but `fence()` is called before each write, may raise `Fenced`, and bounds its time.
 

@@ -102,6 +102,14 @@ class Transport:
         self._identity = Identity(config)
         self._session: aiohttp.ClientSession | None = None
 
+    def identify(self, config: ClientConfig) -> None:
+        """Be who `config` says from the next request on: a certificate was renewed, or an authority came. The same server.
+
+        What is under way goes on; connections made as before are given up when they fall idle. Raises ConfigError.
+        """
+        assert config.server == self._config.server, "another server is another client"
+        self._identity, self._config = Identity(config), config
+
     async def open(self) -> None:
         """Make the pool; connections open when needed."""
         assert self._session is None, "opened twice"

@@ -1,9 +1,10 @@
 """The cluster's own certificate authority, and the certificates it signs.
 
 Lives in DATA_DIR/pki: `ca.crt`, `ca.key`, `apiserver.crt`, `apiserver.key`. The authority outlives everything it
-signed, is made once and never replaced by this program: losing `ca.key` beside a `ca.crt` is an error that a person
-resolves, since a new authority would silently lock out every agent. Leaves are reused across starts and issued anew
-when they are about to expire or name other hosts.
+signed and is never replaced unasked: losing `ca.key` beside a `ca.crt` is an error that a person resolves, since a new
+authority would silently lock out every agent. While it is being replaced (`authority_rotation`), `ca.crt` holds the
+successor or predecessor, too: all of them are trusted, and the one that `ca.key` belongs to signs. Leaves are reused across
+starts and issued anew when they are about to expire or name other hosts.
 """
 
 from __future__ import annotations
@@ -90,7 +91,8 @@ def _key_usage(*, authority: bool, key_encipherment: bool = False) -> x509.KeyUs
     )
 
 
-def _new_authority(now: datetime) -> Credential:
+def new_authority(now: datetime) -> Credential:
+    """A new authority, which has signed nothing yet."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "stark-ca")])
     certificate = (
@@ -112,10 +114,17 @@ def _new_authority(now: datetime) -> Credential:
 class Authority:
     """Signs every certificate of one cluster. Safe to open from several processes."""
 
-    def __init__(self, directory: Path, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        certificate: x509.Certificate,
+        key: ec.EllipticCurvePrivateKey,
+        others: Sequence[x509.Certificate] = (),
+    ) -> None:
         self.directory = directory
         self._certificate = certificate
         self._key = key
+        self._others = tuple(others)
 
     @classmethod
     def open(cls, directory: Path, *, now: datetime | None = None) -> Authority:
@@ -124,29 +133,37 @@ class Authority:
         certificate_path, key_path = directory / "ca.crt", directory / "ca.key"
         with locked(directory):
             if not certificate_path.exists():
-                fresh = _new_authority(now or datetime.now(UTC))
+                fresh = new_authority(now or datetime.now(UTC))
                 # The key first: a crash in between leaves a key that has signed nothing and is simply replaced.
                 write_whole(key_path, fresh.key_pem)
                 write_whole(certificate_path, fresh.certificate_pem, PUBLIC_FILE_MODE)
         return cls(directory, *cls._load(certificate_path, key_path))
 
     @staticmethod
-    def _load(certificate_path: Path, key_path: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    def _load(
+        certificate_path: Path, key_path: Path
+    ) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey, Sequence[x509.Certificate]]:
         if not key_path.exists():
             raise PkiError(f"{certificate_path} is there, but {key_path} is not: restore it, or remove both files")
         try:
-            certificate = x509.load_pem_x509_certificate(certificate_path.read_bytes())
+            certificates = x509.load_pem_x509_certificates(certificate_path.read_bytes())
             key = serialization.load_pem_private_key(key_path.read_bytes(), None)
         except ValueError as error:
             raise PkiError(f"{certificate_path} or {key_path} cannot be read: {error}") from error
-        if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
+        own = [each for each in certificates if each.public_key() == key.public_key()]
+        if not isinstance(key, ec.EllipticCurvePrivateKey) or not own:
             raise PkiError(f"{key_path} is not the key of {certificate_path}")
-        return certificate, key
+        return own[0], key, [each for each in certificates if each is not own[0]]
+
+    @property
+    def certificates(self) -> Sequence[x509.Certificate]:
+        """What is trusted; the first one signs."""
+        return (self._certificate, *self._others)
 
     @property
     def certificate_pem(self) -> bytes:
-        """The authority's certificate: what everybody trusts."""
-        return self._certificate.public_bytes(serialization.Encoding.PEM)
+        """What everybody trusts: the certificate that signs, and then those that are coming or going."""
+        return b"".join(each.public_bytes(serialization.Encoding.PEM) for each in self.certificates)
 
     def issue(
         self,
@@ -329,10 +346,28 @@ class ServerTls:
         return credential
 
 
-def agent_client_context(authority: Authority) -> ssl.SSLContext:
+class AgentTls:
     """How the API server connects to agents: as `system:apiserver`, trusting only this cluster's authority."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_verify_locations(cadata=authority.certificate_pem.decode())
-    _load_credential(context, authority.issue(API_SERVER))
-    return context
+
+    def __init__(self, authority: Authority, *, now: datetime | None = None) -> None:
+        self._authority = authority
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self.context.load_verify_locations(cadata=authority.certificate_pem.decode())
+        self._expiry = datetime.min.replace(tzinfo=UTC)
+        self.refresh(now)
+
+    def refresh(self, now: datetime | None = None) -> bool:
+        """Take another certificate if the one in use ends soon; new connections show it. True when it changed."""
+        moment = now or datetime.now(UTC)
+        if self._expiry - moment > RENEW_BEFORE:
+            return False
+        credential = self._authority.issue(API_SERVER, now=moment)
+        _load_credential(self.context, credential)
+        self._expiry = x509.load_pem_x509_certificate(credential.certificate_pem).not_valid_after_utc
+        return True
+
+
+def agent_client_context(authority: Authority) -> ssl.SSLContext:
+    """The same for a while that is shorter than a certificate's life."""
+    return AgentTls(authority).context
