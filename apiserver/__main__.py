@@ -32,6 +32,7 @@ from .auth.flags import add_identity_flags, oidc_settings, service_account_setti
 from .auth.identities import node_identity
 from .auth.kubeconfig import add_kubeconfig_command
 from .auth.pki import PkiError
+from .encryption.configuration import BadConfiguration
 from .migration import add_migrate_command
 from .settings import Settings
 from .store.protocol import StoreError
@@ -91,6 +92,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NODE=FILE",
         help="give an agent of this machine an identity",
     )
+    parser.add_argument(
+        "--encryption-provider-config",
+        type=Path,
+        metavar="FILE",
+        help="keys of Secrets in the store; default DATA_DIR/pki/encryption.yaml, made when missing",
+    )
     add_etcd_flags(parser)
     add_audit_flags(parser)
     add_identity_flags(parser)
@@ -114,6 +121,7 @@ def _settings(parsed: argparse.Namespace) -> Settings:
         parsed.store,
         node_kubeconfigs=tuple(_node_and_file(text) for text in parsed.node_kubeconfig),
         access_log=parsed.access_log,
+        encryption_config=parsed.encryption_provider_config,
         etcd=etcd_access(parsed),
         audit=audit_settings(parsed),
         service_accounts=service_account_settings(parsed),
@@ -159,7 +167,7 @@ async def _serve(settings: Settings) -> None:
         store = await open_store(settings, fatal=broken.set_result)
     except DataDirLocked as error:
         raise CannotServe(f"{error}: stop that process or choose another --data-dir") from error
-    except (UnknownStore, StoreError) as error:
+    except (UnknownStore, BadConfiguration, StoreError) as error:
         raise CannotServe(str(error)) from error
     try:
         async with serving(settings, store) as running:

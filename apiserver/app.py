@@ -49,6 +49,9 @@ from .bootstrap import SERVER, Bootstrap
 from .cache.feed import Feed
 from .cluster_config import ClusterSettings, cluster_defaults
 from .definitions import Definitions
+from .encryption.store import EncryptingStore
+from .encryption.upkeep import KeyUpkeep
+from .facade.encryption_keys import EncryptionKeys
 from .facade.facade import Facade
 from .fairness.gate import Gate
 from .fairness.metrics import FairnessCollector
@@ -233,6 +236,9 @@ class _Parts:
         self.signing = Signing(
             authority, self.resources, self.feed, self.writes, timedelta(seconds=settings.certificate_lifetime_s)
         )
+        self.encryption = (
+            KeyUpkeep(store, store.file) if isinstance(store, EncryptingStore) and store.file is not None else None
+        )
         self.keys = TokenKeys.open(settings.data_dir / "pki", settings.service_accounts.key_files)
         self.issuer = Issuer(settings.service_accounts.issuers[0], settings.service_accounts.keys_url, self.keys)
         self.authenticator = self._authenticator()
@@ -272,6 +278,7 @@ class _Parts:
                 [
                     *self.people.routes(self.resources, self.writes, self.config, self.authorizer),
                     *AuditLogs(self.audit, self.settings.data_dir / AUDIT_FOLDER).routes(),
+                    *EncryptionKeys(self.encryption, self.authorizer).routes(),
                 ]
             ),
             self.audit,
@@ -316,6 +323,7 @@ class _Parts:
             shut_out_forever(self.feed, self.revocations, server.cut_off),
             compact_forever(self.store, self.settings.history_s),
             _renew_forever(tls, self.agent_tls),
+            *([self.encryption.run()] if self.encryption is not None else []),
         )
 
     def _roles(self) -> RoleAuthorizer:

@@ -6,9 +6,12 @@ import argparse
 import asyncio
 import sys
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from .encryption.configuration import BadConfiguration
+from .encryption.opening import default_key_file, open_encrypted, open_to_copy
 from .settings import EtcdAccess
 from .store.migrate import Copied, MigrationRefused, migrate
 from .store.protocol import Store, StoreError
@@ -28,6 +31,12 @@ def add_migrate_command(commands: argparse._SubParsersAction[argparse.ArgumentPa
     place = "sqlite=DATA_DIR|etcd=URL[,URL]"
     parser.add_argument("--from", dest="source", required=True, metavar=place, help="where the objects are")
     parser.add_argument("--to", dest="target", required=True, metavar=place, help="an empty store")
+    parser.add_argument(
+        "--from-keys", type=Path, metavar="FILE", help="its encryption keys; default: those in the data directory named"
+    )
+    parser.add_argument(
+        "--to-keys", type=Path, metavar="FILE", help="keys to encrypt with; default: those in the data directory named"
+    )
     add_etcd_flags(parser)
     parser.set_defaults(run=run_migrate_command)
 
@@ -40,23 +49,53 @@ def run_migrate_command(arguments: argparse.Namespace) -> int:
     if arguments.source == arguments.target:
         return _complain("--from and --to are the same", 2)
     try:
-        copied = asyncio.run(_migrate(arguments.source, arguments.target, etcd_access(arguments)))
-    except (MigrationRefused, UnknownStore, StoreError) as error:
+        copied = asyncio.run(_migrate(_places(arguments), etcd_access(arguments)))
+    except (MigrationRefused, UnknownStore, BadConfiguration, StoreError) as error:
         return _complain(str(error), 1)
     late = f"; {copied.expired} had expired" if copied.expired else ""
     sys.stdout.write(f"copied {copied.keys} objects, {copied.value_bytes} bytes, of revision {copied.revision}{late}\n")
     return 0
 
 
-async def _migrate(source: str, target: str, access: EtcdAccess) -> Copied:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A store, and where its keys are. Between two etcds without any, values are copied as they are, sealed or not."""
+
+    name: str
+    keys: Path | None
+    are_given: bool
+
+
+def _places(arguments: argparse.Namespace) -> tuple[Place, Place]:
+    """The two stores. An etcd has its keys in the data directory of its API server, which is the one that is named."""
+    named = [
+        Path(place.removeprefix(SQLITE)) for place in (arguments.source, arguments.target) if place.startswith(SQLITE)
+    ]
+    source_keys = default_key_file(named[0]) if named else None
+    target_keys = default_key_file(named[-1]) if named else None
+    return (
+        Place(arguments.source, arguments.from_keys or source_keys, arguments.from_keys is not None),
+        # What had to be opened on its way is not left open in the target.
+        Place(
+            arguments.target,
+            arguments.to_keys or target_keys or arguments.from_keys,
+            bool(arguments.to_keys or (arguments.from_keys and not named)),
+        ),
+    )
+
+
+async def _migrate(places: tuple[Place, Place], access: EtcdAccess) -> Copied:
     async with AsyncExitStack() as stack:
         # The source first: a mistyped one must not leave an empty target behind.
-        opened = []
-        for place, is_source in ((source, True), (target, False)):
-            store = await _open(place, access, must_exist=is_source)
-            stack.push_async_callback(store.close)
-            opened.append(store)
-        return await migrate(*opened)
+        source = await _open(places[0].name, access, must_exist=True)
+        stack.push_async_callback(source.close)
+        if places[0].keys is not None:
+            source = await open_to_copy(source, places[0].keys, is_given=places[0].are_given)
+        target = await _open(places[1].name, access, must_exist=False)
+        stack.push_async_callback(target.close)
+        if places[1].keys is not None:
+            target = await open_encrypted(target, places[1].keys, is_given=places[1].are_given)
+        return await migrate(source, target)
 
 
 async def _open(place: str, access: EtcdAccess, *, must_exist: bool) -> Store:

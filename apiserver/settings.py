@@ -189,6 +189,9 @@ class Settings:
     """`all` requests, `changes` (writes, failures and slow requests), or `none`."""
     shutdown_timeout_s: float = 4.0
     """How long requests that are under way get when we are told to stop. A service manager waits longer."""
+    encryption_config: Path | None = None
+    """The file with the keys of Secrets in the store, a Kubernetes EncryptionConfiguration. Without one, the server makes
+    DATA_DIR/pki/encryption.yaml with a key of its own: nobody has to think of it for Secrets not to be on disk in clear."""
     etcd: EtcdAccess = field(default_factory=EtcdAccess)
     """How an etcd that `store` names is reached."""
     audit: AuditSettings = field(default_factory=AuditSettings)

@@ -11,6 +11,8 @@ from typing import Final
 
 import structlog
 
+from .encryption.opening import default_key_file, open_encrypted
+from .encryption.store import EncryptingStore
 from .settings import EtcdAccess, Settings
 from .store.memory import MemoryStore
 from .store.protocol import Store, StoreError
@@ -29,11 +31,23 @@ class UnknownStore(ValueError):
     """The setting names no store; the message says what would."""
 
 
-async def open_store(settings: Settings, *, fatal: Callable[[BaseException], object] | None = None) -> Store:
-    """The store the settings name; `fatal` hears of a disk that failed, after which it answers nothing any more.
+async def open_store(settings: Settings, *, fatal: Callable[[BaseException], object] | None = None) -> EncryptingStore:
+    """The store the settings name, with encryption over it.
 
-    Raises UnknownStore, StoreError with what to do.
+    `fatal` hears of a disk that failed, after which it answers nothing any more. Raises UnknownStore, BadConfiguration,
+    StoreError with what to do.
     """
+    beneath = await _open_plain_store(settings, fatal)
+    given = settings.encryption_config
+    try:
+        path = given or default_key_file(settings.data_dir)
+        return await open_encrypted(beneath, path, is_given=given is not None)
+    except BaseException:
+        await beneath.close()
+        raise
+
+
+async def _open_plain_store(settings: Settings, fatal: Callable[[BaseException], object] | None) -> Store:
     if settings.store == "memory":
         return MemoryStore()
     if settings.store == "sqlite":

@@ -53,6 +53,16 @@ COMMANDS: dict[str, Command] = {
     "certificate revoke": Command("certificate_revoke", "Nodes", "take certificates back"),
     "server-config get": Command("server_config_get", "About the server", "print the server's configuration"),
     "server-config set": Command("server_config_set", "About the server", "change the server's configuration"),
+    "secrets status": Command("secrets_status", "About the server", "say which keys the store's Secrets are under"),
+    "secrets rotate-key": Command(
+        "secrets_rotate_key", "About the server", "encrypt the store's Secrets with a new key"
+    ),
+    "secrets reencrypt": Command(
+        "secrets_reencrypt", "About the server", "bring the store's Secrets under the key in use"
+    ),
+    "secrets retire-key": Command(
+        "secrets_retire_key", "About the server", "give up a key that opens nothing any more"
+    ),
     "audit list": Command("audit_list", "About the server", "list who did what, and with what outcome"),
     "audit export": Command("audit_export", "About the server", "write audit events as JSON or CSV"),
     "audit verify": Command("audit_verify", "About the server", "say whether the audit log is whole"),

@@ -13,13 +13,20 @@ from stark.apiserver.store.protocol import (
 from tests.support.apiserver import Api, api_server
 from tests.support.stores import (
     DURABLE,
+    ENCRYPTED,
     STORES,
     Opened,
     open_store,
 )
 
+# Over memory the suite is fast: what encryption could break, it breaks over any store.
+WITH_ENCRYPTION = (
+    ENCRYPTED + "memory",
+    *(pytest.param(ENCRYPTED + kind, marks=pytest.mark.slow) for kind in DURABLE),
+)
 
-@pytest.fixture(params=STORES)
+
+@pytest.fixture(params=[*STORES, *WITH_ENCRYPTION])
 async def opened(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Opened]:
     async with open_store(request.param, tmp_path) as opened:
         yield opened
@@ -30,7 +37,7 @@ def store(opened: Opened) -> Store:
     return opened.store
 
 
-@pytest.fixture(params=DURABLE)
+@pytest.fixture(params=[*DURABLE, *WITH_ENCRYPTION[1:]])
 async def durable(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Opened]:
     async with open_store(request.param, tmp_path) as opened:
         yield opened

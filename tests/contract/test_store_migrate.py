@@ -9,11 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from stark.apiserver.__main__ import main
+from stark.apiserver.encryption.configuration import FILE_NAME
+from stark.apiserver.encryption.envelope import is_sealed
+from stark.apiserver.encryption.opening import open_encrypted
+from stark.apiserver.store.etcd import open_etcd
 from stark.apiserver.store.migrate import ROOTS, MigrationRefused, migrate
-from stark.apiserver.store.protocol import Put, prefix_end
+from stark.apiserver.store.protocol import Put, Store, prefix_end
 from stark.apiserver.store.sqlite import open_sqlite
 from tests.support.etcd import shared_etcd
-from tests.support.stores import create, delete, open_store, put
+from tests.support.stores import create, delete, etcd_settings, open_store, put
 
 PROGRAM = (sys.executable, "-m", "stark.apiserver", "migrate")
 
@@ -103,3 +108,58 @@ def run(source: str, target: str) -> tuple[int, str]:
     command = [*PROGRAM, "--from", source, "--to", target]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     return done.returncode, done.stdout + done.stderr
+
+
+SECRET = b"/registry/core/secrets/default/a"
+
+
+@pytest.mark.parametrize(
+    ("destination", "is_sealed_before"),
+    [
+        pytest.param("sqlite", True, id="to another data directory with its own keys"),
+        pytest.param("sqlite", False, id="from a store that never was encrypted"),
+        pytest.param("etcd", True, id="to an etcd with the same keys"),
+    ],
+)
+async def test_secrets_are_sealed_wherever_they_are_copied_to(
+    destination: str, is_sealed_before: bool, tmp_path: Path
+) -> None:
+    beneath: Store = await open_sqlite(tmp_path / "one" / "store")
+    one = tmp_path / "one" / "pki" / FILE_NAME
+    source = await open_encrypted(beneath, one) if is_sealed_before else beneath
+    await create(source, SECRET, b"planted")
+    await create(source, b"/registry/core/configmaps/default/a", b"plain")
+    await source.close()
+    place = f"etcd={shared_etcd().url}" if destination == "etcd" else f"sqlite={tmp_path / 'two'}"
+    keys = one if destination == "etcd" else tmp_path / "two" / "pki" / FILE_NAME
+    async with open_store(destination, tmp_path / "two" / "unused"):
+        assert await asyncio.to_thread(migration, f"sqlite={tmp_path / 'one'}", place) == 0
+        target = await (
+            open_etcd(etcd_settings(shared_etcd().url))
+            if destination == "etcd"
+            else open_sqlite(tmp_path / "two/store")
+        )
+        stored = (await target.get(SECRET))[0]
+        assert stored is not None
+        assert is_sealed(stored.value)
+        opened = (await (await open_encrypted(target, keys)).get(SECRET))[0]
+        assert opened is not None
+        assert opened.value == b"planted"
+        await target.close()
+
+
+async def test_a_copy_without_the_keys_of_the_source_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = await open_encrypted(await open_sqlite(tmp_path / "one" / "store"), tmp_path / "one" / "pki" / FILE_NAME)
+    await create(source, SECRET, b"planted")
+    await source.close()
+    (tmp_path / "one" / "pki" / FILE_NAME).unlink()
+    code = await asyncio.to_thread(migration, f"sqlite={tmp_path / 'one'}", f"sqlite={tmp_path / 'two'}")
+    assert code == 1
+    assert "is missing, and /registry/core/secrets/default/a was encrypted" in capsys.readouterr().err
+
+
+def migration(source: str, target: str) -> int:
+    """The program, in this process."""
+    return main(["migrate", "--from", source, "--to", target])

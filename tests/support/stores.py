@@ -11,6 +11,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stark.apiserver.encryption.configuration import Configuration, Key, Rule
+from stark.apiserver.encryption.keyring import Keyring
+from stark.apiserver.encryption.store import EncryptingStore
 from stark.apiserver.store.etcd import EtcdSettings, open_etcd
 from stark.apiserver.store.memory import MemoryStore
 from stark.apiserver.store.protocol import (
@@ -30,6 +33,24 @@ from tests.support.etcd import shared_etcd
 STORES = ("memory", "sqlite", "etcd")
 DURABLE = ("sqlite", "etcd")
 """Those whose contents survive being closed."""
+ENCRYPTED = "encrypted "
+"""Before the name of a store: with encryption over all of its keys."""
+TEST_KEYS = (Key("second", b"2" * 32), Key("first", b"1" * 32))
+
+
+class Everywhere(Configuration):
+    """One whose rules are about every key of the store."""
+
+    def places(self) -> list[tuple[bytes, Rule]]:
+        """All of them."""
+        return [(b"", rule) for rule in self.rules]
+
+
+def encrypted_everywhere(beneath: Store, *keys: Key) -> EncryptingStore:
+    """The store with every value sealed, by the first of the keys."""
+    return EncryptingStore(beneath, Keyring(Everywhere((Rule(("everything",), keys or TEST_KEYS),))))
+
+
 FIRST = Revision(1)
 WIPED_AT_ONCE = 100
 """Keys deleted in one transaction; etcd takes 128."""
@@ -56,13 +77,15 @@ class Opened:
 
     async def reopen(self) -> Store:
         """Only for the kinds in DURABLE."""
-        assert self.kind in DURABLE, self.kind
+        assert self.kind.removeprefix(ENCRYPTED) in DURABLE, self.kind
         await self.store.close()
         self.store = await _open(self.kind, self.path, self.limits)
         return self.store
 
 
 async def _open(kind: str, path: Path, limits: Limits, first: Revision = FIRST) -> Store:
+    if kind.startswith(ENCRYPTED):
+        return encrypted_everywhere(await _open(kind.removeprefix(ENCRYPTED), path, limits, first))
     if kind == "memory":
         return MemoryStore(
             progress_interval_s=limits.progress_interval_s,
@@ -121,8 +144,8 @@ async def open_store(
     `first`: where the revisions of a store in memory begin, with nothing known of what was before.
     """
     opened = Opened(kind, path, limits or Limits())
-    if kind == "etcd":
-        await _wipe(await _open(kind, path, opened.limits))
+    if kind.endswith("etcd"):
+        await _wipe(await _open("etcd", path, opened.limits))
     opened.store = await _open(kind, path, opened.limits, first)
     try:
         yield opened
