@@ -147,8 +147,10 @@ def _acting(args: argparse.Namespace, configured: Impersonation) -> Impersonatio
     return asked if asked.user else configured
 
 
-def read_authority(path: str) -> bytes:
-    """What --ca-file names. Raises CommandError."""
+def read_authority(path: str | None) -> bytes | None:
+    """What --ca-file names, if it was given. Raises CommandError."""
+    if not path:
+        return None
     try:
         with open(path, "rb") as file:
             return file.read()

@@ -97,7 +97,7 @@ def test_only_the_http_adapter_knows_the_http_library() -> None:
 
 def test_starkctl_starts_without_what_it_does_not_need() -> None:
     heavy = "{'pydantic', 'aiohttp', 'click', 'rich', 'asyncio', 'yaml', 'cryptography', 'email', 'dataclasses'}"
-    modules = "stark.ctl.__main__, stark.ctl.verbs.get, stark.ctl.http"
+    modules = "stark.ctl.__main__, stark.ctl.verbs.get, stark.ctl.http, stark.ctl.login, stark.ctl.verbs.auth_token"
     code = f"import sys, {modules}; sys.exit(str({heavy} & set(sys.modules) or ''))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr.strip() == ""

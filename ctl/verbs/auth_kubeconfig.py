@@ -15,7 +15,7 @@ import os
 from typing import Any
 
 from ..errors import EXIT_OK, CommandError
-from ..finding import kept_login
+from ..finding import kept_login, read_authority
 from ..options import Session
 from ..output import print_object
 from .auth_token import API_VERSIONS
@@ -26,13 +26,14 @@ CONNECTS = False
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("-n", "--namespace", metavar="NAME", help="the context's namespace (default: config.json's)")
+    parser.add_argument("--ca-file", metavar="FILE", help="trust this CA certificate (PEM) and no other")
     parser.add_argument("-k", "--insecure", action="store_true", help="do not check the server's certificate")
     parser.add_argument("-o", "--output", choices=("yaml", "json"), default="yaml", help="output format")
 
 
 def run(args: argparse.Namespace, session: Session) -> int:
     """Print it."""
-    login = kept_login(session.home, insecure=args.insecure)
+    login = kept_login(session.home, insecure=args.insecure, authority=read_authority(args.ca_file))
     if login is None:
         raise CommandError("not logged in: `starkctl auth login`")
     cluster: dict[str, Any] = {"server": login.config.server}

@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, session: Session) -> int:
     """Tell the server, then forget. A server that cannot be told keeps no one from forgetting."""
     home = session.home
-    login = kept_login(home, insecure=args.insecure, authority=read_authority(args.ca_file) if args.ca_file else None)
+    login = kept_login(home, insecure=args.insecure, authority=read_authority(args.ca_file))
     if login is None:
         print("not logged in")
         return EXIT_OK

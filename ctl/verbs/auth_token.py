@@ -14,7 +14,7 @@ import json
 import os
 
 from ..errors import EXIT_OK, CommandError
-from ..finding import kept_login
+from ..finding import kept_login, read_authority
 from ..options import Session
 
 CONNECTS = False
@@ -26,13 +26,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--raw", action="store_true", help="the token alone, not an ExecCredential")
     parser.add_argument("--server", metavar="URL", help="refuse when the login is at another server")
+    parser.add_argument("--ca-file", metavar="FILE", help="trust this CA certificate (PEM) and no other")
     parser.add_argument("-k", "--insecure", action="store_true", help="do not check the server's certificate")
 
 
 def run(args: argparse.Namespace, session: Session) -> int:
     """Renew if need be, and print."""
     api_version, asked_by = _asked(os.environ.get(INFO_VARIABLE, ""))
-    login = kept_login(session.home, insecure=args.insecure)
+    login = kept_login(session.home, insecure=args.insecure, authority=read_authority(args.ca_file))
     if login is None:
         raise CommandError("not logged in: `starkctl auth login`")
     for server in (args.server, asked_by):

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
     elif form == "name":
         sys.stdout.write("".join(f"{pack['spec']['version']}\n" for pack in packs))
     else:
-        heading = ["VERSION", "RUNTIME", "ARCH", "SIZE", "DIGEST", "STATUS", "AGE"]
+        heading = ["VERSION", "RUNTIME", "ARCH", "SIZE", "DIGEST", "SIGNATURES", "STATUS", "AGE"]
         sys.stdout.write(
             text_table(heading, [_row(pack) for pack in packs], headings=not args.no_headers, plain=form == "plain")
         )
@@ -55,6 +55,7 @@ def _row(pack: dict[str, Any]) -> list[str]:
         ",".join(bundle["architecture"] for bundle in bundles),
         str(sum(bundle["size"] for bundle in bundles)),
         ",".join(bundle["sha256"][:12] for bundle in bundles),
+        str(len(spec.get("signatures") or ())),
         (pack.get("status") or {}).get("phase") or "Pending",
         human_age(pack["metadata"]["creationTimestamp"]),
     ]
