@@ -234,13 +234,19 @@ async def _refusal(method: str, path: str, response: aiohttp.ClientResponse) -> 
         status = orjson.loads(text)
     except orjson.JSONDecodeError:
         status = None
-    shown = text[:200].decode(errors="replace").strip()
+    shown = _told_by_the_facade(status) or text[:200].decode(errors="replace").strip()
     return error_from_status(
         response.status,
         status if isinstance(status, dict) else None,
         fallback=f"{method} {path.partition('?')[0]}: {response.status} {response.reason}: {shown}",
         retry_after_s=float(retry_after) if retry_after.isdigit() else None,
     )
+
+
+def _told_by_the_facade(status: object) -> str:
+    """The message of a refusal in the envelope of `/auth/` and `/api/config`, which is no Status."""
+    error = status.get("error") if isinstance(status, dict) else None
+    return str(error.get("message") or "") if isinstance(error, dict) else ""
 
 
 def _said(error: Exception) -> str:

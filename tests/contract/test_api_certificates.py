@@ -153,7 +153,9 @@ async def test_a_revoked_certificate_is_refused_at_once_on_kept_connections_and_
 
 async def test_one_certificate_is_revoked_by_its_serial_number(api: Api) -> None:
     first, second = api.as_identity("node:n1"), api.as_identity("admin")
-    certificate = x509.load_pem_x509_certificate((api.running.authority.directory / "test-node-n1.pem").read_bytes())
+    certificate = x509.load_pem_x509_certificate(
+        (api.running.authority.directory / "test-system-node-n1.pem").read_bytes()
+    )
     both = revocation("both", serialNumber="1", username="x")
     assert "one of" in (await api.post(REVOCATIONS, both)).refused(422, "Invalid")
     serial = f"00{certificate.serial_number:X}"

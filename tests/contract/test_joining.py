@@ -34,6 +34,7 @@ from stark.crds.nodes import Node
 from stark.crds.pins import pin_of
 from tests.support.apiserver import Api, api_server
 from tests.support.certificates import CSRS
+from tests.support.people import PASSWORD, people_at_a_server
 from tests.support.reconciling import config_of, controllers
 
 TOKEN = Token("abcdef", "0123456789abcdef", ("authentication", "signing"), (DEFAULT_GROUP,))
@@ -337,3 +338,45 @@ def test_a_damaged_certificate_on_disk_counts_as_none(tmp_path: Path) -> None:
     assert found is not None
     assert not found.is_good("system:node:n1", datetime.now(UTC))
     assert x509.load_pem_x509_csr(request_pem("n1", key, ())).is_signature_valid
+
+
+# -- people -----------------------------------------------------------------------------------------------------------
+
+
+async def test_people_who_may_have_nodes_bring_machines_and_take_back_their_own_alone(tmp_path: Path) -> None:
+    async with people_at_a_server(tmp_path / "server", store="memory") as people:
+        api = people.api
+        async with controllers(config_of(api, "controllers"), ["certificate-approver", "bootstrap-token"]):
+            await _published(api)
+            await people.add("ann@example.com", "node")
+            await people.add("eve@example.com", "node")
+            await people.add("vic@example.com", "viewer")
+            files = NodeFiles(tmp_path / "home" / "nodes")
+
+            def as_(email: str, password: str = PASSWORD) -> JoinSettings:
+                return settings(api, token="", email=email, password=password)
+
+            config = await identity_of("n1", IdentityShelf(tmp_path / "n1"), as_("ann@example.com"), files=files)
+            async with Client(config) as client:
+                node = await client.create(Node(metadata=ObjectMeta(name="n1")))
+                assert node.metadata.annotations["stark.dev/owner"] == "ann@example.com"
+            for who, why in (
+                (as_("eve@example.com"), "there is a node"),
+                (as_("vic@example.com"), "cannot create resource"),
+                (as_("ann@example.com", "Wrong1password"), "address or the password is wrong"),
+            ):
+                with pytest.raises(JoinRefused, match=why):
+                    await identity_of("n1", IdentityShelf(tmp_path / "other"), who, files=files)
+
+            again = await identity_of("n1", IdentityShelf(tmp_path / "again"), as_("ann@example.com"), files=files)
+            assert again.client_cert_data != config.client_cert_data
+
+            nobody = settings(api, token="")
+            (await api.put("/api/config", {"enablePublicRegistration": True})).ok()
+            config = await identity_of("n3", IdentityShelf(tmp_path / "n3"), nobody, files=files)
+            async with Client(config) as client:
+                await client.create(Node(metadata=ObjectMeta(name="n3")))
+            made = files.entry("credentials.json", api.running.url, "n3")
+            assert made["email"].endswith("@nodes.stark.invalid")
+            await identity_of("n3", IdentityShelf(tmp_path / "n3b"), nobody, files=files)
+            assert files.entry("credentials.json", api.running.url, "n3") == made, "the same user at the next start"
