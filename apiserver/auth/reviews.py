@@ -14,8 +14,7 @@ from ..admission.complaints import bad_value
 from ..errors import BadRequest, Cause, invalid
 from ..request import User
 from .authorization import AuthorizationAttributes
-from .rbac.covering import broken_down, told
-from .rules import ANY, ResolvingAuthorizer
+from .rules import ANY, ResolvingAuthorizer, Rule
 
 Object = dict[str, Any]
 
@@ -169,10 +168,21 @@ class Reviews:
         }
         reasons = [resolution.unresolved] if resolution.unresolved else []
         if own:
-            reasons.append(f"for objects that {user.name} owns only: {', '.join(told(broken_down(own)))}")
+            reasons.append(f"only for objects that {user.name} owns: {', '.join(_resources(own))}")
         if reasons:
             status["evaluationError"] = "; ".join(reasons)
         return _answer("authorization.k8s.io/v1", "SelfSubjectRulesReview", body, status)
+
+
+def _resources(rules: Iterable[Rule]) -> list[str]:
+    """What the rules are about, without subresources, in the order of the alphabet: `deployments.apps`, `pods`."""
+    found = {
+        f"{resource.partition('/')[0]}.{group}" if group else resource.partition("/")[0]
+        for rule in rules
+        for group in rule.groups
+        for resource in rule.resources
+    }
+    return sorted(found)
 
 
 def virtual_resources(authorizer: ResolvingAuthorizer) -> tuple[VirtualResource, ...]:
