@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from stark.crds.names import path_segment_problems
+from stark.crds.selectors import demanded_value
 
 from .request import Query
 
@@ -93,9 +94,5 @@ def selected_name(asked: Asked, field_selector: str) -> str:
     """The only name that a collection's field selector lets through: who may see that object may ask so for it."""
     if not field_selector or not asked.plural or asked.verb not in COLLECTION_READS:
         return ""
-    for term in field_selector.split(","):
-        left, equals, right = term.partition("=")
-        name = right.removeprefix("=").strip()
-        if equals and left.strip() == "metadata.name" and not path_segment_problems(name):
-            return name
-    return ""
+    name = demanded_value(field_selector, "metadata.name")
+    return "" if not name or path_segment_problems(name) else name

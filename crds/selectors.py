@@ -301,6 +301,17 @@ def parse_field_selector(text: str) -> FieldSelector:
     return FieldSelector(tuple(found))
 
 
+def demanded_value(text: str, path: str) -> str:
+    """The value that a field selector demands at a path; empty when it demands none there, or cannot be read.
+
+    Who may read one object only asks for it this way: so the text must be read exactly as the selection will read it.
+    """
+    try:
+        return parse_field_selector(text).exact(path) or ""
+    except SelectorError:
+        return ""
+
+
 def _terms(text: str) -> list[str]:
     """Split at commas that are not escaped."""
     return re.findall(r"(?:\\.|[^,\\]|\\$)+", text, re.DOTALL)

@@ -13,6 +13,7 @@ from stark.crds.selectors import (
     REQUIREMENTS_MAX,
     SELECTOR_LENGTH_MAX,
     SelectorError,
+    demanded_value,
     field_text,
     from_label_selector,
     matches,
@@ -204,3 +205,19 @@ def test_a_field_selector_that_cannot_be_read_is_refused(text: str, complaint: s
     with pytest.raises(SelectorError) as caught:
         parse_field_selector(text)
     assert str(caught.value) == complaint
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("metadata.name=mine", "mine"),
+        ("a!=b,metadata.name==mine", "mine"),
+        ("metadata.name!=mine", ""),
+        (r"metadata.name!=a\,metadata.name=mine", ""),
+        (r"a=b\,metadata.name=mine", ""),
+        ("metadata.name", ""),
+        ("", ""),
+    ],
+)
+def test_a_demanded_value_is_one_that_the_selection_demands(text: str, value: str) -> None:
+    assert demanded_value(text, "metadata.name") == value
