@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from pathlib import Path
 
 from .config import ClientConfig
 from .errors import Unauthorized
@@ -33,13 +34,13 @@ class Identity:
         """None for http."""
 
     async def headers(self) -> list[tuple[str, str]]:
-        """Authorization and impersonation. Raises Unauthorized when a program hands out nothing."""
+        """Authorization and impersonation. Raises Unauthorized when a program hands out nothing, or a file is not there."""
         if self._source is not None:
             self._token = (await self._credential(self._source)).token
         elif self._config.token_file is not None:
             now = asyncio.get_running_loop().time()
             if now - self._token_read_at > TOKEN_AGE_MAX_S:
-                self._token, self._token_read_at = self._config.token_file.read_text().strip(), now
+                self._token, self._token_read_at = _read(self._config.token_file), now
         return [*([("Authorization", f"Bearer {self._token}")] if self._token else ()), *self._acting]
 
     async def renew(self, refused: list[tuple[str, str]]) -> bool:
@@ -77,3 +78,10 @@ class Identity:
         if certificates != ((before.certificate, before.key) if before is not None else (None, None)):
             own = self._config._replace(client_cert_data=credential.certificate, client_key_data=credential.key)
             self.tls = ssl_context(own)
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text().strip()
+    except OSError as error:
+        raise Unauthorized(f"the token in {file} cannot be read: {error.strerror}", code=0) from error

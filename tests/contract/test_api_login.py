@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from stark.apiserver.auth.identities import parse_identity
 from stark.client.api import Client
 from stark.client.config import load_kubeconfig
 from stark.crds.namespaces import Namespace
@@ -152,3 +153,23 @@ async def test_kubernetes_clients_use_the_login_by_the_kubeconfig_that_starkctl_
     asked = [kubectl, "--kubeconfig", str(file), "auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"]
     done = await asyncio.to_thread(subprocess.run, asked, env=environment, capture_output=True, text=True, check=False)
     assert (done.stdout, done.returncode) == (ADMIN, 0), done.stderr
+
+
+async def test_a_credential_program_may_hand_out_a_certificate(ctl: Ctl, tmp_path: Path) -> None:
+    credential = ctl.api.running.authority.issue(parse_identity("admin"))
+    status = {
+        "clientCertificateData": credential.certificate_pem.decode(),
+        "clientKeyData": credential.key_pem.decode(),
+    }
+    said = tmp_path / "said.json"
+    version = "client.authentication.k8s.io/v1"
+    said.write_text(json.dumps({"apiVersion": version, "kind": "ExecCredential", "status": status}))
+    body = json.loads(ctl.kubeconfig().read_text())
+    program = {"apiVersion": version, "interactiveMode": "Never", "command": "cat", "args": [str(said)]}
+    body["users"][0]["user"] = {"exec": program}
+    file = tmp_path / "exec.kubeconfig"
+    file.write_text(json.dumps(body))
+    whoami = await ctl.run("auth", "whoami", "-o", "json", "--kubeconfig", str(file))
+    assert json.loads(whoami.ok())["username"] == "admin"
+    async with Client(load_kubeconfig(file), user_agent="tests", field_manager="tests") as client:
+        assert (await client.list_all(Namespace)).items

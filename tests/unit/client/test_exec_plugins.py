@@ -111,6 +111,29 @@ async def test_groups_to_act_for_are_header_fields_of_their_own() -> None:
     ]
 
 
+async def test_a_token_in_a_file_is_read_again_when_it_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("t1\n")
+    seen: list[str] = []
+
+    async def newest(request: web.Request) -> web.Response:
+        seen.append(request.headers["Authorization"])
+        good = seen[-1] == f"Bearer {file.read_text().strip()}"
+        return web.json_response(config_map("a", 7) if good else {"kind": "Status"}, status=200 if good else 401)
+
+    async with scripted_api() as api:
+        api.handler = newest
+        async with Client(api.config._replace(token_file=file), user_agent="tests", field_manager="me") as client:
+            await client.get(ConfigMap, "a", "ns")
+            file.write_text("t2\n")
+            await client.get(ConfigMap, "a", "ns")
+        assert seen == ["Bearer t1", "Bearer t1", "Bearer t2"]
+        file.unlink()
+        async with Client(api.config._replace(token_file=file), user_agent="tests", field_manager="me") as client:
+            with pytest.raises(errors.Unauthorized, match="cannot be read"):
+                await client.get(ConfigMap, "a", "ns")
+
+
 async def test_a_token_that_was_given_goes_before_the_program(tmp_path: Path) -> None:
     async with scripted_api() as api:
         config: ClientConfig = api.config._replace(token="given", exec_plugin=counting(tmp_path / "runs"))
