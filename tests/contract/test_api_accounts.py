@@ -123,6 +123,49 @@ async def test_a_logout_ends_this_session_and_its_watches_at_once_and_no_other(p
     refusal(await people.ask("DELETE", "/auth/sessions/none", token=there["accessToken"]), 404, "NOT_FOUND")
 
 
+async def test_whoever_impersonates_is_out_with_the_session_they_had(people: People) -> None:
+    bob = await people.add("bob@example.com", "admin")
+    head = {"Authorization": f"Bearer {bob['accessToken']}", "Impersonate-User": "admin"}
+    head["Impersonate-Group"] = "system:masters"
+    watch = await people.session.get(f"{people.api.running.url}/api/v1/namespaces?watch=1", headers=head)
+    assert watch.status == 200
+    data(await people.post("/auth/logout", None, token=bob["accessToken"]))
+    await ended(watch)
+
+
+async def test_nobody_gives_a_role_they_do_not_have(people: People) -> None:
+    api, group = people.api, "rbac.authorization.k8s.io"
+    role = {"apiVersion": f"{group}/v1", "kind": "ClusterRole", "metadata": {"name": "helpdesk"}}
+    rule = {"apiGroups": ["stark.dev"], "resources": ["users", "users/password"], "verbs": ["*"]}
+    (await api.post(f"/apis/{group}/v1/clusterroles", {**role, "rules": [rule]})).ok(201)
+    binding = {
+        "apiVersion": f"{group}/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": "helpdesk"},
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "helpdesk"},
+        "subjects": [{"apiGroup": group, "kind": "User", "name": "help@example.com"}],
+    }
+    (await api.post(f"/apis/{group}/v1/clusterrolebindings", binding)).ok(201)
+    await people.setup()
+    token = (await people.add("help@example.com", "viewer"))["accessToken"]
+    new = {"email": "new@example.com", "password": PASSWORD}
+    refusal(await people.post("/auth/users", {**new, "roles": ["admin"]}, token=token), 403, "FORBIDDEN")
+    refusal(await people.post("/auth/users", {**new, "roles": ["user"]}, token=token), 403, "FORBIDDEN")
+    data(await people.post("/auth/users", {**new, "roles": ["viewer"]}, token=token), 201)
+    taken = {"newPassword": "Battery2staple"}
+    refusal(await people.ask("PUT", f"/auth/users/{ADMIN}/password", taken, token=token), 403, "FORBIDDEN")
+    data(await people.ask("PUT", "/auth/users/new@example.com/password", taken, token=token))
+    (await people.ask("DELETE", f"{USERS}/{ADMIN}", token=token)).refused(403, "Forbidden")
+    own = await people.ask(
+        "PATCH",
+        f"{USERS}/help@example.com",
+        {"spec": {"roles": ["admin"]}},
+        token=token,
+        **{"Content-Type": "application/merge-patch+json"},
+    )
+    own.refused(403, "Forbidden")
+
+
 @pytest.mark.parametrize("how", ["disabled", "deleted"])
 async def test_whoever_is_no_user_any_more_is_out_at_once(people: People, how: str) -> None:
     bob = await people.add("bob@example.com", "admin")
@@ -233,6 +276,23 @@ async def test_after_too_many_wrong_passwords_the_right_one_does_not_help_either
     )
     for _ in range(12):
         await people.login("bob@example.com")
+
+
+async def test_an_address_that_nobody_has_costs_as_many_hashes_as_any_other(people: People) -> None:
+    await people.setup()
+
+    async def hashes(email: str) -> float:
+        before = await counted()
+        refusal(await people.post("/auth/login", {"email": email, "password": "Wrong1password"}), 401, "UNAUTHORIZED")
+        return await counted() - before
+
+    async def counted() -> float:
+        text = (await people.api.get("/metrics")).body
+        (line,) = [each for each in text.splitlines() if each.startswith("stark_password_hash_duration_seconds_count")]
+        return float(line.split()[1])
+
+    await hashes(ADMIN)  # the first one makes what the others are compared with
+    assert await hashes(ADMIN) == await hashes("nobody@example.com") == await hashes("not an address") == 1
 
 
 async def test_one_user_cannot_make_any_number_of_requests(tmp_path: Path) -> None:
