@@ -18,6 +18,7 @@ CATALOG: Mapping[str, str] = MappingProxyType(
         "certificate-approver": "stark.controllers.certificate_approver.controller:build",
         "certificate-cleaner": "stark.controllers.certificate_cleaner:build",
         "clusterrole-aggregation": "stark.controllers.clusterrole_aggregation:build",
+        "config-rollout": "stark.controllers.config_rollout:build",
         "daemonset": "stark.controllers.daemonset.controller:build",
         "deployment": "stark.controllers.deployment.controller:build",
         "disruption": "stark.controllers.disruption.controller:build",

@@ -95,7 +95,15 @@ MODE_DAEMON_SET = "DaemonSet"
 CRASH_LOOP = "stark.dev/crash-loop"
 """Annotation: JSON {"threshold", "initialBackoffSeconds", "maxBackoffSeconds"}; see CrashLoopSettings."""
 
+ROLLOUT_ON_CHANGE = "stark.dev/rollout-on-change"
+"""Annotation of Deployments and DaemonSets: `true` replaces their pods when a ConfigMap or Secret that they read changes."""
+
 # ---- Deployments, written by controllers ----
+
+CONFIG_VERSIONS = "stark.dev/config-versions"
+"""Annotation of Deployments and DaemonSets, written by the controller config-rollout: JSON {"secret/<name>": version}."""
+CONFIG_CHECKSUM = "stark.dev/config-checksum"
+"""Annotation of pod templates, written by the controller config-rollout: which versions caused the last rollout."""
 
 REVISION = "deployment.kubernetes.io/revision"
 """Annotation of Deployments and ReplicaSets, written by the deployment controller: a counter of rollouts."""

@@ -149,6 +149,10 @@ CONTROLLER_RULES: Mapping[str, tuple[Rule, ...]] = {
         Rule(READ, ("",), ("nodes",)),
         Rule(READ, ("stark.dev",), ("packs",)),
     ),
+    "config-rollout": (
+        Rule((*READ, "patch"), ("apps",), ("deployments", "daemonsets")),
+        Rule(READ, ("",), ("configmaps", "secrets")),
+    ),
     "job": (
         Rule((*READ, "update", "patch", "delete"), ("batch",), ("jobs",)),  # those whose time to live is over
         Rule(("update", "patch"), ("batch",), ("jobs/status", "jobs/finalizers")),

@@ -11,6 +11,7 @@ from ..resources import Resource
 from . import metadata
 from .options import Target
 from .refusals import conflict, invalid_object
+from .strategies import strategy_of
 from .strategies.base import Strategy
 
 Object = dict[str, Any]
@@ -72,13 +73,18 @@ def _with_status(new: Object, old: Object, strategy: Strategy) -> Object:
 
 
 def count_generation(resource: Resource, new: Object, old: Mapping[str, Any]) -> None:
-    """A new generation when anything but metadata and status changed."""
-    if "generation" not in old["metadata"]:
+    """A new generation when anything but metadata and status changed.
+
+    An object from before its kind counted gets its first one with its next change.
+    """
+    known = old["metadata"].get("generation")
+    if known is None and not strategy_of(resource).counts_generation:
         return
     apart = {"metadata", "apiVersion", "kind", *([STATUS] if has_status(resource) else [])}
     before = {name: value for name, value in old.items() if name not in apart}
     after = {name: value for name, value in new.items() if name not in apart}
-    new["metadata"]["generation"] = old["metadata"]["generation"] + (before != after)
+    if known is not None or before != after:
+        new["metadata"]["generation"] = (known or 0) + (before != after)
 
 
 def prepare(target: Target, new: Object, old: Object, strategy: Strategy) -> None:

@@ -8,7 +8,15 @@ from ...resources import Resource
 from .base import Strategy
 from .batch import JobStrategy
 from .certificates import CertificateRequestStrategy, CertificateRevocationStrategy
-from .core import LeaseStrategy, NamespaceStrategy, NodeStrategy, PackStrategy, PodStrategy, ServiceStrategy
+from .core import (
+    ConfigStrategy,
+    LeaseStrategy,
+    NamespaceStrategy,
+    NodeStrategy,
+    PackStrategy,
+    PodStrategy,
+    ServiceStrategy,
+)
 from .events import EventStrategy, GroupedEventStrategy
 from .extensions import AdmissionPolicyStrategy, DefinitionStrategy, WebhookConfigurationStrategy
 from .people import ClusterConfigStrategy, UserStrategy
@@ -20,6 +28,8 @@ STRATEGIES: Mapping[tuple[str, str], Strategy] = {
     ("", "Node"): NodeStrategy(),
     ("", "Namespace"): NamespaceStrategy(),
     ("", "Service"): ServiceStrategy(),
+    ("", "ConfigMap"): ConfigStrategy(),
+    ("", "Secret"): ConfigStrategy(),
     ("", "Event"): EventStrategy(),
     ("events.k8s.io", "Event"): GroupedEventStrategy(),
     ("stark.dev", "Pack"): PackStrategy(),

@@ -54,6 +54,12 @@ class NodeStrategy(Strategy):
     status_takes_metadata: ClassVar[bool] = True
 
 
+class ConfigStrategy(Strategy):
+    """ConfigMaps and Secrets: their generation is the version of their data."""
+
+    counts_generation: ClassVar[bool] = True
+
+
 class NamespaceStrategy(Strategy):
     """A namespace goes when those named in spec.finalizers are done with what is inside."""
 
