@@ -125,7 +125,10 @@ async def _joined(settings: AgentSettings, join: JoinSettings | None, kubeconfig
     if kept is None or config.client_cert_data is None or config.client_key_data is None:
         return config
     given = Credential(config.client_cert_data, config.client_key_data)
-    is_good = kept.is_good(NODE_USER_PREFIX + settings.name, datetime.now(UTC))
+    user, now = NODE_USER_PREFIX + settings.name, datetime.now(UTC)
+    serving = shelf.credential("serving")
+    # Both or neither: by the renewed one of a client nobody serves.
+    is_good = kept.is_good(user, now) and serving is not None and serving.is_good(user, now)
     if is_good and kept.certificate.not_valid_before_utc > given.certificate.not_valid_before_utc:
         return config._replace(client_cert_data=kept.certificate_pem, client_key_data=kept.key_pem)
     shelf.forget()

@@ -234,7 +234,12 @@ class _Parts:
         self.people = People(settings, store, self.feed, self.records, self.metrics)
         self.revocations = Revocations(CachedObjects(self.feed, "stark.dev", "certificaterevocations"))
         self.signing = Signing(
-            authority, self.resources, self.feed, self.writes, timedelta(seconds=settings.certificate_lifetime_s)
+            authority,
+            self.resources,
+            self.feed,
+            self.writes,
+            timedelta(seconds=settings.certificate_lifetime_s),
+            listen_hosts(settings.host, settings.names),
         )
         self.encryption = (
             KeyUpkeep(store, store.file) if isinstance(store, EncryptingStore) and store.file is not None else None

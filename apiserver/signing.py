@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ import structlog
 
 from stark.crds.bootstrap_tokens import USER_PREFIX
 from stark.crds.certificates import APPROVED, DENIED, FAILED, GROUP, CertificateSigningRequest
-from stark.crds.pkcs10 import SIGNERS, BadRequestFile, Wanted, read_request, signer_complaints
+from stark.crds.pkcs10 import SERVER_AUTH, SIGNERS, BadRequestFile, Wanted, read_request, signer_complaints
 from stark.crds.tenancy import ADMIN, NOBODY, Owner
 
 from .auth.identities import NODE_PREFIX, OWNER_EXTRA, OWNER_ROLE_EXTRA, is_admin
@@ -75,6 +75,15 @@ def owner_of(request: Mapping[str, Any], wanted: Wanted) -> Owner:
     return Owner(creator.name, ADMIN if is_admin(creator) else "")
 
 
+def own_host_complaints(wanted: Wanted, usages: Sequence[str], own_hosts: frozenset[str]) -> Iterator[str]:
+    """Whoever serves by a name of the API server is taken for it by everybody who trusts the authority."""
+    if SERVER_AUTH not in usages:
+        return
+    taken = sorted(own_hosts.intersection(host.lower() for host in (*wanted.names.dns, *wanted.names.addresses)))
+    if taken:
+        yield f"{', '.join(taken)}: clients know the API server by this name, so no node serves by it"
+
+
 class Signing:
     """One task beside the requests."""
 
@@ -85,10 +94,12 @@ class Signing:
         feed: Feed,
         writes: Writes,
         longest: timedelta,
+        own_hosts: Iterable[str] = (),
         clock: Callable[[], datetime] = metadata.now,
     ) -> None:
         self._authority, self._feed, self._writes = authority, feed, writes
         self._longest, self._clock = longest, clock
+        self._own_hosts = frozenset(host.lower() for host in own_hosts)
         resource = resources.find(GROUP, "v1", PLURAL)
         assert resource is not None, PREFIX
         self._resource = resource
@@ -146,7 +157,10 @@ class Signing:
         usages: Sequence[str] = spec.get("usages") or ()
         try:
             wanted = read_request(spec["request"])
-            complaints = list(signer_complaints(spec["signerName"], wanted, usages))
+            complaints = [
+                *signer_complaints(spec["signerName"], wanted, usages),
+                *own_host_complaints(wanted, usages, self._own_hosts),
+            ]
         except BadRequestFile as error:
             complaints = [str(error)]
         if complaints:

@@ -18,7 +18,7 @@ from ..resources import Resource
 from . import metadata
 from .options import Target, Writing
 from .strategies import strategy_of
-from .updating import STATUS, has_status
+from .updating import APPROVAL, STATUS, has_status
 
 Object = dict[str, Any]
 
@@ -88,7 +88,7 @@ def _apart(target: Target) -> Tree:
 
 def _about(target: Target, config: Object) -> Object:
     """What of the configuration the target takes: everything but the status, or nothing else."""
-    if target.subresource == STATUS:
+    if target.subresource in (STATUS, APPROVAL):
         taken = ("labels", "annotations") if strategy_of(target.resource).status_takes_metadata else ()
         named = ("name", "namespace", "uid", "resourceVersion", *taken)
         meta = {name: value for name, value in config["metadata"].items() if name in named}

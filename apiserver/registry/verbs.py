@@ -38,7 +38,7 @@ from .writes import MayCreate, Writes
 Object = dict[str, Any]
 
 SCALE_FORMS = frozenset({Form.OBJECT, Form.TABLE})
-APPLICABLE = ("", "status", SCALE)
+APPLICABLE = ("", "status", "approval", SCALE)
 """Subresources that take an apply; empty is the object itself."""
 OpenWatch = Callable[[], Callable[[], None]]
 """Takes a place among the open watches, or raises TooManyRequests; what it returns gives the place back."""

@@ -47,7 +47,11 @@ async def test_an_approved_request_is_signed_for_whoever_has_the_key_with_what_t
 
     stolen = {**made, "spec": {**made["spec"], "username": "forged", "usages": ["server auth"]}}
     assert (await api.put(f"{CSRS}/jane", stolen)).ok()["spec"] == made["spec"], "the spec never changes"
-    await approve(api, "jane")
+    condition = {"type": "Approved", "status": "True", "reason": "Test", "message": "applied"}
+    applied = {"apiVersion": made["apiVersion"], "kind": made["kind"], "metadata": {"name": "jane"}}
+    applied["status"] = {"conditions": [condition]}
+    path = f"{CSRS}/jane/approval?fieldManager=test"
+    (await api.patch(path, applied, "application/apply-patch+yaml")).ok()
     certificate = certificate_of(await settled(api, "jane"))
     assert certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value == "jane"
     assert api.running.authority.signed(certificate)
@@ -93,11 +97,15 @@ async def test_only_who_may_approve_for_a_signer_approves_and_the_status_is_no_w
 
 async def test_a_node_asks_for_itself_alone(api: Api) -> None:
     node = api.as_identity("node:n1")
-    own = csr("own", request_pem("system:node:n1", ["system:nodes"], ["n1", "127.0.0.1"]), NODE_SERVING, SERVING_USAGES)
+    own = csr("own", request_pem("system:node:n1", ["system:nodes"], ["n1", "10.0.0.7"]), NODE_SERVING, SERVING_USAGES)
     (await api.post(CSRS, own, session=node)).ok(201)
     other = node_csr("other", "n2")
     assert "n2" in (await api.post(CSRS, other, session=node)).refused(403, "Forbidden")
     await approve(api, "own")
+    taken = csr("taken", request_pem("system:node:n1", ["system:nodes"], ["localhost"]), NODE_SERVING, SERVING_USAGES)
+    (await api.post(CSRS, taken, session=node)).ok(201)
+    await approve(api, "taken")
+    assert "know the API server" in (await settled(api, "taken"))["status"]["conditions"][-1]["message"]
     names = certificate_of(await settled(api, "own")).extensions.get_extension_for_class(x509.SubjectAlternativeName)
     assert names.value.get_values_for_type(x509.DNSName) == ["n1"]
 

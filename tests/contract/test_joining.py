@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from base64 import b64decode
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ from stark.agent.joining.person import NodeFiles, new_password
 from stark.agent.joining.requesting import obtain, request_pem
 from stark.agent.joining.shelf import Use, key_pem
 from stark.apiserver.auth import authority_rotation
-from stark.apiserver.auth.pki import Authority, PkiError, ServerTls
+from stark.apiserver.auth.identities import node_identity
+from stark.apiserver.auth.pki import AgentTls, Authority, PkiError, ServerTls
 from stark.client.api import Client
 from stark.client.config import ConfigError
 from stark.client.errors import Unauthorized
@@ -65,9 +66,20 @@ async def test_a_machine_joins_by_token_and_pin_once_and_then_needs_neither_toke
     api: Api, tmp_path: Path
 ) -> None:
     shelf, files = IdentityShelf(tmp_path / "n1"), NodeFiles(tmp_path / "home")
+    gone = api.running.authority.issue(node_identity("n1"), now=datetime.now(UTC) - timedelta(hours=1))
+    former = config_of(api, "admin")._replace(
+        client_cert_data=gone.certificate_pem,
+        client_key_data=gone.key_pem,
+        context="a machine that had the name before",
+    )
+    async with Client(former) as client:
+        await client.list(Node, field_selector="metadata.name=n1")
     config = await identity_of("n1", shelf, settings(api), files=files)
     async with Client(config) as client:
         node = await client.create(Node(metadata=ObjectMeta(name="n1")))
+    with pytest.raises(Unauthorized):
+        async with Client(former) as client:
+            await client.get(Node, "n1")
     assert node.metadata.annotations["stark.dev/owner"] == "admin", "tokens are the administrators'"
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in [shelf.directory, *shelf.directory.iterdir()]}
     assert modes == {"n1": 0o700, "client.pem": 0o600, "serving.pem": 0o600, "ca.crt": 0o600}
@@ -204,6 +216,14 @@ def test_an_authority_is_replaced_in_steps_each_of_which_everybody_survives(tmp_
 
     authority_rotation.finish(tmp_path)
     assert Authority.open(tmp_path).certificates == (both.certificates[1],)
+
+
+def test_what_the_server_shows_to_agents_is_renewed_before_it_ends(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    tls = AgentTls(Authority.open(tmp_path), now=now)
+    assert not tls.refresh(now + timedelta(days=300))
+    assert tls.refresh(now + timedelta(days=340))
+    assert not tls.refresh(now + timedelta(days=341))
 
 
 def test_a_successor_that_signs_nothing_can_be_given_up(tmp_path: Path) -> None:
