@@ -70,6 +70,8 @@ async def test_from_the_first_administrator_to_the_end_of_a_login(ctl: Ctl, tmp_
     assert json.loads(shown)["enablePublicRegistration"] is True
     (await carol.run(*register, stdin=PASSWORD)).ok()
     assert (await carol.run("auth", "can-i", "list", "users.stark.dev")).code == 1
+    assert (await carol.run("auth", "can-i", "create", "packtrustpolicies")).code == 1
+    assert (await carol.run("auth", "can-i", "list", "packtrustpolicies")).code == 0
     own = await carol.run("auth", "can-i", "create", "pods")
     assert (own.out, "that the user owns only" in own.err) == ("yes\n", True)
     assert (await carol.run("auth", "list-users")).code == 1
