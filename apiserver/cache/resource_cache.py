@@ -149,6 +149,10 @@ class ResourceCache:
         """How many objects of the namespace have a key not before `start`."""
         return self._index.count_from(namespace, start)
 
+    def changes_after(self, revision: int) -> Sequence[Change] | None:
+        """Every change later than `revision`, in order; None when some of them are no longer known."""
+        return self._history.after(revision)
+
     def watch_from_now(
         self, watcher: Watcher, wanted: Filter, *, initial_events: bool, initial_end: bool = False
     ) -> None:

@@ -87,6 +87,18 @@ class CachedObjects:
         cache = self._feed.cache(self._prefix)
         return cache is not None and not len(cache) and cache.ready.is_set()
 
+    def moved(self) -> Hashable:
+        """Another one whenever anything changed, of this resource or not: what is cheapest to look at first."""
+        return self._feed.revision, self._feed.relists
+
+    def changes_since(self, mark: Hashable) -> list[tuple[str, Entry | None]] | None:
+        """Key and new state of what changed since that mark, in order; None when that is no longer known."""
+        cache = self._feed.cache(self._prefix)
+        if cache is None or not isinstance(mark, tuple) or mark[0] != id(cache):
+            return None
+        changes = cache.changes_after(mark[1])
+        return None if changes is None else [(change.entry.key, change.current) for change in changes]
+
     def mark(self) -> Hashable:
         """Another one whenever an object changed; None while the cache is being filled."""
         cache = self._feed.cache(self._prefix)

@@ -33,13 +33,23 @@ class Entry:
 
 @dataclass
 class Source:
-    """All objects of one kind."""
+    """All objects of one kind. `clock` counts the changes of all kinds."""
 
+    clock: list[int]
     held: dict[str, Entry] = field(default_factory=dict)
-    changes: int = 0
+    changes: list[tuple[str, Entry | None]] = field(default_factory=list)
+    remembers: bool = False
+
+    def moved(self) -> Hashable:
+        return self.clock[0]
 
     def mark(self) -> Hashable:
-        return self.changes
+        return len(self.changes)
+
+    def changes_since(self, mark: Hashable) -> list[tuple[str, Entry | None]] | None:
+        """Every other time nobody remembers, unless they never forget."""
+        assert isinstance(mark, int)
+        return self.changes[mark:] if len(self.changes) % 2 or self.remembers else None
 
     def entries(self) -> Sequence[Entry]:
         return list(self.held.values())
@@ -47,27 +57,33 @@ class Source:
     async def current(self) -> None:
         """Whatever is put in is there at once."""
 
+    def change(self, key: str, entry: Entry | None) -> None:
+        """Put an object in, or take it out."""
+        if entry is None:
+            del self.held[key]
+        else:
+            self.held[key] = entry
+        self.changes.append((key, entry))
+        self.clock[0] += 1
+
 
 class Roles:
     """The four kinds, and the authorizer that follows them."""
 
     def __init__(self, *objects: Object) -> None:
-        self.sources = {kind: Source() for kind in KINDS}
+        clock = [0]
+        self.sources = {kind: Source(clock) for kind in KINDS}
         self.authorizer = RoleAuthorizer(Index(*self.sources.values()))
         for obj in objects:
             self.put(obj)
 
     def put(self, obj: Object) -> None:
         """Create or replace an object."""
-        source = self.sources[obj["kind"]]
-        source.held[key_of(obj)] = Entry(key_of(obj), obj)
-        source.changes += 1
+        self.sources[obj["kind"]].change(key_of(obj), Entry(key_of(obj), obj))
 
     def remove(self, obj: Object) -> None:
         """Delete an object."""
-        source = self.sources[obj["kind"]]
-        del source.held[key_of(obj)]
-        source.changes += 1
+        self.sources[obj["kind"]].change(key_of(obj), None)
 
     def all(self, kind: str) -> list[Mapping[str, Any]]:
         """Every object of a kind."""

@@ -76,7 +76,8 @@ class Table:
         """The answer of the first rule that allows it."""
         if not asked.resource:
             return self._decide_path(asked)
-        name, full = asked.name, asked.full_resource
+        name, resource, subresource = asked.name, asked.resource, asked.subresource
+        wanted = (f"{resource}/{subresource}", ANY, f"{ANY}/{subresource}") if subresource else (resource, ANY)
         for verb in (asked.verb, ANY):
             groups = self._resources.get(verb)
             if groups is None:
@@ -85,8 +86,8 @@ class Table:
                 resources = groups.get(group)
                 if resources is None:
                     continue
-                for resource in (full, ANY, f"{ANY}/{asked.subresource}") if asked.subresource else (full, ANY):
-                    found = resources.get(resource)
+                for each in wanted:
+                    found = resources.get(each)
                     if found is not None:
                         decision = found.every or found.named.get(name)
                         if decision is not None:

@@ -33,8 +33,16 @@ class Held(Protocol):
 class Followed(Protocol):
     """All objects of one kind, as the caches have them."""
 
+    def moved(self) -> Hashable:
+        """Another one whenever anything changed, of this kind or not: what is cheapest to look at first."""
+        ...
+
     def mark(self) -> Hashable:
         """Another one whenever an object changed; None while the cache is being filled."""
+        ...
+
+    def changes_since(self, mark: Hashable) -> Iterable[tuple[str, Held | None]] | None:
+        """Key and new state of what changed since that mark, in order; None when that is no longer known."""
         ...
 
     def entries(self) -> Iterable[Held]:
@@ -60,18 +68,26 @@ class _Parsed(Generic[T]):
         mark = self.source.mark()
         if mark is None or mark == self._mark:
             return []  # while the cache starts over, what it had last is the best there is
+        news = self.source.changes_since(self._mark) if self._mark is not None else None
         self._mark = mark
+        return [change for key, entry in (self._all() if news is None else news) if (change := self._take(key, entry))]
+
+    def _all(self) -> list[tuple[str, Held | None]]:
+        """Everything, and what is gone of what was there."""
         there = {entry.key: entry for entry in self.source.entries()}
-        changed: list[tuple[str, T | None, T | None]] = [
-            (key, self.values.pop(key), None) for key in self._seen.keys() - there.keys()
-        ]
-        for key, entry in there.items():
-            if self._seen.get(key) is not entry:
-                new = self._parse(entry.decode())
-                changed.append((key, self.values.get(key), new))
-                self.values[key] = new
-        self._seen = there
-        return changed
+        gone: list[tuple[str, Held | None]] = [(key, None) for key in self._seen.keys() - there.keys()]
+        return [*gone, *there.items()]
+
+    def _take(self, key: str, entry: Held | None) -> tuple[str, T | None, T | None] | None:
+        if self._seen.get(key) is entry:
+            return None
+        old = self.values.pop(key, None)
+        if entry is None:
+            del self._seen[key]
+            return key, old, None
+        self._seen[key] = entry
+        new = self.values[key] = self._parse(entry.decode())
+        return key, old, new
 
 
 class Index:
@@ -84,6 +100,7 @@ class Index:
         self._bindings = (_Parsed(bindings, binding_of), _Parsed(cluster_bindings, binding_of))
         self._by_subject: dict[Subject, dict[tuple[str, str], list[tuple[Binding, str]]]] = {}
         self._known: dict[tuple[str, tuple[str, ...]], Holdings] = {}
+        self._moved: Hashable = None
 
     @property
     def _sources(self) -> tuple[Followed, ...]:
@@ -109,6 +126,10 @@ class Index:
         return known
 
     def _follow(self) -> None:
+        moved = self._roles.source.moved()
+        if moved == self._moved:
+            return
+        self._moved = moved
         is_changed = bool(self._roles.changes()) | bool(self._cluster_roles.changes())
         for kind in self._bindings:
             for key, old, new in kind.changes():
