@@ -34,6 +34,7 @@ from .auth.authentication import Authenticator, StaticTokens
 from .auth.bootstrap_tokens import BootstrapTokens
 from .auth.builtin import builtin_authorizer
 from .auth.kubeconfig import issue_kubeconfig
+from .auth.oidc import OidcTokens
 from .auth.pki import AgentTls, Authority, ServerTls, listen_hosts
 from .auth.rbac.authorizer import RoleAuthorizer
 from .auth.rbac.index import Index
@@ -66,6 +67,7 @@ from .packs.blobs import BlobStore
 from .packs.bundles import Bundles
 from .pipeline import Pipeline, Served, SubresourceHandler
 from .proxy.callbacks import Callbacks
+from .proxy.identity_provider import Provider
 from .proxy.logs import PodLogs
 from .proxy.relay import Relays
 from .proxy.streams import PodStreams
@@ -246,6 +248,8 @@ class _Parts:
         )
         self.keys = TokenKeys.open(settings.data_dir / "pki", settings.service_accounts.key_files)
         self.issuer = Issuer(settings.service_accounts.issuers[0], settings.service_accounts.keys_url, self.keys)
+        given = settings.oidc
+        self.provider = Provider(given.issuer_url, given.ca_file) if given.issuer_url else None
         self.authenticator = self._authenticator()
         self.virtual = self._add_virtual([*virtual_resources(self.authorizer), token_reviews(self.authenticator)])
 
@@ -302,6 +306,7 @@ class _Parts:
                 StaticTokens(self.settings.data_dir / "pki" / "tokens.csv"),
                 self.people.tokens,
                 ServiceAccountTokens(self.keys, given.issuers, audiences, self.lookup),
+                *([OidcTokens(self.settings.oidc, self.provider)] if self.provider is not None else []),
                 BootstrapTokens(self.lookup),
             ],
             audiences,
@@ -328,6 +333,7 @@ class _Parts:
             shut_out_forever(self.feed, self.revocations, server.cut_off),
             compact_forever(self.store, self.settings.history_s),
             _renew_forever(tls, self.agent_tls),
+            *([self.provider.run()] if self.provider is not None else []),
             *([self.encryption.run()] if self.encryption is not None else []),
         )
 
