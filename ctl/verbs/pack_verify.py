@@ -46,6 +46,11 @@ def run(args: argparse.Namespace, session: Session) -> int:
         state = "verified" if one["sha256"] in compared else "not compared"
         print(f"bundle {one['architecture']}: sha256 {one['sha256']} {state}")
     complaints = _by_keys(args, pack) if args.key else _by_policies(session, pack)
+    if complaints is None:
+        print(
+            f"nobody asks for signatures on it in namespace {session.namespace}: no PackTrustPolicy is about it there"
+        )
+        return EXIT_OK
     for complaint in complaints:
         print(complaint)
     print(f"pack {args.pack} is {'NOT ' if complaints else ''}trusted")
@@ -79,14 +84,15 @@ def _by_keys(args: argparse.Namespace, pack: dict[str, Any]) -> list[str]:
     return [] if len(found) >= args.threshold else [f"{len(found)} of {args.threshold} needed signatures"]
 
 
-def _by_policies(session: Session, pack: dict[str, Any]) -> list[str]:
+def _by_policies(session: Session, pack: dict[str, Any]) -> list[str] | None:
+    """The complaints of the policies; None when none is about the pack."""
     from stark.crds.signing import distrusts, is_about
 
     policies = session.api.get(POLICIES).get("items") or []
     labels = session.api.get(f"/api/v1/namespaces/{session.namespace}")["metadata"].get("labels") or {}
     about = [policy for policy in policies if is_about(policy["spec"], labels, pack["spec"]["name"])]
     if not about:
-        print(f"no PackTrustPolicy is about it in namespace {session.namespace}")
+        return None
     unmet = {one.policy: one for one in distrusts(about, labels, pack["spec"])}
     for policy in about:
         name = policy["metadata"]["name"]

@@ -6,7 +6,8 @@ FIELD=VALUE, too, with the names that `starkctl server-config get` prints.
 Examples:
   starkctl server-config set --enable-registration
   starkctl server-config set --disable-registration
-  starkctl server-config set enablePublicRegistration=false
+  starkctl server-config set maxPodsPerNode=60 schedulingPolicy=spread
+  starkctl server-config set 'defaultResources={"requests": {"cpu": "100m"}}'
 """
 
 from __future__ import annotations

@@ -50,6 +50,7 @@ async def test_a_pack_runs_where_it_must_be_signed_once_somebody_has_signed_it(t
         assert "was signed already" in (await ctl.admin(*sign, "--as-registered", **passphrase)).ok()
         assert "verified" in (await ctl.admin(*verify, "--download", "--key", str(tmp_path / "release.pub"))).ok()
         assert "PackTrustPolicy release: met" in (await ctl.admin(*verify)).ok()
+        assert "nobody asks for signatures" in (await ctl.admin("pack", "verify", "web:1.0.0")).ok()
         (await api.post(pods, pod("a", namespace="prod", **container))).ok(201)
 
         (await api.patch("/apis/stark.dev/v1/packs/web.1.0.0", {"spec": {"metadata": {"env": {"A": "b"}}}})).ok()
