@@ -99,6 +99,8 @@ class Signing:
     ) -> None:
         self._authority, self._feed, self._writes = authority, feed, writes
         self._longest, self._clock = longest, clock
+        self._settled: dict[str, int] = {}
+        """The revisions at which requests had nothing to be done about them, by key."""
         self._own_hosts = frozenset(host.lower() for host in own_hosts)
         resource = resources.find(GROUP, "v1", PLURAL)
         assert resource is not None, PREFIX
@@ -133,7 +135,16 @@ class Signing:
         """Settle everything that is due. True when nothing failed."""
         cache = self._feed.cache(PREFIX)
         assert cache is not None, PREFIX
-        due = [request for request in (entry.decode() for entry in cache.select(EVERYTHING)) if is_due(request)]
+        due: list[Mapping[str, Any]] = []
+        settled: dict[str, int] = {}
+        for entry in cache.select(EVERYTHING):
+            # Thousands may be kept for a while: each is read once for each change of its own.
+            request = entry.decode() if self._settled.get(entry.key) != entry.revision else None
+            if request is not None and is_due(request):
+                due.append(request)
+            else:
+                settled[entry.key] = entry.revision
+        self._settled = settled
         outcomes = [await self._settle(request) for request in due]
         return all(outcomes)
 

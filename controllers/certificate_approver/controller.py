@@ -1,9 +1,9 @@
 """Approve or deny agents' certificate requests, one node at a time.
 
-Keys are names of nodes, so that two machines that ask for one name are judged one after the other. Reads requests and Nodes
-anew from the API server before it says anything: a cache may not know yet what was approved a moment ago. Whether a creator
-has the right at all is asked of the API server (SubjectAccessReview), as Kubernetes' approver does. Writes the approval, and
-the revocation of what was issued for a name before.
+Keys are names of nodes, so that two machines that ask for one name are judged one after the other, and the cache has what
+was said about the first before the second is looked at. Whether the Node is there is asked of the API server, and so is
+whether a creator has the right at all (SubjectAccessReview), as Kubernetes' approver does. Writes the approval, and the
+revocation of what was issued for a name before.
 """
 
 from __future__ import annotations
@@ -43,6 +43,10 @@ REVIEWS = unstructured(
 )
 
 
+BY_NODE = "node"
+"""Index of the requests by the node they are about."""
+
+
 class CertificateApprover(Controller):
     """See the module."""
 
@@ -51,7 +55,7 @@ class CertificateApprover(Controller):
     def __init__(self, context: Context) -> None:
         self._api = context.api
         self._clock: Clock = context.clock
-        self._requests = context.informers.of(CertificateSigningRequest)
+        self._requests = context.informers.of(CertificateSigningRequest, indexers={BY_NODE: _node_of})
 
     def sources(self) -> Sequence[Source[Any]]:
         """Requests, by the nodes they are about."""
@@ -59,17 +63,13 @@ class CertificateApprover(Controller):
 
     async def reconcile(self, key: str) -> Outcome:
         """Say something about every request for this node that waits, the oldest first."""
-        pending = [request for request in self._requests.list() if key in _node_of(request) and not is_settled(request)]
+        pending = [request for request in self._requests.by_index(BY_NODE, key) if not is_settled(request)]
         for request in sorted(pending, key=lambda each: (str(each.metadata.creation_timestamp), each.metadata.name)):
-            await self._settle(request.metadata.name)
+            await self._settle(request)
         return DONE
 
-    async def _settle(self, name: str) -> None:
-        try:
-            request = await self._api.get(CertificateSigningRequest, name)
-        except NotFound:
-            return
-        asked = read(request) if not is_settled(request) else None
+    async def _settle(self, request: CertificateSigningRequest) -> None:
+        asked = read(request)
         if asked is None or not await self._has_right(asked):
             return
         verdict = await self._judge(asked)
@@ -80,10 +80,13 @@ class CertificateApprover(Controller):
         await self._write(asked, verdict)
 
     async def _judge(self, asked: Asked) -> Verdict | None:
-        requests = await self._api.list_all(CertificateSigningRequest)
-        nodes = (await self._api.list_all(Node)).items
-        node = next((node for node in nodes if node.metadata.name == asked.node), None)
-        return judge(asked, node, requests.items, nodes, self._clock())
+        try:
+            node = await self._api.get(Node, asked.node)
+        except NotFound:
+            node = None
+        # Addresses are few and far between, so only who asks for one pays for the look at all nodes.
+        nodes = (await self._api.list_all(Node)).items if asked.wanted.names.addresses else []
+        return judge(asked, node, self._requests.by_index(BY_NODE, asked.node), nodes, self._clock())
 
     async def _has_right(self, asked: Asked) -> bool:
         spec = asked.request.spec
@@ -127,7 +130,8 @@ class CertificateApprover(Controller):
         )
         conditions = set_condition(request.status.conditions, condition, now)
         status = request.status.model_copy(update={"conditions": conditions})
-        await self._api.update(request.model_copy(update={"status": status}), "approval")
+        written = await self._api.update(request.model_copy(update={"status": status}), "approval")
+        await self._requests.caught_up(written.metadata.resource_version or 0)
         log.info(
             "certificate request settled",
             extra={"request": request.metadata.name, "node": asked.node, "outcome": verdict.type, "reason": verdict.reason},

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
@@ -13,6 +14,8 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from stark.controllers.catalog import builder_of
+from stark.controllers.kit import Builder
 from stark.crds.bootstrap_tokens import DEFAULT_GROUP, Token, secret_of
 from tests.support.apiserver import Api, api_server
 from tests.support.certificates import (
@@ -203,3 +206,29 @@ async def reconciled(directory: Path, names: list[str]) -> AsyncIterator[Api]:
     """A server with some controllers."""
     async with api_server(directory) as api, controllers(config_of(api, "controllers"), names):
         yield api
+
+
+async def test_tokens_and_requests_whose_time_is_over_are_taken_away(tmp_path: Path) -> None:
+    def later(build: Builder) -> Builder:
+        return lambda context: build(replace(context, clock=lambda: datetime.now(UTC) + timedelta(hours=2)))
+
+    async with api_server(tmp_path) as api:
+        secrets = "/api/v1/namespaces/kube-system/secrets"
+        for number, hours in enumerate((1, 3)):
+            end = datetime.now(UTC) + timedelta(hours=hours)
+            (await api.post(secrets, secret_of(Token(f"abcde{number}", "0" * 16, ("signing",), (), end)))).ok(201)
+        for name in ("denied", "waiting"):
+            (await api.post(CSRS, csr(name, request_pem("x")))).ok(201)
+        await approve(api, "denied", "Denied")
+        names = ["certificate-cleaner", "bootstrap-token"]
+        late = {name: later(builder_of(name)) for name in names}
+        async with (
+            api.watch(f"{CSRS}?fieldSelector=metadata.name%3Ddenied") as requests,
+            api.watch(f"{secrets}?fieldSelector=metadata.name%3Dbootstrap-token-abcde0") as tokens,
+            controllers(config_of(api, "controllers"), names[:1], late),
+        ):
+            assert [kind for kind, _ in await requests.names(2)] == ["ADDED", "DELETED"]
+            assert [kind for kind, _ in await tokens.names(2)] == ["ADDED", "DELETED"]
+        left = [item["metadata"]["name"] for item in (await api.get(CSRS)).ok()["items"]]
+        assert left == ["waiting"]
+        assert (await api.get(f"{secrets}/bootstrap-token-abcde1")).status == 200
