@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import aiohttp
 import pytest
 
 from stark.apiserver.settings import RateSettings
+from tests.support.kubectl import kubectl
 from tests.support.people import ADMIN, PASSWORD, People, data, people_at_a_server, refusal
 
 USERS = "/apis/stark.dev/v1/users"
@@ -164,6 +166,24 @@ async def test_nobody_gives_a_role_they_do_not_have(people: People) -> None:
         **{"Content-Type": "application/merge-patch+json"},
     )
     own.refused(403, "Forbidden")
+
+
+async def test_kubectl_takes_an_access_token_for_as_long_as_the_login_lasts(people: People, tmp_path: Path) -> None:
+    token = (await people.setup())["accessToken"]
+    (tmp_path / "ca.crt").write_bytes(people.api.running.authority.certificate_pem)
+    whom = ("--server", people.api.running.url, "--token", token, "--certificate-authority", str(tmp_path / "ca.crt"))
+
+    async def ask(*words: str) -> str:
+        process = await asyncio.create_subprocess_exec(
+            kubectl(), *words, *whom, "--kubeconfig", "/dev/null", stdout=PIPE, stderr=STDOUT
+        )
+        output, _ = await process.communicate()
+        return output.decode()
+
+    assert ADMIN in await ask("auth", "whoami", "-o", "jsonpath={.status.userInfo.username}")
+    assert f"user.stark.dev/{ADMIN}" in await ask("get", "users", "-o", "name")
+    data(await people.post("/auth/logout", None, token=token))
+    assert "Unauthorized" in await ask("get", "users")
 
 
 @pytest.mark.parametrize("how", ["disabled", "deleted"])

@@ -39,9 +39,13 @@ class Session:
 
     @classmethod
     def decode(cls, data: bytes) -> Session:
-        """From what is stored; fields of later versions are passed over."""
-        fields: dict[str, Any] = orjson.loads(data)
-        return cls(**{name: fields[name] for name in cls.__slots__ if name in fields})
+        """From what is stored; fields of later versions are passed over. What cannot be read is a session that is over."""
+        try:
+            fields: dict[str, Any] = orjson.loads(data)
+            return cls(**{name: fields[name] for name in cls.__slots__ if name in fields})
+        except (ValueError, TypeError):
+            # One spoiled record must not keep everybody else from logging in.
+            return cls("", 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,24 @@ async def test_a_session_ends_by_its_time_and_by_not_being_used(monkeypatch: pyt
     await store.close()
 
 
+async def test_a_record_that_cannot_be_read_is_a_login_that_is_over() -> None:
+    store, now = MemoryStore(), [time.time()]
+    credentials = StoredCredentials(store)
+    live = LiveSessions(credentials)
+    ours = login(credentials, live, now)
+    task = asyncio.create_task(live.run())
+    pair = await ours.begin(UID, "ada@example.com", address="a", agent="b")
+    for spoiled in (b"", b"[]", b'{"email":"a"}', b"\xff"):
+        await credentials.write({}, {session_key(UID, pair.sid): spoiled})
+        assert await live.find(UID, pair.sid, now[0]) is None or not task.done()
+    assert await ours.end_overdue() == 1
+    assert await ours.refresh(pair.refresh_token) is None
+    assert not task.done()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await store.close()
+
+
 def test_only_the_requests_of_who_it_concerns_are_cut() -> None:
     requests, cut = OpenRequests(), list[str]()
     leave = requests.enter(User("a"), lambda: cut.append("left"))
