@@ -66,6 +66,7 @@ COMMANDS: dict[str, Command] = {
     "audit list": Command("audit_list", "About the server", "list who did what, and with what outcome"),
     "audit export": Command("audit_export", "About the server", "write audit events as JSON or CSV"),
     "audit verify": Command("audit_verify", "About the server", "say whether the audit log is whole"),
+    "audit cis": Command("audit_cis", "About the server", "go through the CIS benchmark on this server"),
     "api-resources": Command("api_resources", "About the server", "list the kinds the server serves"),
     "version": Command("version", "About the server", "print the versions of starkctl and of the server"),
     "completion": Command("completion", "About starkctl", "print a completion script for bash, zsh or fish"),

@@ -1,6 +1,7 @@
 """Write the pages of commands and settings from the programs themselves, so that they cannot disagree.
 
-`python docs/generate.py` writes docs/commands.md and docs/settings.md; with `--check` it only says whether they are current.
+`python docs/generate.py` writes docs/commands.md, docs/settings.md and docs/cis.md; with `--check` it only says whether
+they are current.
 """
 
 from __future__ import annotations
@@ -60,7 +61,28 @@ def settings_of(node: ast.ClassDef) -> Iterator[tuple[str, str, str]]:
         yield statement.target.id, ast.unparse(statement.value) if statement.value else "", text
 
 
-PAGES = {"docs/commands.md": commands_page, "docs/settings.md": settings_page}
+def cis_page() -> str:
+    """The items of the CIS benchmark, as `starkctl audit cis` has them."""
+    from stark.ctl.cis.items import ITEMS
+
+    parts = [
+        "# The CIS Kubernetes Benchmark",
+        "",
+        "Version 1.9, sections 1, 2, 3 and 5: what Stark meets as it comes, and why. *Yours*: only whoever runs the",
+        "cluster can see to it. *Looked at*: `starkctl audit cis` finds it out on a running server.",
+        "",
+        "Generated from the program; `make docs` writes it anew.",
+        "",
+        "| item | asks for | | because | looked at |",
+        "|---|---|---|---|---|",
+    ]
+    parts += [
+        f"| {item.id} | {item.asks} | {item.status} | {item.reason} | {'yes' if item.check else ''} |" for item in ITEMS
+    ]
+    return "\n".join([*parts, ""])
+
+
+PAGES = {"docs/commands.md": commands_page, "docs/settings.md": settings_page, "docs/cis.md": cis_page}
 
 
 def main() -> int:

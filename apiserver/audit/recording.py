@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import partial
+from functools import lru_cache, partial
 
 from ..errors import ApiError, InternalError
 from ..request import Answer, Body, ByteStream, Request, Response, Stream, User
@@ -39,6 +39,12 @@ class Audit:
     def begin(self, request: Request, asked: Asked) -> Recording:
         """A request has come."""
         return Recording(self, request, asked)
+
+
+@lru_cache(maxsize=64)
+def _bare(code: int) -> Outcome:
+    """Of an answer whose body is not looked at."""
+    return Outcome(code)
 
 
 class KeptBody:
@@ -109,11 +115,12 @@ class Recording:
         if judgement is NOTHING:
             return False
         if isinstance(answer, Response):
-            headers = answer.headers
-            is_gzip = bool(headers) and headers.get("Content-Encoding") == "gzip"
-            keeps = answer.status >= 400 or judgement.level is Level.REQUEST_RESPONSE
+            if answer.status < 400 and judgement.level is not Level.REQUEST_RESPONSE:
+                self._end(COMPLETE, _bare(answer.status))
+                return self._is_promised
+            is_gzip = answer.headers.get("Content-Encoding") == "gzip"
             stage = PANIC if self.panicked else COMPLETE
-            self._end(stage, Outcome(answer.status, answer.body if keeps else b"", answer.content_type, is_gzip))
+            self._end(stage, Outcome(answer.status, answer.body, answer.content_type, is_gzip))
             return answer.status < 400 and self._is_promised
         if STARTED not in judgement.omitted:
             self._add(STARTED, time.time(), Outcome(answer.status))
