@@ -446,3 +446,23 @@ async def test_an_agent_reads_for_a_restricted_owners_pod_what_is_that_owners(ob
     asked = AuthorizationAttributes(N1, "get", "", "v1", "secrets", "", "default", "token")
     decision = await guard(objects).authorize(asked)
     assert (decision.allowed, decision.own_only, decision.owners) == (True, True, frozenset({"alice"}))
+
+
+UNA = User("una", ("stark:user", "system:authenticated"))
+
+
+async def test_a_yes_for_own_objects_says_so() -> None:
+    asked = {"verb": "get", "resource": "secrets", "namespace": "a", "name": "x"}
+    answer = await review("SelfSubjectAccessReview")(UNA, {"spec": {"resourceAttributes": asked}}, "")
+    assert answer["status"]["allowed"] is True
+    assert answer["status"]["reason"].endswith("for objects that the user owns only")
+    plain = {"verb": "list", "resource": "namespaces"}
+    answer = await review("SelfSubjectAccessReview")(UNA, {"spec": {"resourceAttributes": plain}}, "")
+    assert answer["status"]["reason"].endswith('to Group "stark:user"')
+
+
+async def test_rules_for_own_objects_are_listed_and_the_list_says_which_they_are() -> None:
+    status = (await review("SelfSubjectRulesReview")(UNA, {"spec": {"namespace": "a"}}, ""))["status"]
+    assert status["incomplete"] is True
+    assert status["evaluationError"].startswith("only for objects that una owns: configmaps, ")
+    assert any("secrets" in rule["resources"] for rule in status["resourceRules"])
