@@ -26,6 +26,8 @@ REASON = "SignatureValidationFailed"
 """The waiting reason of a container whose pack is not trusted; the kubelet's word for it."""
 PEM_END = "-----END PUBLIC KEY-----"
 KEYS_FILE_BYTES_MAX = 1 << 20
+NAMESPACES_KEPT_MAX = 1_000
+"""Namespaces whose labels are remembered, the latest ones: many times the pods of a node."""
 
 
 class KeysUnusable(ValueError):
@@ -94,8 +96,9 @@ class Trust:
 
     def _remember(self, namespace: str, policies: list[Any], labels: Mapping[str, str]) -> None:
         before = self._read()
-        known = {**before.get("namespaces", {}), namespace: dict(labels)} if policies else {}
-        wanted = {"policies": policies, "namespaces": known}
+        known = before.get("namespaces", {}) if policies else {}
+        others = [(name, known[name]) for name in known if name != namespace][1 - NAMESPACES_KEPT_MAX :]
+        wanted = {"policies": policies, "namespaces": dict([*others, (namespace, dict(labels))]) if policies else {}}
         if before == wanted:
             return
         try:
