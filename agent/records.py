@@ -115,6 +115,8 @@ class PodRecords:
         folder = self.folder(uid)
         folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         part = folder / f"{name}.part"
-        part.write_text(text)
-        part.chmod(0o600)
+        part.unlink(missing_ok=True)
+        # Private from the first byte: what a pod's own fields say may be nobody else's business.
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text)
         part.rename(folder / name)

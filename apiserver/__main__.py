@@ -32,6 +32,7 @@ from .auth.flags import add_identity_flags, oidc_settings, service_account_setti
 from .auth.identities import node_identity
 from .auth.kubeconfig import add_kubeconfig_command
 from .auth.pki import PkiError
+from .cors import Cors
 from .encryption.configuration import BadConfiguration
 from .migration import add_migrate_command
 from .settings import Settings
@@ -45,6 +46,7 @@ EXIT_USAGE: Final = 2
 YOUNG_OBJECTS_MAX: Final = 20_000
 """New objects between two looks of the garbage collector. A request makes some hundred, which nearly all end with it anyway;
 at Python's own 700 the collector looks at the same waiting requests again and again."""
+ORIGINS_VARIABLE: Final = "CORS_ORIGINS"
 ONE_SIGNAL_S: Final = 1.0
 """Signals that come closer together count as one."""
 
@@ -93,6 +95,18 @@ def _parser() -> argparse.ArgumentParser:
         help="give an agent of this machine an identity",
     )
     parser.add_argument(
+        "--cors-origins",
+        default=os.environ.get(ORIGINS_VARIABLE, ""),
+        metavar="ORIGIN[,ORIGIN]",
+        help=f"web pages that may read answers, with * as a port or in a label; default ${ORIGINS_VARIABLE}, or none",
+    )
+    parser.add_argument(
+        "--tls-min-version",
+        default="VersionTLS12",
+        choices=("VersionTLS12", "VersionTLS13"),
+        help="the oldest TLS that is spoken; default %(default)s",
+    )
+    parser.add_argument(
         "--encryption-provider-config",
         type=Path,
         metavar="FILE",
@@ -113,6 +127,8 @@ def _settings(parsed: argparse.Namespace) -> Settings:
     host, colon, port = parsed.listen.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > 65535:
         raise ValueError(f"--listen must be HOST:PORT, not {parsed.listen!r}")
+    origins = tuple(filter(None, map(str.strip, parsed.cors_origins.split(","))))
+    Cors(origins)
     return Settings(
         parsed.data_dir,
         host.strip("[]"),
@@ -121,6 +137,8 @@ def _settings(parsed: argparse.Namespace) -> Settings:
         parsed.store,
         node_kubeconfigs=tuple(_node_and_file(text) for text in parsed.node_kubeconfig),
         access_log=parsed.access_log,
+        cors_origins=origins,
+        tls_min_version=parsed.tls_min_version,
         encryption_config=parsed.encryption_provider_config,
         etcd=etcd_access(parsed),
         audit=audit_settings(parsed),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -129,6 +130,7 @@ class Running:
 
 
 READY_POLL_S: Final = 0.02
+TLS_VERSIONS: Final = {"VersionTLS12": ssl.TLSVersion.TLSv1_2, "VersionTLS13": ssl.TLSVersion.TLSv1_3}
 
 
 @asynccontextmanager
@@ -138,7 +140,9 @@ async def serving(settings: Settings, store: Store, *, encrypted: bool = True) -
     `encrypted` is False only where the cost of TLS is measured: no program of ours offers it.
     """
     authority = Authority.open(settings.data_dir / "pki")
-    tls = ServerTls(authority, listen_hosts(settings.host, settings.names))
+    tls = ServerTls(
+        authority, listen_hosts(settings.host, settings.names), min_version=TLS_VERSIONS[settings.tls_min_version]
+    )
     parts = _Parts(settings, store, authority)
     server = HttpServer(Pipeline(parts.served()).handle, settings.http)
     await parts.blobs.open()

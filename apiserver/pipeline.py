@@ -23,6 +23,7 @@ from .auth.impersonation import impersonate
 from .auth.open_requests import OpenRequests
 from .auth.reviews import VirtualResource
 from .auth.service_accounts.issuer import CONFIGURATION_PATH, KEYS_PATH, Issuer
+from .cors import Cors
 from .errors import ApiError, InternalError, MethodNotAllowed, Timeout, Unauthorized
 from .facade.facade import Facade
 from .fairness.gate import Gate
@@ -99,9 +100,17 @@ class Pipeline:
     def __init__(self, served: Served) -> None:
         self._served = served
         self._promptly = Promptly(served.settings.http.request_timeout_s)
+        self._cors = Cors(served.settings.cors_origins)
 
     async def handle(self, request: Request) -> Answer:
         """The answer, whatever happens."""
+        if "origin" in request.headers:
+            answer = self._cors.preflight(request) or await self._handle(request)
+            self._cors.mark(request, answer)
+            return answer
+        return await self._handle(request)
+
+    async def _handle(self, request: Request) -> Answer:
         began = time.monotonic()
         asked = parse(request.method, request.path, request.query)
         recording = self._served.audit.begin(request, asked)

@@ -185,6 +185,11 @@ class Settings:
     """How long the certificates are good at most that are issued on request; Kubernetes' default, a year."""
     history_s: float = 300.0
     """How long the store keeps past revisions, for lists that are read page by page. Kubernetes' default."""
+    cors_origins: tuple[str, ...] = ()
+    """Web pages of which origins may read answers, e.g. `https://ui.example.org` or `https://localhost:*`. None by default,
+    as in Kubernetes: any page that a person opens could otherwise try what it may do here."""
+    tls_min_version: str = "VersionTLS12"
+    """`VersionTLS12` or `VersionTLS13`: the oldest TLS that is spoken with clients."""
     access_log: str = "changes"
     """`all` requests, `changes` (writes, failures and slow requests), or `none`."""
     shutdown_timeout_s: float = 4.0

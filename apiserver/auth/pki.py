@@ -286,11 +286,19 @@ def _load_credential(context: ssl.SSLContext, credential: Credential) -> None:
 class ServerTls:
     """The API server's side of TLS: its certificate, kept fresh, and the demand that client certificates be ours."""
 
-    def __init__(self, authority: Authority, hosts: Sequence[str], *, now: datetime | None = None) -> None:
+    def __init__(
+        self,
+        authority: Authority,
+        hosts: Sequence[str],
+        *,
+        now: datetime | None = None,
+        min_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2,
+    ) -> None:
         self._authority = authority
         self._hosts = tuple(dict.fromkeys(hosts))
+        # Python's own choice of ciphers: of TLS 1.2 only those with forward secrecy and authenticated encryption come first.
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.minimum_version = min_version
         # Optional, because bearer tokens are another way in; whoever shows a certificate must show one of ours.
         context.verify_mode = ssl.CERT_OPTIONAL
         context.load_verify_locations(cadata=authority.certificate_pem.decode())

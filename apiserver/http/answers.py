@@ -18,6 +18,10 @@ NO_LENGTH: Final = frozenset({*range(100, 200), 204, 304})
 """Statuses whose answers never have a body (RFC 9110, sections 15.2 and 15.3.5; 304 says the length of another answer)."""
 
 _CACHE_CONTROL: Final = b"Cache-Control: no-cache, private\r\n"
+_NO_PAGE: Final = (
+    "X-Content-Type-Options: nosniff\r\nContent-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\n"
+)
+"""What a log or an object says is never a page in a browser: it guesses no type, runs nothing and frames nothing."""
 
 
 class AuditIds:
@@ -56,7 +60,7 @@ class AnswerHeads:
         return b"%b%bDate: %b\r\n%b%b%b\r\n" % (prefix, cache, self.date, ids, lines, framing)
 
     def _new_prefix(self, status: int, content_type: str) -> bytes:
-        made = f"{status_line(status)}Content-Type: {_safe(content_type)}\r\n".encode()
+        made = f"{status_line(status)}Content-Type: {_safe(content_type)}\r\n{_NO_PAGE}".encode()
         if len(self._prefixes) < PREFIXES_MAX:
             self._prefixes[(status, content_type)] = made
         return made

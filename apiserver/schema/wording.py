@@ -15,6 +15,8 @@ from ..errors import Cause
 SHOWN_VALUE_MAX = 1_000
 """Characters of an offending value that a message repeats; the rest is cut, for a message is not a mirror."""
 
+REDACTED = '"<redacted>"'
+
 
 def invalid(path: str, value: Any, detail: str) -> Cause:
     """`Invalid value: ...`"""
@@ -29,9 +31,11 @@ def wrong_type(path: str, wanted: str, value: Any) -> Cause:
 
 
 def wrong_format(path: str, wanted: str, value: str) -> Cause:
-    """The string is not of the format."""
-    detail = f"{path} in body must be of type {wanted}: {_shown(value)}"
-    return Cause(path, f"Invalid value: {_shown(value)}: {detail}", "FieldValueTypeInvalid")
+    """The string is not of the format. What should have been base64 is as likely as not a secret: it is not shown."""
+    shown = REDACTED if wanted == "byte" else _shown(value)
+    return Cause(
+        path, f"Invalid value: {shown}: {path} in body must be of type {wanted}: {shown}", "FieldValueTypeInvalid"
+    )
 
 
 def required(path: str) -> Cause:

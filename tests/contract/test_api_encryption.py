@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from stark.apiserver.encryption.configuration import (
 )
 from stark.apiserver.encryption.envelope import parse
 from stark.apiserver.encryption.store import EncryptingStore
-from tests.support.apiserver import Api, api_server
+from tests.support.apiserver import Api, api_server, config_map
 
 PLANTED = "planted-" + "Zx81Qv" * 4
 SECRETS = "/api/v1/namespaces/default/secrets"
@@ -117,3 +118,78 @@ async def test_a_file_that_cannot_be_written_is_told_and_nothing_changes(api: Ap
     path.write_bytes(kept)
     path.chmod(0o600)
     assert (await keys_of(api))["keys"] == before["keys"]
+
+
+ENCODED = base64.b64encode(PLANTED.encode()).decode()
+
+
+def shows(text: object) -> bool:
+    """Whether the planted value is in it, in clear or as objects carry it."""
+    raw = text if isinstance(text, bytes) else str(text).encode()
+    return PLANTED.encode() in raw or ENCODED[:-4].encode() in raw
+
+
+def contents(directory: Path) -> dict[Path, bytes]:
+    """Every file below it."""
+    return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        pytest.param("application/json", {**secret("x"), "data": {"k": PLANTED + "!"}}, id="bad base64"),
+        pytest.param("application/json", {**secret("x"), "data": PLANTED}, id="a text for an object"),
+        pytest.param(
+            "application/json", {**secret("x"), "stringData": {"k": {"k": PLANTED}}}, id="an object for a text"
+        ),
+        pytest.param("application/json", {**secret("x"), "stringData": [PLANTED]}, id="a list for an object"),
+        pytest.param("application/json", {**secret("x"), "immutable": PLANTED}, id="a text for a truth"),
+        pytest.param("application/json", {**secret("x"), "data": {"not a key": ENCODED}}, id="a bad key"),
+        pytest.param("application/json", b'{"data": {"k": "%b" oops' % ENCODED.encode(), id="no JSON"),
+        pytest.param("application/yaml", b"data: {k: '%b" % ENCODED.encode(), id="no YAML"),
+        pytest.param("application/yaml", b"data:\n  k: %b\n  k: again\n" % ENCODED.encode(), id="a key twice"),
+    ],
+)
+async def test_a_refusal_does_not_repeat_what_is_secret(
+    api: Api, content_type: str, body: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    answer = await api.post(f"{SECRETS}?fieldValidation=Strict", body, content_type=content_type)
+    assert answer.status in (400, 422), (answer.status, answer.body)
+    assert not shows(answer.body)
+    assert not shows("".join(capfd.readouterr()))
+
+
+async def test_a_failed_patch_does_not_repeat_what_is_secret(api: Api) -> None:
+    (await api.post(SECRETS, secret("x"))).ok(201)
+    path = f"{SECRETS}/x"
+    tests = [{"op": "test", "path": "/data/password", "value": ENCODED + "AAAA"}]
+    missing = [{"op": "replace", "path": "/data/none/deep", "value": ENCODED}]
+    for body in (tests, missing, [{"op": "add", "path": "/data", "value": ENCODED}]):
+        answer = await api.patch(path, body, "application/json-patch+json")
+        assert answer.status in (400, 409, 422), (answer.status, answer.body)
+        assert not shows(answer.body)
+    (await api.patch(path, {"immutable": True})).ok()
+    answer = await api.patch(path, {"stringData": {"password": PLANTED + "2"}})
+    assert answer.status == 422
+    assert not shows(answer.body)
+
+
+async def test_a_planted_secret_is_in_no_file_and_in_no_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    async with api_server(tmp_path, store="sqlite") as api:
+        (await api.post(SECRETS, secret("planted"))).ok(201)
+        (await api.post(SECRETS, secret("planted"))).refused(409, "AlreadyExists")
+        for n in range(3):
+            (await api.patch(f"{SECRETS}/planted", {"stringData": {f"k{n}": PLANTED}})).ok()
+        (await api.post("/encryption/rotate", {})).ok(202)
+        await settled(api)
+        table = await api.get(SECRETS, headers={"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"})
+        assert not any(shows(cell) for row in table.ok()["rows"] for cell in row["cells"])
+        beside = config_map("beside", text="no secret, and so found by the search")
+        (await api.post("/api/v1/namespaces/default/configmaps", beside)).ok(201)
+        while_open = contents(tmp_path)
+        assert any(b"so found by the search" in content for content in while_open.values())
+        assert any(path.name.endswith("-wal") and content for path, content in while_open.items())
+        (await api.delete(f"{SECRETS}/planted")).ok()
+    afterwards = contents(tmp_path)
+    assert [path for found in (while_open, afterwards) for path, content in found.items() if shows(content)] == []
+    assert not shows("".join(capfd.readouterr()))
