@@ -39,6 +39,8 @@ PLURAL: Final = CertificateSigningRequest.RESOURCE.plural
 PREFIX: Final = Prefix(GROUP, PLURAL)
 RETRY_S: Final = 1.0
 """After a write that failed."""
+AT_ONCE: Final = 16
+"""Requests that are settled at the same time: the store commits them together."""
 LIFETIME_MIN: Final = timedelta(minutes=10)
 SERVER: Final = User("system:apiserver", ("system:masters",))
 
@@ -145,8 +147,13 @@ class Signing:
             else:
                 settled[entry.key] = entry.revision
         self._settled = settled
-        outcomes = [await self._settle(request) for request in due]
-        return all(outcomes)
+        turns = asyncio.Semaphore(AT_ONCE)
+
+        async def in_turn(request: Mapping[str, Any]) -> bool:
+            async with turns:
+                return await self._settle(request)
+
+        return all(await asyncio.gather(*(in_turn(request) for request in due)))
 
     async def _settle(self, request: Mapping[str, Any]) -> bool:
         name = request["metadata"]["name"]

@@ -51,6 +51,8 @@ class CertificateApprover(Controller):
     """See the module."""
 
     name = "certificate-approver"
+    workers = 16
+    """Nodes that are judged at once: almost all of the time goes into waiting for what is written."""
 
     def __init__(self, context: Context) -> None:
         self._api = context.api
