@@ -31,6 +31,7 @@ from stark.crds.annotations import (
     PREFIX,
     runtime_label,
 )
+from stark.crds.cluster import CLUSTER_CONFIG_NAME, ClusterConfig, ClusterConfigSpec
 from stark.crds.conditions import find_condition
 from stark.crds.coordination import Lease, LeaseSpec
 from stark.crds.meta import ObjectMeta, to_wire
@@ -54,6 +55,8 @@ log = logging.getLogger(__name__)
 LEASE_NAMESPACE = "kube-node-lease"
 ISOLATION = PREFIX + "isolation"
 """Annotation of nodes, written by the agent: how limits and users are enforced there, as JSON."""
+CONFIG_PERIOD_S = 60.0
+"""How often the cluster's settings are looked at, at most."""
 REGISTER_RETRY_MAX_S = 5.0
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
@@ -168,6 +171,7 @@ class NodeRecord:
         self._on_registered = on_registered
         self._name = settings.name
         self._written_at = float("-inf")
+        self._config, self._config_asked_s = ClusterConfigSpec(), float("-inf")
         self._node_uid = ""
 
     @property
@@ -218,7 +222,20 @@ class NodeRecord:
             except ApiError as error:
                 BEATS.labels("failed").inc()
                 log.warning("heartbeat was not sent", extra={"error": error.message})
-            await asyncio.sleep(self._settings.lease_period_s)
+            await asyncio.sleep(await self._heartbeat_period_s())
+
+    async def _heartbeat_period_s(self) -> float:
+        """Our own setting; else the cluster's, as it was when we last looked."""
+        if self._settings.lease_period_s is not None:
+            return self._settings.lease_period_s
+        now_s = time.monotonic()
+        if now_s - self._config_asked_s >= CONFIG_PERIOD_S:
+            self._config_asked_s = now_s
+            try:
+                self._config = (await self._client.get(ClusterConfig, CLUSTER_CONFIG_NAME)).spec
+            except ApiError as error:
+                log.debug("the cluster's settings were not read", extra={"error": error.message})
+        return float(self._config.node_heartbeat_interval_seconds)
 
     async def _renew(self) -> None:
         now = datetime.now(UTC)

@@ -39,8 +39,8 @@ class AgentSettings:
     """What SIGTERM means for the pods: an upgrade of the agent keeps them, a machine that goes away stops them."""
     users: Users = "auto"
     """`auto` gives each pod a user id of its own when the agent is root and the data directory is reachable for others."""
-    lease_period_s: float = 10.0
-    """Between heartbeats; a quarter of the lease, so three may be lost."""
+    lease_period_s: float | None = None
+    """Between heartbeats. Default: what the cluster's settings say (`nodeHeartbeatIntervalSeconds`)."""
     lease_duration_s: int = 40
     """How long a heartbeat counts. Kubernetes' figure."""
     status_period_s: float = 10.0

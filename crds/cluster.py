@@ -52,8 +52,10 @@ class ClusterConfigSpec(Model):
     """What a pod that says nothing gets to stop; pods and templates that are there keep theirs."""
     default_resources: DefaultResources = Field(default_factory=DefaultResources, json_schema_extra=DEFAULT_EMPTY)
     """What containers that say nothing ask for. Nothing by default, as in Kubernetes."""
-    node_heartbeat_timeout_seconds: Int32 = Field(default=30, ge=11, json_schema_extra={WRITTEN: True})
-    """How long a node may be silent before it counts as lost; its agent speaks every 10 seconds."""
+    node_heartbeat_interval_seconds: Int32 = limit(10)
+    """How often an agent says that it is alive. Agents look at it once a minute."""
+    node_heartbeat_timeout_seconds: Int32 = limit(30)
+    """How long a node may be silent before it counts as lost; longer than the interval."""
 
 
 class ClusterConfig(KubeObject):

@@ -82,6 +82,8 @@ class NodeAuthorizer:
                 return ALLOWED if attributes.verb in ("create", "get", "list", "watch") else NO_OPINION
             case ("", "namespaces"):  # policies choose them by their labels
                 return ALLOWED if attributes.verb == "get" else NO_OPINION
+            case ("stark.dev", "clusterconfigs"):  # how often to say that it is alive
+                return ALLOWED if attributes.verb == "get" else NO_OPINION
             case ("stark.dev", "packtrustpolicies"):
                 return ALLOWED if attributes.verb in READ else NO_OPINION
         return NO_OPINION
@@ -98,6 +100,7 @@ class NodeAuthorizer:
             EVENTS,
             Rule(("create", *READ), ("certificates.k8s.io",), ("certificatesigningrequests",)),
             Rule(("get",), ("",), ("namespaces",)),
+            Rule(("get",), ("stark.dev",), ("clusterconfigs",)),
             Rule(READ, ("stark.dev",), ("packtrustpolicies",)),
         )
         leases = (

@@ -62,8 +62,16 @@ async def test_what_pods_get_by_default_is_the_clusters_to_say(api: Api) -> None
 
     odd = await api.put("/api/config", {"defaultResources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}})
     assert "defaultResources.requests[cpu]" in odd.ok(400)["error"]["details"]
-    odd = await api.put("/api/config", {"schedulingPolicy": "random", "maxPods": 0, "nodeHeartbeatTimeoutSeconds": 10})
-    assert len(odd.ok(400)["error"]["details"]) == 3
+    odd = await api.put("/api/config", {"schedulingPolicy": "random", "maxPods": 0})
+    assert set(odd.ok(400)["error"]["details"]) == {"schedulingPolicy", "maxPods"}
+    odd = await api.put("/api/config", {"nodeHeartbeatTimeoutSeconds": 10})
+    assert "longer than the interval" in odd.ok(400)["error"]["details"]["nodeHeartbeatTimeoutSeconds"]
+
+
+async def test_an_agent_may_read_how_often_it_is_to_speak(api: Api) -> None:
+    agent = api.as_identity("node:a")
+    assert (await api.get(CONFIG, session=agent)).ok()["spec"]["nodeHeartbeatIntervalSeconds"] == 10
+    (await api.ask("DELETE", CONFIG, session=agent)).refused(403, "Forbidden")
 
 
 async def test_there_are_no_more_pods_and_nodes_than_the_cluster_takes(api: Api) -> None:

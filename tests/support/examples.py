@@ -711,6 +711,7 @@ _BODIES: dict[tuple[str, str], dict[str, Any]] = {
             "schedulingPolicy": "binpack",
             "defaultTerminationGracePeriodSeconds": 10,
             "defaultResources": {"requests": {"cpu": "100m"}, "limits": {"cpu": "500m"}},
+            "nodeHeartbeatIntervalSeconds": 20,
             "nodeHeartbeatTimeoutSeconds": 60,
         },
     },

@@ -38,16 +38,24 @@ class ClusterConfigStrategy(Strategy):
         """No other than that one."""
         name = obj["metadata"]["name"]
         if name == CLUSTER_CONFIG_NAME:
-            return _limits_below_requests(obj)
+            return _contradictions(obj)
         return [Cause("metadata.name", f'Invalid value: {shown(name)}: must be "{CLUSTER_CONFIG_NAME}"')]
 
     def update_problems(self, new: Known, old: Known) -> Sequence[Cause]:
-        """No container could have such defaults."""
-        return _limits_below_requests(new)
+        """What cannot be together."""
+        return _contradictions(new)
 
 
-def _limits_below_requests(obj: Known) -> Sequence[Cause]:
-    defaults = (obj.get("spec") or {}).get("defaultResources") or {}
+def _contradictions(obj: Known) -> Sequence[Cause]:
+    spec = obj.get("spec") or {}
+    interval, timeout = spec["nodeHeartbeatIntervalSeconds"], spec["nodeHeartbeatTimeoutSeconds"]
+    field, message = "spec.nodeHeartbeatTimeoutSeconds", f"must be longer than the interval, {interval}"
+    silent = [Cause(field, f"Invalid value: {shown(timeout)}: {message}")] if timeout <= interval else []
+    return [*silent, *_limits_below_requests(spec)]
+
+
+def _limits_below_requests(spec: Known) -> Sequence[Cause]:
+    defaults = spec.get("defaultResources") or {}
     requests, limits = defaults.get("requests") or {}, defaults.get("limits") or {}
     return [
         Cause(

@@ -190,6 +190,15 @@ async def test_a_pack_that_throws_while_it_loads_backs_off_with_its_message(api:
         assert (last["reason"], last["exitCode"], last["message"]) == ("PackLoadError", 65, "Error: not today")
 
 
+async def test_an_agent_speaks_as_often_as_the_cluster_says(api: AgentApi, tmp_path: Path) -> None:
+    config = {"apiVersion": "stark.dev/v1", "kind": "ClusterConfig", "metadata": {"name": "cluster"}}
+    api.others["apis/stark.dev/v1/clusterconfigs/cluster"] = {**config, "spec": {"nodeHeartbeatIntervalSeconds": 1}}
+    async with running_agent(api.config, tmp_path / "data"):
+        lease = f"apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{NODE}"
+        first = (await until("a lease", lambda: api.others.get(lease)))["spec"]["renewTime"]
+        await until("renewed", lambda: api.others[lease]["spec"]["renewTime"] != first)
+
+
 async def test_a_deleted_node_is_registered_again_and_a_heartbeat_is_sent(api: AgentApi, tmp_path: Path) -> None:
     settings = {"lease_period_s": 0.2, "status_period_s": 0.2, "labels": {"rack": "7"}, "cpu_milli": 1500}
     async with running_agent(api.config, tmp_path / "data", **settings):
