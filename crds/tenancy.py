@@ -73,7 +73,7 @@ FOR_EVERYBODY = NodeTerms()
 def node_refusal(pod: Owner, terms: NodeTerms, *, is_private: bool) -> str:
     """Why a node may not run a pod, in the scheduler's words; empty when it may.
 
-    `is_private`: the pod has a private pack or is given Secrets, which a stranger's machine must not see.
+    `is_private`: the pod has a private pack, or is given Secrets or an account's token: nothing for a stranger's machine.
     """
     node = terms.owner
     if node.name and (node.rank == ADMIN or node.name == pod.name):
@@ -98,3 +98,8 @@ def may_select(selecting: Owner, selected: Owner) -> bool:
 def may_adopt(adopting: Owner, orphan: Owner) -> bool:
     """Whether a workload may take an object as its own: not across owners when one of them is restricted."""
     return adopting.name == orphan.name or not (adopting.is_restricted or orphan.is_restricted)
+
+
+def acts_as_somebody(account: str | None, automounts: bool | None) -> bool:
+    """Whether a pod is given the token of an account that somebody may have given rights; `default` is everybody's."""
+    return account not in (None, "", "default") and automounts is not False

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from stark.crds.annotations import OWNER
 from stark.crds.images import ImageError, pack_object_name, parse_image
-from stark.crds.tenancy import NodeTerms, Owner, node_refusal
+from stark.crds.tenancy import NodeTerms, Owner, acts_as_somebody, node_refusal
 
 from ..auth.identities import CONTROLLERS, is_admin
 from ..auth.nodes import ROOT_CA
@@ -119,6 +119,7 @@ async def _pod_references(attributes: Attributes, lookup: Lookup, owner: Owner) 
         return
     before = find_spec(attributes.resource, attributes.old)
     known = set(_named(before)) if before is not None else set()
+    known |= await _given_by_account(attributes, lookup, found)
     for plural, name in _named(found):
         if (plural, name) not in known:
             await _require_own(attributes, lookup, owner, ("", plural, attributes.namespace, name))
@@ -134,6 +135,18 @@ def _named(found: FoundSpec) -> Iterator[tuple[str, str]]:
     account = found.spec.get("serviceAccountName") or DEFAULT_SERVICE_ACCOUNT
     if account != DEFAULT_SERVICE_ACCOUNT:
         yield "serviceaccounts", account
+
+
+async def _given_by_account(attributes: Attributes, lookup: Lookup, found: FoundSpec) -> set[tuple[str, str]]:
+    """The pull secrets a pod has of its account and not by itself: whoever made the account has chosen them."""
+    pulled = {reference.get("name") for reference in found.spec.get("imagePullSecrets") or ()}
+    if not pulled:
+        return set()
+    account = found.spec.get("serviceAccountName") or DEFAULT_SERVICE_ACCOUNT
+    of = await lookup.get("", "serviceaccounts", attributes.namespace, account)
+    listed = {reference.get("name") for reference in (of or {}).get("imagePullSecrets") or ()}
+    read = set(secret_references({**found.spec, "imagePullSecrets": ()}))
+    return {("secrets", str(name)) for name in (pulled & listed) - read}
 
 
 async def _labelled(attributes: Attributes, lookup: Lookup, owner: Owner) -> None:
@@ -170,7 +183,9 @@ async def _placement(attributes: Attributes, lookup: Lookup, owner: Owner) -> No
         return
     # A node that is not there yet is nobody's: its name is not to be lain in wait for.
     obj = await lookup.get("", "nodes", "", node)
-    private = any(secret_references(found.spec)) or await _has_private_pack(found, lookup)
+    spec = found.spec
+    given = acts_as_somebody(spec.get("serviceAccountName"), spec.get("automountServiceAccountToken"))
+    private = given or any(secret_references(spec)) or await _has_private_pack(found, lookup)
     reason = node_refusal(owner, NodeTerms.of(annotations_of(obj)), is_private=private)
     if reason:
         raise _refused_node(attributes, node, reason)

@@ -40,6 +40,8 @@ Object = dict[str, Any]
 SCALE_FORMS = frozenset({Form.OBJECT, Form.TABLE})
 APPLICABLE = ("", "status", "approval", SCALE)
 """Subresources that take an apply; empty is the object itself."""
+REPLACEABLE = ("", "status", "approval")
+"""Subresources that take the object itself, whole; empty is all of it."""
 OpenWatch = Callable[[], Callable[[], None]]
 """Takes a place among the open watches, or raises TooManyRequests; what it returns gives the place back."""
 
@@ -70,15 +72,12 @@ class Verbs:
             ("", "get"): self._get,
             ("", "list"): self._list,
             ("", "create"): self._create,
-            ("", "update"): self._update,
             ("", "patch"): self._patch,
             ("", "delete"): self._delete,
             ("", "deletecollection"): self._delete_collection,
             ("status", "get"): self._get,
-            ("status", "update"): self._update,
             ("status", "patch"): self._patch,
             ("approval", "get"): self._get,
-            ("approval", "update"): self._update,
             ("approval", "patch"): self._patch,
             ("scale", "get"): self._get_scale,
             ("scale", "update"): self._put_scale,
@@ -103,6 +102,8 @@ class Verbs:
             return await self._watch(request, target, open_watch)
         if verb == "patch" and target.subresource in APPLICABLE and is_apply(request.headers.get("content-type", "")):
             return await self._apply(request, target, may_create)
+        if verb == "update" and target.subresource in REPLACEABLE:
+            return await self._update(request, target, may_create)
         handler = self._handlers.get((target.subresource, verb))
         if handler is None:
             raise method_not_allowed(target.resource)
@@ -151,10 +152,10 @@ class Verbs:
         stored = await self._writes.create(target, obj, writing)
         return await self._answer_stored(request, accepted, target, stored, 201)
 
-    async def _update(self, request: Request, target: Target) -> Response:
+    async def _update(self, request: Request, target: Target, may_create: MayCreate) -> Response:
         accepted = self._accepted(request)
         writing, obj = await self._written(request, target)
-        stored, is_new = await self._writes.update(target, obj, writing)
+        stored, is_new = await self._writes.update(target, obj, writing, may_create)
         return await self._answer_stored(request, accepted, target, stored, 201 if is_new else 200)
 
     async def _apply(self, request: Request, target: Target, may_create: MayCreate) -> Response:

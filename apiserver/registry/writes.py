@@ -96,7 +96,9 @@ class Writes:
             return await self._records.create_along(resource, stored, writing.along)
         return await self._quotas.create(resource, stored, ttl_s=strategy_of(resource).ttl_s, dry_run=writing.dry_run)
 
-    async def update(self, target: Target, obj: Object, writing: Writing) -> tuple[Stored, bool]:
+    async def update(
+        self, target: Target, obj: Object, writing: Writing, may_create: MayCreate | None = None
+    ) -> tuple[Stored, bool]:
         """Replace an object, or its status. The stored object, and whether it was created. Raises NotFound, Conflict ..."""
         resource = target.resource
         bodies.expect_kind(obj, resource.api_version, resource.kind)
@@ -104,9 +106,11 @@ class Writes:
         try:
             stored = await self._change(target, lambda old: obj, writing, needs_version=resource.custom)
         except NotFound:
-            may_create = strategy_of(resource).create_on_update and not target.subresource
-            if not may_create or obj["metadata"].get("resourceVersion") or obj["metadata"].get("uid"):
+            creates = strategy_of(resource).create_on_update and not target.subresource
+            if not creates or obj["metadata"].get("resourceVersion") or obj["metadata"].get("uid"):
                 raise
+            if may_create is not None:
+                writing = replace(writing, restricted=await may_create())
             return await self.create(target, obj, writing), True
         return stored, False
 

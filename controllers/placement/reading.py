@@ -14,7 +14,7 @@ from stark.crds.nodes import Node
 from stark.crds.packs import Pack
 from stark.crds.pods import Container, Pod
 from stark.crds.quantity import QuantityError, byte_count, milli_cpu, whole
-from stark.crds.tenancy import NOBODY, NodeTerms, Owner, pack_refusal
+from stark.crds.tenancy import NOBODY, NodeTerms, Owner, acts_as_somebody, pack_refusal
 
 from ..kit.claims import controller_of
 from ..kit.podfacts import is_finished
@@ -67,7 +67,9 @@ def demand_of(pod: Pod, pack_of: PackOf, whose: Owner | None = None) -> Demand:
 
 
 def _gets_secrets(pod: Pod) -> bool:
-    if pod.spec.image_pull_secrets:
+    if pod.spec.image_pull_secrets or acts_as_somebody(
+        pod.spec.service_account_name, pod.spec.automount_service_account_token
+    ):
         return True
     for container in pod.spec.containers:
         if any(source.secret_ref is not None for source in container.env_from):

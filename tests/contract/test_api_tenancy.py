@@ -337,6 +337,17 @@ async def test_neither_a_pod_nor_a_template_names_what_is_anothers(people: Peopl
     )
 
 
+async def test_a_pull_secret_that_an_account_brings_along_is_no_offence(people: People) -> None:
+    (await people.api.post(f"{CORE}/secrets", secret("registry", "x"))).ok(201)
+    given = {"imagePullSecrets": [{"name": "registry"}]}
+    (await people.api.post(f"{CORE}/serviceaccounts", core("ServiceAccount", "default", **given))).ok(201)
+    made = (await people.ask(BOB, "POST", f"{PODS}?dryRun=All", pod("brought"))).ok(201)
+    assert made["spec"]["imagePullSecrets"] == [{"name": "registry"}]
+    chosen: Any = reading("registry", "envFrom")
+    (await people.ask(BOB, "POST", f"{PODS}?dryRun=All", pod("brought", **chosen))).refused(403, "Forbidden")
+    (await people.api.delete(f"{CORE}/serviceaccounts/default")).ok()
+
+
 async def test_an_account_that_is_not_ones_own_gives_no_token(people: People) -> None:
     (await people.api.post(f"{CORE}/serviceaccounts", core("ServiceAccount", "deployer"))).ok(201)
     wanted = secret("token", "x", type="kubernetes.io/service-account-token")
@@ -416,6 +427,7 @@ async def test_a_pod_is_made_for_nodes_that_serve_its_owner_only(people: People)
         assert (made.ok(201)["metadata"].get("annotations") or {}).get(OWNER, "") == owner
     await people.make(ALICE, PACKS, pack("placed", "private"))
     (await people.api.patch(f"{PACKS}/placed.1.0.0/status", {"status": {"phase": "Available"}})).ok()
+    await people.make(BOB, f"{CORE}/serviceaccounts", core("ServiceAccount", "his-account"))
     image = {"name": "main", "image": "pack.stark/placed:1.0.0"}
     private: dict[str, Any] = {"containers": [image]}
     tries = [
@@ -426,6 +438,8 @@ async def test_a_pod_is_made_for_nodes_that_serve_its_owner_only(people: People)
         (BOB, private, "shared", 403),
         (BOB, {}, "box", 201),
         (BOB, reading("his", "env"), "box", 403),
+        (BOB, reading("his-account", "account"), "box", 403),
+        (BOB, {**reading("his-account", "account"), "automountServiceAccountToken": False}, "box", 201),
     ]
     for who, spec, where, status in tries:
         obj = pod("placed", nodeName=where, **spec)
@@ -512,3 +526,23 @@ async def test_a_template_gives_its_pods_no_other_owner(people: People) -> None:
     invented = core("Event", "chain-1.2", involvedObject=subject, reason="R", message="m")
     (await people.api.post(f"{CORE}/events", invented, session=people.agent("elsewhere", ALICE))).ok(201)
     assert "chain-1.2" not in named(await people.ask(BOB, "GET", f"{CORE}/events"))
+
+
+@pytest.mark.parametrize(("verbs", "status"), [(["get", "update"], 403), (["get", "update", "create"], 201)])
+async def test_a_replacement_of_what_is_not_there_takes_the_right_to_create(
+    people: People, verbs: list[str], status: int
+) -> None:
+    name, group = f"carl-{len(verbs)}", "rbac.authorization.k8s.io"
+    rule = {"verbs": verbs, "apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}
+    role = {"apiVersion": f"{group}/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": [rule]}
+    bound = {
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": name},
+        "subjects": [{"kind": "User", "name": name}],
+    }
+    (await people.api.post(f"/apis/{group}/v1/clusterroles", role)).ok(201)
+    binding = {**role, "kind": "ClusterRoleBinding", **bound}
+    del binding["rules"]
+    (await people.api.post(f"/apis/{group}/v1/clusterrolebindings", binding)).ok(201)
+    lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": name}, "spec": {}}
+    path = f"/apis/coordination.k8s.io/v1/namespaces/default/leases/{name}"
+    assert (await people.api.put(path, lease, session=people.api.as_user(name))).status == status
