@@ -52,6 +52,7 @@ class AuditLogs:
         """A page of events."""
         _only_admins(request)
         selection, limit, before = _asked_for(request)
+        await self._settled()
         read = partial(read_page, self._directory, selection, limit=limit, before=before, budget_s=SECOND_S)
         page = await self._aside(read)
         data: dict[str, Any] = {"logs": page.events}
@@ -66,7 +67,7 @@ class AuditLogs:
             expected = tuple(parse_link(text) for text in request.query.first("expect").split(",") if text)
         except ValueError as error:
             raise BadRequest(f"expect: {error}", causes=[Cause("expect", str(error))]) from None
-        await self._audit.writer.synced()
+        await self._settled()
         verdict = await self._aside(partial(verify, self._directory, expected=expected))
         return success(verdict.to_wire())
 
@@ -86,6 +87,11 @@ class AuditLogs:
                 "trouble": self._audit.writer.trouble,
             }
         )
+
+    async def _settled(self) -> None:
+        """Whoever looks sees what was done just before. When the log cannot be written, they see what there is."""
+        if not self._audit.writer.trouble:
+            await self._audit.writer.synced()
 
     async def _aside(self, read: partial[Any]) -> Any:
         """On a thread. Raises TooManyRequests when enough others read."""

@@ -30,6 +30,8 @@ from .permission import somebody
 DEFAULT_ROLE: Final = "viewer"
 SELF_ROLES: Final = ("user", "node", "viewer")
 """What those who register themselves may ask for."""
+ACCOUNT: Final = "authentication.stark.dev/account"
+"""Note for the audit log: whose account a request was about that came without proof of who sent it."""
 NEW_ACCOUNT: Final[Mapping[str, type]] = {"email": str, "password": str, "displayName": str}
 
 log = structlog.get_logger(__name__)
@@ -115,6 +117,8 @@ class Accounts:
         with self._guessing.attempt(email, address) as attempt:
             entry = await self._people.entry(email)
             user = None if entry is None else entry.decode()
+            if user is not None:
+                request.audit[ACCOUNT] = email
             known = None if user is None else await self._registrar.password_hash(user["metadata"]["uid"])
             good = await self._passwords.matches(fields["password"], known)
             attempt.judge(good=good)
@@ -187,6 +191,7 @@ class Accounts:
 
     async def _logged_in(self, request: Request, user: Object, status: int) -> Answer:
         person = person_of(user)
+        request.audit[ACCOUNT] = person.email
         agent = request.headers.get("user-agent", "")
         pair = await self._sessions.begin(person.uid, person.email, address=request.peer.address, agent=agent)
         return success(tokens_answer(user, pair), status)

@@ -17,7 +17,7 @@ from ..errors import Forbidden, NotFound
 from ..people import KnownPeople, Registrar
 from ..request import Answer, Request, User
 from ..times import timestamp
-from .accounts import DEFAULT_ROLE, NEW_ACCOUNT, check_password, create_user, new_spec, shown_user
+from .accounts import ACCOUNT, DEFAULT_ROLE, NEW_ACCOUNT, check_password, create_user, new_spec, shown_user
 from .envelope import success
 from .facade import Route, read_fields
 from .permission import Permission, somebody
@@ -61,6 +61,7 @@ class PeopleDesk:
         fields = await read_fields(request, {**NEW_ACCOUNT, "roles": list}, ("email", "password"))
         spec = new_spec(fields, fields.get("roles") or [DEFAULT_ROLE])
         user = await create_user(self._registrar, self._passwords, spec, fields["password"], by)
+        request.audit[ACCOUNT] = spec["email"]
         log.info("a user was added", user=spec["email"], roles=spec["roles"], by=by.name)
         return success({"user": shown_user(user)}, 201)
 

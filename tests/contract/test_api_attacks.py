@@ -558,6 +558,16 @@ async def test_only_administrators_name_webhooks(target: Target) -> None:
             assert answer.status == 403
 
 
+async def test_the_audit_log_tells_whose_login_failed_but_repeats_nothing_that_is_no_account(target: Target) -> None:
+    for email in ("ada@example.com", "hunter2hunter2"):
+        assert (await target.people.post("/auth/login", {"email": email, "password": "Wrong1horse"})).status == 401
+    logs = (await target.api.get("/audit/logs?outcome=denied&verb=post&limit=500")).ok()["data"]["logs"]
+    failed = [each for each in logs if each["requestURI"] == "/auth/login"]
+    accounts = {each.get("annotations", {}).get("authentication.stark.dev/account") for each in failed}
+    assert accounts == {"ada@example.com", None}
+    assert "hunter2hunter2" not in json.dumps(logs)
+
+
 async def test_every_attack_is_in_the_audit_log_and_no_token_of_it(target: Target) -> None:
     answer = await target.api.get("/audit/logs?outcome=denied&limit=500")
     logs = answer.ok()["data"]["logs"]
