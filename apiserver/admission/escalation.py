@@ -65,7 +65,9 @@ class Escalation:
             await self._binding(attributes, obj, lookup)
 
     async def _role(self, attributes: Attributes, role: Mapped) -> None:
-        if await self._may(attributes, "escalate", attributes.resource.plural, attributes.name, attributes.namespace):
+        # The name of a new object is not looked at, as in every question about a creation.
+        name = attributes.name if attributes.old is not None else ""
+        if await self._may(attributes, "escalate", attributes.resource.plural, name, attributes.namespace):
             return
         await self._confirm(attributes, rules_of(role))
         gathers = role.get("aggregationRule") is not None or (attributes.old or {}).get("aggregationRule") is not None
@@ -84,7 +86,6 @@ class Escalation:
         await self._confirm(attributes, rules_of(role))
 
     async def _may(self, attributes: Attributes, verb: str, plural: str, name: str, namespace: str) -> bool:
-        # A new object's name is not looked at, as that of no new object is.
         asked = AuthorizationAttributes(attributes.user, verb, GROUP, "*", plural, namespace=namespace, name=name)
         return (await self._authorizer.authorize(asked)).is_outright
 

@@ -189,7 +189,7 @@ class World:
             resource(GROUP, PLURALS[obj["kind"]]),
             "",
             obj["metadata"].get("namespace", ""),
-            "" if old is None else obj["metadata"]["name"],
+            obj["metadata"]["name"],
             copy.deepcopy(obj),
             old,
             user,
