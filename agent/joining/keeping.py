@@ -20,7 +20,7 @@ from stark.client.api import Client
 from stark.client.backoff import Backoff
 from stark.client.config import ConfigError
 from stark.client.errors import ApiError, NotFound
-from stark.crds.pins import split_bundle
+from stark.crds.pins import pin_of, split_bundle
 
 from .discovery import Untrusted, published
 from .requesting import Refused, Unanswered, obtain
@@ -55,6 +55,13 @@ def is_foreign(certificate: x509.Certificate, authorities: bytes) -> bool:
     except Exception:  # ValueError, TypeError or InvalidSignature: each says "not by this one"
         return True
     return False
+
+
+def succeeds(found: bytes, trusted: bytes) -> bool:
+    """Whether some authority is in both: one at a time comes or goes, and what is quite another is a mistake."""
+    return bool(
+        {pin_of(one) for one in split_bundle(found.decode())} & {pin_of(one) for one in split_bundle(trusted.decode())}
+    )
 
 
 def _now() -> datetime:
@@ -92,7 +99,8 @@ class IdentityKeeper:
             await self._follow_authorities()
             for use in USES:
                 await self._renew(use)
-        except (ApiError, Refused, Unanswered, Untrusted, ConfigError, OSError) as error:
+        except (ApiError, Refused, Unanswered, Untrusted, ConfigError, OSError, ValueError) as error:
+            # A ValueError is a file or an answer that cannot be read. Pods run on whatever becomes of our identity.
             log.warning("the agent's identity was not renewed yet", extra={"error": str(error)})
             return min(self._backoff.next_s(), self._look_s)
         self._backoff.reset()
@@ -117,6 +125,10 @@ class IdentityKeeper:
             return  # nothing is published: what we trust stays
         if found == self._authorities:
             return
+        if not succeeds(found, self._authorities):
+            raise Untrusted(
+                "the cluster publishes an authority that has nothing to do with those that are trusted here"
+            )
         self._shelf.keep_authorities(found)
         self._authorities = found
         current = self._current("client")

@@ -16,7 +16,7 @@ from cryptography import x509
 from stark.agent.__main__ import parser
 from stark.agent.joining import Credential, IdentityKeeper, IdentityShelf, JoinRefused, JoinSettings, identity_of
 from stark.agent.joining.discovery import Untrusted, judge
-from stark.agent.joining.keeping import USES, renew_at
+from stark.agent.joining.keeping import USES, renew_at, succeeds
 from stark.agent.joining.options import join_settings
 from stark.agent.joining.person import NodeFiles, new_password
 from stark.agent.joining.requesting import obtain, request_pem
@@ -317,6 +317,13 @@ def test_of_several_authorities_only_those_that_are_pinned_are_trusted(tmp_path:
     for token, given, body_ in (("abcdef." + "t" * 16, (pin,), body), ("", (), body), ("", (pin,), {})):
         with pytest.raises(Untrusted):
             judge(body_, token, given, believes=False)
+
+
+def test_an_authority_that_is_quite_another_is_not_followed(tmp_path: Path) -> None:
+    ours, other = (Authority.open(tmp_path / name).certificate_pem for name in ("a", "b"))
+    assert succeeds(ours + other, ours)
+    assert succeeds(other, ours + other)
+    assert not succeeds(other, ours)
 
 
 def test_what_the_command_line_leaves_out_is_taken_from_the_environment(tmp_path: Path) -> None:
