@@ -144,7 +144,10 @@ class Accounts:
         pair = await self._sessions.refresh(fields["refreshToken"])
         entry = await self._people.entry(pair.email) if pair is not None else None
         user = entry.decode() if entry is not None else None
-        if pair is None or user is None or not _is_theirs(person_of(user), pair):
+        if pair is not None and (user is None or not _is_theirs(person_of(user), pair)):
+            await self._sessions.end(pair.uid, pair.sid)
+            pair = None
+        if pair is None or user is None:
             raise CredentialsRefused("the refresh token is not good any more: log in again")
         return success(tokens_answer(user, pair))
 
