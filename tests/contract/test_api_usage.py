@@ -136,3 +136,16 @@ async def test_usage_of_pods_is_a_right_of_its_own(api: Api, agents: tuple[Said,
     session = api.as_identity("node:n1")
     refused = (await api.get(PODS, session=session)).refused(403, "Forbidden")
     assert 'resource "pods" in API group "metrics.k8s.io"' in refused
+
+
+async def test_whoever_reaches_only_their_own_sees_what_their_own_use(api: Api, agents: tuple[Said, Said]) -> None:
+    given = {"metadata": {"annotations": {"stark.dev/owner": "alice"}}}
+    (await api.patch("/api/v1/namespaces/default/pods/web", given)).ok()
+    alice = api.as_user("alice", "stark:user")
+    assert names((await api.get(PODS, session=alice)).ok()) == ["web"]
+    assert names((await api.get(f"{IN_DEFAULT}?labelSelector=app%3Ddb", session=alice)).ok()) == []
+    assert names((await api.get(NODES, session=alice)).ok()) == []
+    (await api.get(f"{IN_DEFAULT}/web", session=alice)).ok()
+    (await api.get(f"{IN_DEFAULT}/db", session=alice)).refused(404, "NotFound")
+    (await api.patch("/api/v1/nodes/n1", given)).ok()
+    assert names((await api.get(NODES, session=alice)).ok()) == ["n1"]
