@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -88,6 +89,12 @@ def _parser() -> argparse.ArgumentParser:
         "--access-log", default="changes", choices=("all", "changes", "none"), help="default %(default)s"
     )
     parser.add_argument(
+        "--cluster-signing-duration",
+        type=_hours,
+        metavar="HOURSh",
+        help="longest life of a certificate that is issued on request (default 8760h)",
+    )
+    parser.add_argument(
         "--node-kubeconfig",
         action="append",
         default=[],
@@ -129,7 +136,7 @@ def _settings(parsed: argparse.Namespace) -> Settings:
         raise ValueError(f"--listen must be HOST:PORT, not {parsed.listen!r}")
     origins = tuple(filter(None, map(str.strip, parsed.cors_origins.split(","))))
     Cors(origins)
-    return Settings(
+    settings = Settings(
         parsed.data_dir,
         host.strip("[]"),
         int(port),
@@ -145,6 +152,16 @@ def _settings(parsed: argparse.Namespace) -> Settings:
         service_accounts=service_account_settings(parsed),
         oidc=oidc_settings(parsed),
     )
+    lifetime_s = parsed.cluster_signing_duration
+    return settings if lifetime_s is None else replace(settings, certificate_lifetime_s=lifetime_s)
+
+
+def _hours(text: str) -> float:
+    """A duration in whole hours, as seconds."""
+    number = text.removesuffix("h")
+    if not text.endswith("h") or not number.isdecimal() or int(number) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of hours like 8760h")
+    return float(number) * 3_600
 
 
 def _node_and_file(text: str) -> tuple[str, Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509 import CertificateSigningRequestBuilder, Name, load_pem_x509_csr
 
+from stark.apiserver.__main__ import _parser, _settings
 from stark.apiserver.registry.strategies.certificates import CertificateRequestStrategy
 from stark.apiserver.signing import is_due, lifetime_of, owner_of
 from stark.crds.pkcs10 import BadRequestFile, read_request, signer_complaints
@@ -117,6 +119,14 @@ def test_only_what_is_approved_and_unsettled_is_signed_for_as_long_as_is_wished_
 
 
 ANN = {"stark.dev/owner": ["ann"], "stark.dev/owner-role": ["admin"]}
+
+
+def test_the_longest_life_is_a_flag(tmp_path: Path) -> None:
+    given = _parser().parse_args(["--data-dir", str(tmp_path), "--cluster-signing-duration", "24h"])
+    assert _settings(given).certificate_lifetime_s == 86_400
+    assert _settings(_parser().parse_args(["--data-dir", str(tmp_path)])).certificate_lifetime_s == 365 * 86_400
+    with pytest.raises(SystemExit):
+        _parser().parse_args(["--data-dir", str(tmp_path), "--cluster-signing-duration", "0h"])
 
 
 @pytest.mark.parametrize(
