@@ -8,6 +8,8 @@ service are found by its EndpointSlices, since services have no address, and mus
 from __future__ import annotations
 
 import asyncio
+import errno
+import ipaddress
 import math
 import os
 import random
@@ -16,9 +18,11 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import DefaultResolver
 
 from stark.crds.services import SERVICE_NAME
 from stark.crds.version import GIT_VERSION
@@ -38,6 +42,9 @@ KNOWN_ERRORS: Final = {
     429: "the server has received too many requests and has asked us to try again later",
     503: "the server is currently unable to handle the request",
 }
+
+
+BARRED: Final = "an address that webhooks must not be at: link-local, multicast or unspecified"
 
 
 class Lookup(Protocol):
@@ -92,6 +99,9 @@ class Callbacks:
             await session.close()
 
     async def _exchange(self, endpoint: Endpoint, url: str, body: bytes) -> bytes:
+        host = urlsplit(url).hostname or ""
+        if is_barred(host):
+            raise CallFailed(f'Post "{url}": {host} is {BARRED}')
         context, session = self._context(endpoint.ca_bundle), self._session(endpoint.service is not None)
         try:
             return await self._once(session, context, url, body)
@@ -135,7 +145,7 @@ class Callbacks:
                 limit_per_host=settings.connections_per_host_max,
                 keepalive_timeout=settings.idle_s,
                 use_dns_cache=False,
-                resolver=ServiceResolver(self._lookup) if is_service else None,
+                resolver=Guarded(ServiceResolver(self._lookup) if is_service else DefaultResolver()),
             )
             session = self._sessions[is_service] = aiohttp.ClientSession(
                 connector=connector,
@@ -150,6 +160,38 @@ class Callbacks:
                 },
             )
         return session
+
+
+def is_barred(address: str) -> bool:
+    """Whether nobody is asked at this address: it is of the link, where clouds tell a machine its credentials, or nobody's
+    in particular. A name is not an address, and never barred."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    plain = (found.ipv4_mapped or found) if isinstance(found, ipaddress.IPv6Address) else found
+    return plain.is_link_local or plain.is_multicast or plain.is_unspecified
+
+
+class Guarded(AbstractResolver):
+    """Another resolver, whose answers are looked at: a name may lead to any address, and an EndpointSlice, too."""
+
+    def __init__(self, resolver: AbstractResolver) -> None:
+        self._resolver = resolver
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Raises OSError as well when every address is barred."""
+        found = await self._resolver.resolve(host, port, family)
+        allowed = [one for one in found if not is_barred(one["host"])]
+        if found and not allowed:
+            raise OSError(errno.EACCES, f"{host} is {found[0]['host']}, {BARRED}")
+        return allowed
+
+    async def close(self) -> None:
+        """Close the other one."""
+        await self._resolver.close()
 
 
 class NoSuchService(OSError):
