@@ -14,6 +14,7 @@ from typing import Any, Final
 import structlog
 
 from .accounts import People
+from .admission.account_secrets import AccountSecrets
 from .admission.builtin import builtin_chain
 from .admission.chain import BoundChain, Only, Step
 from .admission.cluster import ClusterRules
@@ -207,17 +208,9 @@ class _Parts:
         schemas = Schemas()
         self.versions = Versions(self.resources, schemas, self.callbacks)
         self.authorizer = builtin_authorizer(self.lookup, BoundPods(self.feed), self.roles)
-        census = CachedCensus(self.feed)
-        judges: list[Step] = [
-            Only(Escalation(self.authorizer, self.roles), *ROLE_KINDS),
-            PackTrust(CachedObjects(self.feed, "stark.dev", "packtrustpolicies")),
-        ]
+        self.keys = TokenKeys.open(settings.data_dir / "pki", settings.service_accounts.key_files)
         self.config = ClusterSettings(self.feed, cluster_defaults(self.resources))
-        cluster = ClusterRules(self.config.spec, self.config.count)
-        chain = builtin_chain(
-            self.resources, census, self._webhooks(), self._policies(), self.authorizer, judges, cluster
-        )
-        self.admission = BoundChain(chain, self.lookup)
+        self.admission = self._admission(authority)
         self.writes = Writes(
             self.records,
             schemas,
@@ -250,12 +243,30 @@ class _Parts:
         self.encryption = (
             KeyUpkeep(store, store.file) if isinstance(store, EncryptingStore) and store.file is not None else None
         )
-        self.keys = TokenKeys.open(settings.data_dir / "pki", settings.service_accounts.key_files)
         self.issuer = Issuer(settings.service_accounts.issuers[0], settings.service_accounts.keys_url, self.keys)
         given = settings.oidc
         self.provider = Provider(given.issuer_url, given.ca_file) if given.issuer_url else None
         self.authenticator = self._authenticator()
         self.virtual = self._add_virtual([*virtual_resources(self.authorizer), token_reviews(self.authenticator)])
+
+    def _admission(self, authority: Authority) -> BoundChain:
+        census = CachedCensus(self.feed)
+        judges: list[Step] = [
+            Only(Escalation(self.authorizer, self.roles), *ROLE_KINDS),
+            PackTrust(CachedObjects(self.feed, "stark.dev", "packtrustpolicies")),
+        ]
+        cluster = ClusterRules(self.config.spec, self.config.count)
+        chain = builtin_chain(
+            self.resources,
+            census,
+            self._webhooks(),
+            self._policies(),
+            self.authorizer,
+            judges,
+            cluster,
+            AccountSecrets(self.keys, authority.certificate_pem),
+        )
+        return BoundChain(chain, self.lookup)
 
     def served(self) -> Served:
         """What the pipeline answers from."""

@@ -34,6 +34,7 @@ CATALOG: Mapping[str, str] = MappingProxyType(
         "root-ca": "stark.controllers.root_ca:build",
         "scheduler": "stark.controllers.scheduler.controller:build",
         "service-account": "stark.controllers.service_accounts:build",
+        "service-account-token": "stark.controllers.service_account_tokens:build",
     }
 )
 

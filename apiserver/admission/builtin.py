@@ -12,6 +12,7 @@ from stark.crds.rbac import GROUP
 
 from ..auth.authorization import Authorizer
 from ..resources import Resources
+from .attributes import Plugin
 from .certificates import CertificateRights, stamp_requester
 from .chain import Chain, Only, Step
 from .cluster import ClusterRules
@@ -50,11 +51,12 @@ def builtin_chain(
     authorizer: Authorizer | None = None,
     judges: Sequence[Step] = (),
     cluster: ClusterRules | None = None,
+    account_secrets: Plugin | None = None,
 ) -> Chain:
     """Every built-in plugin, in order, then the users' policies, then those outside.
 
     `judges` are the validating ones that need more than an object and the lookup; they come before the others.
-    `cluster`: what administrators have set for all.
+    `cluster`: what administrators have set for all. `account_secrets` fills the Secrets of service accounts.
     """
     return Chain(
         mutating=[
@@ -72,6 +74,7 @@ def builtin_chain(
             *([Only(cluster.resources, PODS)] if cluster is not None else []),
             Only(base64_defaults, ("", "configmaps"), SECRETS),
             Only(secret_defaults, SECRETS),
+            *([Only(account_secrets, SECRETS)] if account_secrets is not None else []),
             Only(service_defaults, ("", "services")),
             Only(stamp_requester, CERTIFICATE_REQUESTS),
             Only(binding_defaults, *BINDINGS),

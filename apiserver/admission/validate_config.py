@@ -57,6 +57,10 @@ def secret_causes(obj: Mapped, old: Mapped | None) -> Iterator[Cause]:
     for key in SECRET_KEYS.get(kind, ()):
         if key not in data:
             yield required(f"data[{key}]")
+    if kind == "kubernetes.io/service-account-token":
+        annotations = (obj.get("metadata") or {}).get("annotations") or {}
+        if not annotations.get("kubernetes.io/service-account.name"):
+            yield required("metadata.annotations[kubernetes.io/service-account.name]")
     if kind == "kubernetes.io/basic-auth" and not {"username", "password"} & data.keys():
         yield required("data[username]")
         yield required("data[password]")

@@ -209,6 +209,10 @@ CONTROLLER_RULES: Mapping[str, tuple[Rule, ...]] = {
         Rule(READ, ("",), ("namespaces", "serviceaccounts")),
         Rule(("create",), ("",), ("serviceaccounts",)),
     ),
+    "service-account-token": (
+        Rule((*READ, "patch", "delete"), ("",), ("secrets",)),
+        Rule(READ, ("",), ("serviceaccounts",)),
+    ),
     # Whose rules it gathers it need not hold: whoever wrote them did, and so did whoever asked for them to be gathered.
     "clusterrole-aggregation": (
         Rule((*READ, "update", "patch", "escalate"), ("rbac.authorization.k8s.io",), ("clusterroles",)),

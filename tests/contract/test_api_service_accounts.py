@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -172,6 +173,36 @@ async def test_an_account_that_enforces_its_secrets_lets_its_pods_use_no_others(
     assert words in (await api.post(PODS, using("bad", "unknown"))).refused(403, "Forbidden")
     pulling = pod("pulling", serviceAccountName="strict", imagePullSecrets=[{"name": "x"}])
     assert "does not reference that imagePullSecret" in (await api.post(PODS, pulling)).refused(403, "Forbidden")
+
+
+def kept_token(account_name: str, name: str = "kept", **data: str) -> dict[str, Any]:
+    annotations = {"kubernetes.io/service-account.name": account_name}
+    metadata = {"name": name, "annotations": annotations if account_name else {}}
+    kind = "kubernetes.io/service-account-token"
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": kind, "data": data}
+
+
+async def test_a_secret_for_an_account_is_filled_with_a_token_that_lasts_as_long_as_it(api: Api) -> None:
+    secrets = "/api/v1/namespaces/default/secrets"
+    made = (await api.post(secrets, kept_token("robot"))).ok(201)
+    content = {key: base64.b64decode(value).decode() for key, value in made["data"].items()}
+    assert (content["namespace"], content["ca.crt"]) == ("default", api.running.authority.certificate_pem.decode())
+    status = await review(api, content["token"])
+    assert status["user"]["username"] == "system:serviceaccount:default:robot"
+    assert (await review(api, content["token"], audiences=["vault"]))["error"]
+    touched = (await api.patch(f"{secrets}/kept", {"metadata": {"labels": {"a": "b"}}})).ok()
+    assert touched["data"] == made["data"]
+    emptied = (await api.patch(f"{secrets}/kept", {"data": {"token": None}})).ok()
+    assert await review(api, base64.b64decode(emptied["data"]["token"]).decode()) == status
+    (await api.delete(f"{secrets}/kept")).ok()
+    assert (await review(api, content["token"]))["error"] == "service account token has been invalidated"
+
+
+async def test_a_secret_for_nobodys_account_stays_empty_and_one_for_none_is_refused(api: Api) -> None:
+    secrets = "/api/v1/namespaces/default/secrets"
+    assert not (await api.post(secrets, kept_token("nobody", "early"))).ok(201)["data"]
+    words = "metadata.annotations[kubernetes.io/service-account.name]: Required value"
+    assert words in (await api.post(secrets, kept_token("", "nameless"))).refused(422, "Invalid")
 
 
 async def test_the_path_takes_a_post_and_nothing_else(api: Api) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from stark.client.errors import NotFound
 from stark.controllers.root_ca import NAME
-from stark.crds.config import ConfigMap, ServiceAccount
+from stark.crds.config import ConfigMap, Secret, ServiceAccount
 from stark.crds.meta import ObjectMeta
 from stark.crds.namespaces import Namespace
 from tests.support.reconciling import Cluster, cluster, controllers
@@ -41,3 +41,31 @@ async def test_every_namespace_is_furnished_and_stays_so_until_it_goes(tmp_path:
             return "mine" not in {each.metadata.name for each in (await c.api.list_all(Namespace)).items}
 
         await c.until("the namespace goes, its furniture with it", gone)
+
+
+async def test_a_token_in_a_secret_comes_and_goes_with_its_account(tmp_path: Path) -> None:
+    async with cluster(tmp_path, ()) as c, controllers(c.controllers_config, ("service-account-token",)):
+        robot = ServiceAccount(metadata=ObjectMeta(name="robot", namespace="default"))
+        await c.api.create(robot)
+        annotations = {"kubernetes.io/service-account.name": "robot"}
+        # Whose name is not known yet cannot be filled at once: a token names its Secret.
+        meta = ObjectMeta(generate_name="kept-", namespace="default", annotations=annotations)
+        made = await c.api.create(Secret(metadata=meta, type="kubernetes.io/service-account-token"))
+        assert "kubernetes.io/service-account.uid" in made.metadata.annotations
+
+        async def kept() -> Secret | None:
+            try:
+                return await c.api.get(Secret, made.metadata.name, "default")
+            except NotFound:
+                return None
+
+        async def filled() -> bool:
+            found = await kept()
+            return found is not None and bool(found.data.get("token"))
+
+        async def gone() -> bool:
+            return await kept() is None
+
+        await c.until("it is filled", filled)
+        await c.api.delete(ServiceAccount, "robot", "default")
+        await c.until("it went with its account", gone)

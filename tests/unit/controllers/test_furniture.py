@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from stark.controllers.root_ca import plan
+from stark.controllers.service_account_tokens import verdict
 from stark.controllers.service_accounts import missing_account
-from stark.crds.config import ConfigMap, ServiceAccount
+from stark.crds.config import ConfigMap, Secret, ServiceAccount
 from stark.crds.meta import ObjectMeta
 from stark.crds.namespaces import Namespace, NamespaceStatus
 from tests.support.workloads import NOW
@@ -68,3 +69,30 @@ def test_an_update_is_of_the_version_that_was_read_and_keeps_what_others_wrote()
     assert step is not None
     meta = step.config_map.metadata
     assert (meta.resource_version, meta.annotations) == ("5", {"kubernetes.io/description": "ours", "who": "me"})
+
+
+OWNER = "kubernetes.io/service-account.uid"
+FULL = {"token": "dA=="}
+
+
+@pytest.mark.parametrize(
+    ("uid", "data", "account", "expected"),
+    [
+        pytest.param("u1", FULL, "u1", "leave", id="full"),
+        pytest.param("u1", {}, "u1", "fill", id="empty"),
+        pytest.param("", FULL, "u1", "fill", id="of an account whose uid is not written down"),
+        pytest.param("u1", FULL, None, "delete", id="of an account that is gone"),
+        pytest.param("", {}, None, "delete", id="of an account that never was"),
+        pytest.param("u1", FULL, "u2", "delete", id="of an account that was made anew"),
+    ],
+)
+def test_a_token_in_a_secret_goes_with_its_account(
+    uid: str, data: dict[str, str], account: str | None, expected: str
+) -> None:
+    meta = ObjectMeta(name="kept", namespace="a", uid="s", annotations={OWNER: uid} if uid else {})
+    secret = Secret(metadata=meta, type="kubernetes.io/service-account-token", data=data)
+    named = ServiceAccount(metadata=ObjectMeta(name="robot", namespace="a", uid=account)) if account else None
+    assert verdict(secret, named) == expected
+    assert verdict(secret.model_copy(update={"type": "Opaque"}), named) == "leave"
+    going = meta.model_copy(update={"deletion_timestamp": NOW})
+    assert verdict(secret.model_copy(update={"metadata": going}), named) == "leave"
