@@ -55,6 +55,8 @@ class Journal:
         self.number = 0
         self.link = ORIGIN
         """Of the last line written, or kept to be written."""
+        self._synced_link = ORIGIN
+        """Of the last line that is on disk: what the head vouches for, and nothing later."""
         self._file = self._head_file = -1
         self._slot = 0
         self._synced_at = 0
@@ -95,7 +97,8 @@ class Journal:
         return look(self._directory, read_head(self._directory), numbers, is_first=is_first)
 
     def _take_up(self, found: Found) -> None:
-        self._log, self._oldest, self.link = found.log or str(uuid.uuid4()), found.oldest, found.link
+        self._log, self._oldest = found.log or str(uuid.uuid4()), found.oldest
+        self.link = self._synced_link = found.link
         if found.broken:
             log.error("the audit log was touched: see `starkctl audit verify`", found=found.broken)
         if found.number == 0 or found.broken or found.is_sealed:
@@ -172,11 +175,14 @@ class Journal:
                 os.fdatasync(self._file)
         self._is_doubtful = False
         self._synced_at += self._unsynced_bytes
+        self._synced_link = self.link
         self._unsynced.clear()
         self._written = self._unsynced_bytes = 0
 
     def settle(self) -> None:
         """What may come once those who wait for a sync have been told: head, next file, reserve. Raises OSError."""
+        if self._unsynced and self._file >= 0:
+            return  # It could not be synced, and nothing may be said of it.
         touched = self._touched()
         if touched:
             log.error("the audit log was touched: see `starkctl audit verify`", found=touched)
@@ -235,17 +241,17 @@ class Journal:
         if (
             signed is None
             or signed.oldest != self._oldest
-            or (signed.link != self.link and now - self._signed_at >= SIGN_INTERVAL_S)
+            or (signed.link != self._synced_link and now - self._signed_at >= SIGN_INTERVAL_S)
         ):
             self._signed_at = now
             signed = self._signed = self._sign()
-        head = Head(self.number, self._synced_at, self.link, signed)
+        head = Head(self.number, self._synced_at, self._synced_link, signed)
         # In turn, so that a slot torn by a crash leaves the other. Not synced: a head that is behind is no lie.
         os.pwrite(self._head_file, head.slot(), self._slot * SLOT_BYTES)
         self._slot = (self._slot + 1) % SLOTS
 
     def _sign(self) -> Statement:
-        return self._signer.sign(Statement(self._log, self._oldest, self.link, b""))
+        return self._signer.sign(Statement(self._log, self._oldest, self._synced_link, b""))
 
     # Files.
 

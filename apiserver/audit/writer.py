@@ -121,10 +121,7 @@ class Writer:
         self._waiters.append(waiter)
         if not self._is_busy:
             self._hand_over(sync=True)
-        if self.trouble:
-            async with asyncio.timeout(self._settings.wait_max_s):
-                await waiter
-        else:
+        async with asyncio.timeout(self._settings.wait_max_s):
             await waiter
 
     async def admit(self, *, changes: bool, frees: bool) -> None:
@@ -209,6 +206,7 @@ class Writer:
             return
         if self.trouble:
             log.error("the audit log ends incomplete", records=self.queued, error=self.trouble)
+            self._ended.set()
         self._inbox.put(Batch(self._pending, True, self._waiters, is_last=True))
         self._pending, self._waiters = [], []
         await asyncio.to_thread(self._thread.join, CLOSE_S)
@@ -218,10 +216,12 @@ class Writer:
     def _work(self) -> None:
         while True:
             batch = self._inbox.get()
-            self._perform(batch)
+            is_done = self._perform(batch)
             if batch.is_last:
                 self._attempt(self._journal.close, gives_up=True)
                 return
+            if not is_done:
+                continue  # We are ending, and whoever waits for it must not be told that it is on disk.
             try:
                 self._loop.call_soon_threadsafe(self._done, batch)
             except RuntimeError:
@@ -229,7 +229,7 @@ class Writer:
             if batch.sync:
                 self._attempt(self._journal.settle, gives_up=False)
 
-    def _perform(self, batch: Batch) -> None:
+    def _perform(self, batch: Batch) -> bool:
         journal, entries = self._journal, batch.entries
         if batch.refused is not None:
             journal.keep([refusals(*batch.refused)])
@@ -237,10 +237,10 @@ class Writer:
             if start:
                 time.sleep(0)
             journal.keep([self._encoder.encode(entry) for entry in entries[start : start + ENTRIES_AT_ONCE]])
-        self._attempt(journal.sync if batch.sync else journal.write, gives_up=batch.is_last)
+        return self._attempt(journal.sync if batch.sync else journal.write, gives_up=batch.is_last)
 
-    def _attempt(self, act: Callable[[], None], *, gives_up: bool) -> None:
-        """Until it succeeds. The queue grows meanwhile up to its bound, and then requests are refused."""
+    def _attempt(self, act: Callable[[], None], *, gives_up: bool) -> bool:
+        """Until it succeeds; False when we end before. Meanwhile the queue grows to its bound, and requests are refused."""
         while True:
             try:
                 act()
@@ -249,11 +249,11 @@ class Writer:
                 if not self.trouble:
                     log.error("the audit log cannot be written", error=str(error))
                 self.trouble = error.strerror or str(error)
-                if gives_up:
-                    return
+                if gives_up or self._ended.is_set():
+                    return False
                 self._ended.wait(RETRY_S)
             else:
                 if self.trouble:
                     log.info("the audit log can be written again")
                     self.trouble = ""
-                return
+                return True

@@ -220,3 +220,16 @@ async def test_what_cannot_be_recorded_is_not_done_and_what_was_done_is_recorded
     verdict = verify(tmp_path / "audit")
     assert verdict.is_whole, verdict.problems
     assert "requests were refused unrecorded" in str(verdict.notices)
+
+
+async def test_a_server_stops_although_its_log_cannot_be_written(tmp_path: Path, narrow: Callable[[int], None]) -> None:
+    settings = replace(Settings(tmp_path), audit=AuditSettings(reserve_bytes=0), shutdown_timeout_s=0.1)
+    async with api_server(tmp_path, settings=settings) as api:
+        (await api.post(MAPS, config_map("before"))).ok(201)
+        log = tmp_path / "audit" / file_name(1)
+        narrow(log.stat().st_size + 100)
+        waiting = asyncio.create_task(api.post(MAPS, config_map("during")))
+        await until(lambda: api.get("/metrics"), lambda answer: "stark_audit_hampered 1.0" in answer.body)
+    assert (await asyncio.gather(waiting, return_exceptions=True))[0]
+    narrow(0)
+    assert verify(tmp_path / "audit").is_whole
