@@ -13,6 +13,7 @@ import gc
 import logging
 import math
 import os
+import resource
 import signal
 import sys
 from collections.abc import Sequence
@@ -69,6 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         parser.error(str(error))
     _log_as_json()
+    # A core dump would be a copy of every Secret and key in a file that nobody guards.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings))

@@ -65,6 +65,8 @@ def test_it_serves_and_stops_cleanly_with_watches_open(tmp_path: Path) -> None:
         kubeconfig = tmp_path / "admin.kubeconfig"
         assert kubeconfig.stat().st_mode & 0o777 == 0o600
         assert (tmp_path / "controllers.kubeconfig").exists()
+        limits = Path(f"/proc/{process.pid}/limits").read_text().splitlines()
+        assert [line.split()[4:6] for line in limits if line.startswith("Max core file size")] == [["0", "0"]]
         with connect(url, kubeconfig) as connection:
             connection.sendall(b"GET /api/v1/namespaces?watch=1 HTTP/1.1\r\nHost: x\r\n\r\n")
             assert b" 200 " in connection.recv(65536)
