@@ -42,6 +42,7 @@ async def test_a_fresh_server_meets_what_is_said_of_it(ctl: Ctl) -> None:
     assert unchecked == set(), [items[each]["evidence"] for each in unchecked]
 
 
+@pytest.mark.slow
 async def test_what_somebody_has_made_worse_is_found(ctl: Ctl) -> None:
     api = ctl.api
     (api.settings.data_dir / "pki" / "tokens.csv").write_text("t,jane,1\n")

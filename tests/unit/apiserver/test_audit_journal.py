@@ -339,9 +339,10 @@ while True:
 """
 
 
-def test_after_kill_minus_nine_everything_promised_is_there(tmp_path: Path) -> None:
+@pytest.mark.parametrize("times", [1, pytest.param(5, marks=pytest.mark.slow)])
+def test_after_kill_minus_nine_everything_promised_is_there(tmp_path: Path, times: int) -> None:
     root = Path(__file__).parents[3]
-    for _ in range(3):
+    for _ in range(times):
         process = subprocess.Popen(
             [sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd=root
         )
