@@ -114,6 +114,9 @@ POD_SPEC: dict[str, Any] = {
     "preemptionPolicy": "Never",
     "schedulerName": "default-scheduler",
     "serviceAccountName": "default",
+    "serviceAccount": "default",
+    "automountServiceAccountToken": False,
+    "imagePullSecrets": [{"name": "registry"}],
     "dnsPolicy": "ClusterFirst",
     "hostname": "web-0",
 }
@@ -271,7 +274,12 @@ _BODIES: dict[tuple[str, str], dict[str, Any]] = {
         "stringData": {"c": "d"},
         "type": "Opaque",
     },
-    ("v1", "ServiceAccount"): {"metadata": METADATA},
+    ("v1", "ServiceAccount"): {
+        "metadata": METADATA,
+        "secrets": [{"name": "robot-token"}],
+        "imagePullSecrets": [{"name": "registry"}],
+        "automountServiceAccountToken": True,
+    },
     ("v1", "Event"): {
         "metadata": METADATA,
         "involvedObject": REFERENCE,
@@ -689,8 +697,19 @@ _BODIES: dict[tuple[str, str], dict[str, Any]] = {
             "description": "says hello",
             "metadata": {"entrypoint": "main", "timeout": 1000, "env": {"A": "b"}, "team": {"name": "x"}},
             "bundles": [{"architecture": "any", "sha256": SHA256, "size": 12}],
+            "signatures": [{"keyID": SHA256, "signature": "AAE="}],
         },
         "status": {"phase": "Available", "uploaded": [SHA256], "conditions": [CONDITION]},
+    },
+    ("stark.dev/v1", "PackTrustPolicy"): {
+        "metadata": CLUSTER_METADATA,
+        "spec": {
+            "namespaceSelector": SELECTOR,
+            "packs": ["hello", "web-*"],
+            "keys": [{"name": "builder", "publicKey": "-----BEGIN PUBLIC KEY-----"}],
+            "threshold": 1,
+            "action": "Warn",
+        },
     },
     ("stark.dev/v1", "User"): {
         "metadata": METADATA,
