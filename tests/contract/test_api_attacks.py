@@ -550,6 +550,32 @@ async def test_the_server_follows_no_redirect_and_shows_no_answer_of_another_ser
     assert json.dumps(answer.body).count("planted-away") < 100
 
 
+@pytest.mark.parametrize("host", ["169.254.169.254", "[fe80::1]", "[::ffff:169.254.169.254]", "2852039166", "0.0.0.0"])
+async def test_the_server_does_not_go_where_clouds_keep_credentials(target: Target, host: str) -> None:
+    path = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+    hook = {
+        "name": "a.example.com",
+        "clientConfig": {"url": f"https://{host}/latest/meta-data"},
+        "admissionReviewVersions": ["v1"],
+        "sideEffects": "None",
+        "timeoutSeconds": 1,
+        "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["limitranges"]}],
+    }
+    kind = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration"}
+    made = await target.api.post(path, {**kind, "metadata": {"name": "clouds"}, "webhooks": [hook]})
+    if made.status == 422:
+        return
+    made.ok(201)
+    try:
+        limits = {"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "bait"}, "spec": {"limits": []}}
+        answer = await target.api.post("/api/v1/namespaces/default/limitranges", limits)
+    finally:
+        (await target.api.delete(f"{path}/clouds")).ok()
+    assert answer.status == 500
+    message = answer.body["message"]
+    assert "webhooks must not be at" in message or "not a canonical" in message
+
+
 async def test_only_administrators_name_webhooks(target: Target) -> None:
     for token in (target.viewer, target.account):
         for kind in ("validatingwebhookconfigurations", "mutatingwebhookconfigurations"):
