@@ -43,7 +43,11 @@ async def durable(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
         yield opened
 
 
-@pytest.fixture(params=["memory", "sqlite", pytest.param("etcd", marks=pytest.mark.slow)])
+# What the stores have in common their own suite says; here the one that most servers have, and the others in the slow run.
+API_STORES = ("sqlite", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("memory", "etcd")))
+
+
+@pytest.fixture(params=API_STORES)
 async def api(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Api]:
     """The API over each store. A suite that needs something of its own around the server overrides this."""
     async with open_store(request.param, tmp_path) as opened, api_server(tmp_path, opened=opened.store) as server:

@@ -236,7 +236,7 @@ def test_a_node_row_shows_status_and_roles(
         ("", "Namespace", {"Name": "example", "Status": "Active", "Age": "<unknown>"}),
         ("", "ConfigMap", {"Data": 2, "Age": "55m"}),
         ("", "Secret", {"Type": "Opaque", "Data": 1}),
-        ("", "ServiceAccount", {"Secrets": 0}),
+        ("", "ServiceAccount", {"Secrets": 1}),
         ("coordination.k8s.io", "Lease", {"Holder": "node-1"}),
         ("apiextensions.k8s.io", "CustomResourceDefinition", {"Name": "widgets.example.com"}),
         (
