@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -65,7 +65,8 @@ class KnownPeople:
         entry = cache.get(email) if cache.ready.is_set() else None
         if entry is None:
             await self._records.fresh()
-            entry = cache.get(email) if cache.ready.is_set() else None
+            # While the cache is filled anew nobody is known, which must not be taken for a user who is gone.
+            entry = self._ready().get(email)
         return entry
 
     async def all(self) -> Sequence[Object]:
@@ -92,8 +93,18 @@ class KnownPeople:
 
 def person_of(obj: Object) -> Person:
     """The user as far as it matters who they are."""
-    spec = obj["spec"]
-    return Person(obj["metadata"]["uid"], spec["email"], tuple(spec.get("roles") or ()), bool(spec.get("disabled")))
+    spec, metadata = obj["spec"], obj["metadata"]
+    # One who was deleted is gone from that moment on, however long a finalizer keeps the object.
+    disabled = bool(spec.get("disabled")) or "deletionTimestamp" in metadata
+    return Person(metadata["uid"], spec["email"], tuple(spec.get("roles") or ()), disabled)
+
+
+class Password(NamedTuple):
+    """What a user's password is compared with."""
+
+    hash: str
+    version: int
+    """Of its record: a login, and a new password that rests on the old one, hold only while it is the same."""
 
 
 class Registrar:
@@ -124,14 +135,16 @@ class Registrar:
         await self._records.reached(stored.revision)
         return stored.obj
 
-    async def password_hash(self, uid: str) -> str | None:
+    async def password(self, uid: str) -> Password | None:
         """What a user's password is compared with; None for one who has none. Raises ServiceUnavailable."""
         record = await self._credentials.read(password_key(uid))
-        return None if record is None else str(orjson.loads(record.value)["hash"])
+        return None if record is None else Password(str(orjson.loads(record.value)["hash"]), record.version)
 
-    async def set_password_hash(self, uid: str, password_hash: str) -> None:
-        """From now on that one. Raises ServiceUnavailable."""
-        await self._credentials.write({}, {password_key(uid): _encode(password_hash)})
+    async def set_password_hash(self, uid: str, password_hash: str, *, instead_of: Password | None = None) -> bool:
+        """From now on that one; False when `instead_of` was replaced meanwhile. Raises ServiceUnavailable."""
+        key = password_key(uid)
+        expect = {key: instead_of.version} if instead_of is not None else {}
+        return await self._credentials.write(expect, {key: _encode(password_hash)})
 
     async def was_set_up(self) -> bool:
         """Whether there has been a first administrator. Raises ServiceUnavailable."""

@@ -195,8 +195,7 @@ class Pipeline:
         try:
             request.proven = user = await served.authentication.authenticate(request)
         except Unauthorized:
-            if "authorization" in request.headers:
-                served.rates.refused(request)
+            served.rates.refused(request)
             raise
         must_wait = recording.is_by(user)
         served.rates.admit(user, request, asked)

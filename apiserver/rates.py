@@ -62,8 +62,11 @@ class RequestRates:
                 self._take(self._connections, user.name, "connections")
 
     def refused(self, request: Request) -> None:
-        """Count a token that was not good. Raises TooManyRequests when there have been too many from there."""
-        self._take(self._refusals, network_of(request.peer.address), "tokens")
+        """Count a token that was not good, or none where one is needed. Raises TooManyRequests for too many from there."""
+        if "authorization" in request.headers:
+            self._take(self._refusals, network_of(request.peer.address), "tokens")
+        else:
+            self._take(self._anonymous, network_of(request.peer.address), "address")
 
     def _take(self, buckets: Buckets, key: str, limit: str) -> None:
         wait_s = buckets.take(key)

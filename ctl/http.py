@@ -46,11 +46,16 @@ class Api:
         self.config = config
         self.identity = identity or Given(config)
         self.timeout_s = timeout_s
-        url = urlsplit(config.server)
+        wrong = CommandError(f"the server address {config.server!r} is not a URL like https://127.0.0.1:6443")
+        try:
+            url = urlsplit(config.server)
+            port = url.port
+        except ValueError as error:
+            raise wrong from error
         if url.scheme not in ("https", "http") or not url.hostname:
-            raise CommandError(f"the server address {config.server!r} is not a URL like https://127.0.0.1:6443")
+            raise wrong
         self.host, self.secure = url.hostname, url.scheme == "https"
-        self.port = url.port or (443 if self.secure else 80)
+        self.port = port or (443 if self.secure else 80)
         self.base = url.path.rstrip("/")
         self._kept: Connection | None = None
         self._context: ssl.SSLContext | None = None
@@ -76,10 +81,8 @@ class Api:
         if response.status == 401 and self._renewed():
             response, payload = self._exchange(method, target, data, self._headers(accept, kind))
         self._warn(response)
-        if response.status >= 400:
-            raise self._failure(response.status, payload)
-        parsed = json.loads(payload) if payload else {}
-        return parsed if isinstance(parsed, dict) else {"items": parsed}
+        self._check(response.status, payload)
+        return self._object(payload)
 
     def lines(
         self, path: str, *, query: Mapping[str, str] | None = None, accept: str = "application/json"
@@ -88,8 +91,8 @@ class Api:
         connection, response = self._opened(self._target(path, query), accept)
         try:
             self._warn(response)
-            if response.status >= 400:
-                raise self._failure(response.status, response.body.read())
+            if response.status >= 300:
+                self._check(response.status, response.body.read())
             connection.patience(None)
             while line := response.body.readline(LINE_BYTES_MAX):
                 yield line
@@ -102,8 +105,8 @@ class Api:
         """The body of a GET in pieces, whatever it is. Raises ServerError, Unreachable."""
         connection, response = self._opened(self._target(path, None), "*/*")
         try:
-            if response.status >= 400:
-                raise self._failure(response.status, response.body.read())
+            if response.status >= 300:
+                self._check(response.status, response.body.read())
             while chunk := response.body.read(STREAM_CHUNK_BYTES):
                 yield chunk
         except (OSError, ProtocolError) as error:
@@ -135,9 +138,8 @@ class Api:
         if status == 401 and self._renewed():
             source.seek(0)
             status, payload = self._put(path, source, size, progress)
-        if status >= 400:
-            raise self._failure(status, payload)
-        return json.loads(payload) if payload else {}
+        self._check(status, payload)
+        return self._object(payload)
 
     def _put(self, path: str, source: IO[bytes], size: int, progress: Callable[[int], None]) -> tuple[int, bytes]:
         fields = [*self._headers("application/json", "application/octet-stream"), ("Content-Length", str(size))]
@@ -220,11 +222,31 @@ class Api:
             text = value.partition('"')[2].rpartition('"')[0].replace('\\"', '"').replace("\\\\", "\\")
             os.write(2, f"Warning: {text or value}\n".encode())
 
+    def _check(self, status: int, payload: bytes) -> None:
+        """Raises ServerError for a refusal, Unreachable for a redirect: no token goes where somebody else points."""
+        if status >= 400:
+            raise self._failure(status, payload)
+        if status >= 300:
+            raise self._no_server(f"sends us elsewhere (HTTP {status}), and we do not go")
+
+    def _object(self, payload: bytes) -> dict[str, Any]:
+        """Raises Unreachable for what is no object in JSON."""
+        try:
+            parsed = json.loads(payload or b"{}")
+        except (ValueError, RecursionError) as error:
+            raise self._no_server("answered with something else than JSON") from error
+        if not isinstance(parsed, dict):
+            raise self._no_server("answered with JSON that is no object")
+        return parsed
+
+    def _no_server(self, why: str) -> Unreachable:
+        return Unreachable(f"{self.host}:{self.port} {why}: is there a Stark API server, or a proxy before it?")
+
     @staticmethod
     def _failure(code: int, payload: bytes) -> ServerError:
         try:
             status = json.loads(payload)
-        except ValueError:
+        except (ValueError, RecursionError):
             status = None
         if isinstance(status, dict) and isinstance(status.get("error"), dict):
             status = _status_of(status["error"])

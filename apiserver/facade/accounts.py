@@ -9,7 +9,7 @@ from typing import Any, Final
 import structlog
 from prometheus_client import CollectorRegistry, Counter
 
-from stark.crds.users import USER_ROLES
+from stark.crds.users import EMAIL_LENGTH_MAX, USER_ROLES
 
 from ..auth.buckets import network_of
 from ..auth.identities import is_admin
@@ -19,7 +19,7 @@ from ..auth.sessions.sessions import Pair, Sessions
 from ..bootstrap import SERVER
 from ..cluster_config import ClusterSettings
 from ..errors import AlreadyExists, Cause, Conflict, Forbidden
-from ..people import KnownPeople, Registrar, person_of
+from ..people import KnownPeople, Registrar, password_key, person_of
 from ..request import Answer, Request, User
 from ..times import timestamp
 from .envelope import CredentialsRefused, success
@@ -113,30 +113,34 @@ class Accounts:
     async def login(self, request: Request, found: Sequence[str]) -> Answer:
         """Tokens for an address and its password."""
         fields = await read_fields(request, {"email": str, "password": str}, ("email", "password"))
-        email, address = normal_email(fields["email"]), network_of(request.peer.address)
+        # What is longer than any address is nobody's, and is not remembered as a whole.
+        email = normal_email(fields["email"])[: EMAIL_LENGTH_MAX + 1]
+        address = network_of(request.peer.address)
         with self._guessing.attempt(email, address) as attempt:
             entry = await self._people.entry(email)
             user = None if entry is None else entry.decode()
             if user is not None:
                 request.audit[ACCOUNT] = email
-            known = None if user is None else await self._registrar.password_hash(user["metadata"]["uid"])
-            good = await self._passwords.matches(fields["password"], known)
+            known = None if user is None else await self._registrar.password(user["metadata"]["uid"])
+            good = await self._passwords.matches(fields["password"], known.hash if known is not None else None)
             attempt.judge(good=good)
         if user is None or known is None or not good:
             self._counted.labels("refused").inc()
             # Of nobody we know, nothing is repeated: people type passwords where the address belongs.
             log.warning("a login was refused", user=email if user is not None else "unknown", peer=address)
             raise CredentialsRefused("the address or the password is wrong")
-        person = person_of(user)
+        person = await self._people.find(email) or person_of(user)  # as of now: the hash took its time
         if person.disabled:
             self._counted.labels("disabled").inc()
             log.warning("a login of a disabled user was refused", user=email, peer=address)
             raise Forbidden("this account is locked: ask an administrator")
-        if self._passwords.is_outdated(known):
-            await self._registrar.set_password_hash(person.uid, await self._passwords.hash(fields["password"]))
+        renewed = await self._passwords.hash(fields["password"]) if self._passwords.is_outdated(known.hash) else ""
+        answer = await self._logged_in(request, user, 200, {password_key(person.uid): known.version})
+        if renewed:
+            await self._registrar.set_password_hash(person.uid, renewed, instead_of=known)
         self._counted.labels("good").inc()
         log.info("a user logged in", user=email, peer=address)
-        return await self._logged_in(request, user, 200)
+        return answer
 
     async def refresh(self, request: Request, found: Sequence[str]) -> Answer:
         """New tokens for a refresh token, which is good once."""
@@ -166,14 +170,16 @@ class Accounts:
             request, {"currentPassword": str, "newPassword": str}, ("currentPassword", "newPassword")
         )
         user, person = await self._person(request)
-        known = await self._registrar.password_hash(person.uid)
+        known = await self._registrar.password(person.uid)
         with self._guessing.attempt(person.email, network_of(request.peer.address)) as attempt:
-            good = await self._passwords.matches(fields["currentPassword"], known)
+            good = await self._passwords.matches(fields["currentPassword"], known.hash if known is not None else None)
             attempt.judge(good=good)
         if not good:
             raise CredentialsRefused("the current password is wrong")
         check_password(fields["newPassword"], "newPassword")
-        await self._registrar.set_password_hash(person.uid, await self._passwords.hash(fields["newPassword"]))
+        hashed = await self._passwords.hash(fields["newPassword"])
+        if not await self._registrar.set_password_hash(person.uid, hashed, instead_of=known):
+            raise Conflict("the password was changed by somebody else meanwhile: log in again")
         own = next(iter(user.extra.get(SESSION_EXTRA, ())), "")
         ended = await self._sessions.end_all(person.uid, but=own)
         log.info("a user changed their password", user=person.email, sessions_ended=ended)
@@ -192,11 +198,14 @@ class Accounts:
             raise Forbidden(f"{user.name} has no password: only users who log in have one")
         return user, person
 
-    async def _logged_in(self, request: Request, user: Object, status: int) -> Answer:
+    async def _logged_in(
+        self, request: Request, user: Object, status: int, proof: Mapping[str, int] | None = None
+    ) -> Answer:
         person = person_of(user)
         request.audit[ACCOUNT] = person.email
         agent = request.headers.get("user-agent", "")
-        pair = await self._sessions.begin(person.uid, person.email, address=request.peer.address, agent=agent)
+        address = request.peer.address
+        pair = await self._sessions.begin(person.uid, person.email, address=address, agent=agent, proof=proof)
         return success(tokens_answer(user, pair), status)
 
 

@@ -85,10 +85,11 @@ def _segments(path: str) -> list[str]:
 
 async def read_fields(request: Request, known: Mapping[str, type], required: Sequence[str] = ()) -> dict[str, Any]:
     """The body's fields, all of the types in `known`. Raises BadRequest with each that is not, RequestEntityTooLarge."""
-    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     raw = await request.body.read(BODY_BYTES_MAX)
     if raw and kind != "application/json":
-        raise UnsupportedMediaType(f"the body must be application/json, not {kind}")
+        # Without any type, too: so a page of another origin can send one without asking us first (the Fetch standard).
+        raise UnsupportedMediaType(f"the body must be application/json, not {kind or 'without a Content-Type'}")
     try:
         body = orjson.loads(raw or b"{}")
     except ValueError:

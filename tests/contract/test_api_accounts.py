@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -84,6 +85,11 @@ async def test_paths_answer_in_one_envelope_and_ask_for_credentials(people: Peop
     refusal(await people.post("/auth/login", {"email": ADMIN, "password": "x", "more": 1}), 400, "VALIDATION_ERROR")
     refusal(await people.post("/auth/login", b"{"), 400, "VALIDATION_ERROR")
     refusal(await people.post("/auth/login", b" " * 70_000), 413, "PAYLOAD_TOO_LARGE")
+    url, plain = f"{people.api.running.url}/auth/login", {"email": ADMIN, "password": PASSWORD}
+    async with people.session.post(
+        url, data=json.dumps(plain).encode(), skip_auto_headers=["Content-Type"]
+    ) as typeless:
+        assert typeless.status == 415, "what a page of any origin may send without asking"
     # Who comes for a token may still send the old one.
     assert data(await people.ask("GET", "/auth/setup/status", token="expired"))["needsSetup"]
 
@@ -186,7 +192,7 @@ async def test_kubectl_takes_an_access_token_for_as_long_as_the_login_lasts(peop
     assert "Unauthorized" in await ask("get", "users")
 
 
-@pytest.mark.parametrize("how", ["disabled", "deleted"])
+@pytest.mark.parametrize("how", ["disabled", "deleted", "being deleted"])
 async def test_whoever_is_no_user_any_more_is_out_at_once(people: People, how: str) -> None:
     bob = await people.add("bob@example.com", "admin")
     token = bob["accessToken"]
@@ -195,6 +201,8 @@ async def test_whoever_is_no_user_any_more_is_out_at_once(people: People, how: s
     if how == "disabled":
         (await people.api.patch(f"{USERS}/bob@example.com", {"spec": {"disabled": True}})).ok()
     else:
+        kept = {"metadata": {"finalizers": ["example.com/keep"] if how == "being deleted" else None}}
+        (await people.api.patch(f"{USERS}/bob@example.com", kept)).ok()
         (await people.api.delete(f"{USERS}/bob@example.com")).ok()
     await until_refused(people, token)
     await ended(watch)
@@ -204,6 +212,8 @@ async def test_whoever_is_no_user_any_more_is_out_at_once(people: People, how: s
         refusal(login, 403, "FORBIDDEN")
         (await people.api.patch(f"{USERS}/bob@example.com", {"spec": {"disabled": False}})).ok()
         await people.login("bob@example.com")
+    elif how == "being deleted":
+        refusal(login, 403, "FORBIDDEN")
     else:
         refusal(login, 401, "UNAUTHORIZED")
         assert (await people.add("bob@example.com"))["user"]["id"] != bob["user"]["id"]
@@ -279,6 +289,20 @@ async def test_a_new_password_ends_the_other_sessions(people: People) -> None:
     await people.login(password=new)
     assert data(await people.api.ask("DELETE", f"/auth/users/{ADMIN}/sessions"))["ended"] == 2
     refusal(await people.get("/auth/me", token=token), 401, "UNAUTHORIZED")
+
+
+async def test_no_login_with_the_former_password_outlives_its_change(people: People) -> None:
+    token, new = (await people.setup())["accessToken"], "Battery2staple"
+    change = people.post("/auth/password", {"currentPassword": PASSWORD, "newPassword": new}, token=token)
+    logins = [people.post("/auth/login", {"email": ADMIN, "password": PASSWORD}) for _ in range(8)]
+    changed, *answers = await asyncio.gather(change, *logins)
+    data(changed)
+    for answer in answers:
+        assert answer.status in (200, 401, 409), answer.body
+        if answer.status == 200:
+            given = data(answer)
+            refusal(await people.get("/auth/me", token=given["accessToken"]), 401, "UNAUTHORIZED")
+    data(await people.get("/auth/me", token=token))
 
 
 async def test_after_too_many_wrong_passwords_the_right_one_does_not_help_either(people: People) -> None:

@@ -20,6 +20,8 @@ PREFIX: Final = "sessions/"
 RETRY_S: Final = 0.5
 NEWS_MAX_AGE_S: Final = 30.0
 """The store says something every few seconds; when it has been silent for so long, its news are not followed any more."""
+ENDED_KEPT_S: Final = 2 * NEWS_MAX_AGE_S
+"""News of a session that we have ended are not older than this when they are believed."""
 
 log = structlog.get_logger(__name__)
 
@@ -35,8 +37,8 @@ class LiveSessions:
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
         self._known: dict[str, Session] = {}
-        self._ended: set[str] = set()
-        """Ended by us; what the store may still tell of them is old news."""
+        self._ended: dict[str, float] = {}
+        """Ended by us, and when, the oldest first; what the store may still tell of them is old news."""
         self._follows = False
         self._heard_s = 0.0
         self.on_end: Callable[[str, str], None] = lambda uid, sid: None
@@ -58,8 +60,10 @@ class LiveSessions:
 
     def end(self, uid: str, sid: str) -> None:
         """It was ended by this process."""
-        key = session_key(uid, sid)
-        self._ended.add(key)
+        key, now_s = session_key(uid, sid), asyncio.get_running_loop().time()
+        while self._ended and now_s - next(iter(self._ended.values())) > ENDED_KEPT_S:
+            del self._ended[next(iter(self._ended))]
+        self._ended[key] = now_s
         self._forget(key)
 
     async def run(self) -> None:
@@ -83,13 +87,13 @@ class LiveSessions:
         for key in [key for key in self._known if key not in records]:
             self._forget(key)
         self._apply(records)
-        self._ended &= records.keys()
+        self._ended = {key: at_s for key, at_s in self._ended.items() if key in records}
         self._follows, self._heard_s = True, asyncio.get_running_loop().time()
 
     def _apply(self, records: Mapping[str, Record | None]) -> None:
         for key, record in records.items():
             if record is None:
-                self._ended.discard(key)
+                self._ended.pop(key, None)
                 self._forget(key)
             elif key not in self._ended:
                 self._known[key] = Session.decode(record.value)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -62,8 +62,13 @@ class Sessions:
         self._settings, self._clock = settings, clock
         self._counted = Counter("stark_sessions_total", "What happened to sessions.", ("event",), registry=registry)
 
-    async def begin(self, uid: str, email: str, *, address: str, agent: str) -> Pair:
-        """A new session of a user who has proved who they are."""
+    async def begin(
+        self, uid: str, email: str, *, address: str, agent: str, proof: Mapping[str, int] | None = None
+    ) -> Pair:
+        """A new session of a user who has proved who they are, by records that are at these versions still.
+
+        Raises Conflict when they are not: whoever ends all sessions after changing one of them has ended this one, too.
+        """
         now_s = self._clock()
         await self._make_room(uid)
         session = Session(
@@ -76,7 +81,7 @@ class Sessions:
         )
         sid = secrets.token_hex(16)
         key = session_key(uid, sid)
-        if not await self._credentials.write({key: ABSENT}, {key: session.encode()}):
+        if not await self._credentials.write({key: ABSENT, **(proof or {})}, {key: session.encode()}):
             raise Conflict("the session could not be begun: log in again")
         self._counted.labels("begun").inc()
         return self._pair(uid, sid, session, now_s)

@@ -12,13 +12,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from prometheus_client import CollectorRegistry
 
 from stark.apiserver.auth.open_requests import OpenRequests
+from stark.apiserver.auth.sessions import live as live_module
 from stark.apiserver.auth.sessions import sessions as module
 from stark.apiserver.auth.sessions.credentials import Record
 from stark.apiserver.auth.sessions.live import LiveSessions, session_key
 from stark.apiserver.auth.sessions.sessions import Sessions
 from stark.apiserver.auth.sessions.tokens import SigningKeys
 from stark.apiserver.credentials import StoredCredentials
-from stark.apiserver.errors import ServiceUnavailable, TooManyRequests
+from stark.apiserver.errors import Conflict, ServiceUnavailable, TooManyRequests
 from stark.apiserver.rates import RequestRates
 from stark.apiserver.request import Peer, Query, Request, User
 from stark.apiserver.routes import Asked
@@ -132,6 +133,39 @@ async def test_a_record_that_cannot_be_read_is_a_login_that_is_over() -> None:
     await store.close()
 
 
+async def test_what_was_ended_is_not_remembered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, now = MemoryStore(), [time.time()]
+    credentials = StoredCredentials(store)
+    live = LiveSessions(credentials)
+    ours = login(credentials, live, now)
+    task = asyncio.create_task(live.run())
+    monkeypatch.setattr(live_module, "ENDED_KEPT_S", -1.0)
+    for _ in range(20):
+        pair = await ours.begin(UID, "ada@example.com", address="a", agent="b")
+        await ours.end(UID, pair.sid)
+        assert await live.find(UID, pair.sid, now[0]) is None
+    assert len(live._ended) <= 1
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await store.close()
+
+
+async def test_a_session_rests_on_the_proof_it_began_with() -> None:
+    store, now = MemoryStore(), [time.time()]
+    credentials = StoredCredentials(store)
+    ours = login(credentials, LiveSessions(credentials), now)
+    await credentials.write({}, {"passwords/x": b"old"})
+    known = await credentials.read("passwords/x")
+    assert known is not None
+    proof = {"passwords/x": known.version}
+    await ours.begin(UID, "ada@example.com", address="a", agent="b", proof=proof)
+    await credentials.write({}, {"passwords/x": b"new"})
+    with pytest.raises(Conflict):
+        await ours.begin(UID, "ada@example.com", address="a", agent="b", proof=proof)
+    assert len(await ours.of(UID)) == 1
+    await store.close()
+
+
 def test_only_the_requests_of_who_it_concerns_are_cut() -> None:
     requests, cut = OpenRequests(), list[str]()
     leave = requests.enter(User("a"), lambda: cut.append("left"))
@@ -178,3 +212,15 @@ def test_everybody_has_a_rate_of_their_own(user: User, asked: Asked, method: str
         assert refusal.value.retry_after_s
     if user.name != "system:anonymous":
         rates.admit(User("another@b.c"), request, Asked("get", "/"))
+
+
+def test_who_shows_nothing_where_something_is_needed_uses_up_the_addresss_allowance() -> None:
+    rates = RequestRates(RateSettings(anonymous_burst=2, refused_tokens=1), CollectorRegistry(), clock=lambda: 0.0)
+    nothing = Request("GET", "/api/v1/pods", Query(""), {}, NoBody(), Peer("192.0.2.1:1"))
+    bad_token = Request("GET", "/api/v1/pods", Query(""), {"authorization": "Bearer x"}, NoBody(), Peer("192.0.2.1:1"))
+    rates.refused(bad_token)
+    for request in (nothing, nothing):
+        rates.refused(request)
+    for request in (nothing, bad_token):
+        with pytest.raises(TooManyRequests):
+            rates.refused(request)
