@@ -16,7 +16,7 @@ import structlog
 
 from stark.crds.bootstrap_tokens import USER_PREFIX
 from stark.crds.certificates import APPROVED, DENIED, FAILED, GROUP, CertificateSigningRequest
-from stark.crds.pkcs10 import SERVER_AUTH, SIGNERS, BadRequestFile, Wanted, read_request, signer_complaints
+from stark.crds.pkcs10 import SERVER_AUTH, SIGNERS, Wanted, read_request, signer_complaints
 from stark.crds.tenancy import ADMIN, NOBODY, Owner
 
 from .auth.identities import NODE_PREFIX, OWNER_EXTRA, OWNER_ROLE_EXTRA, is_admin
@@ -179,17 +179,21 @@ class Signing:
                 *signer_complaints(spec["signerName"], wanted, usages),
                 *own_host_complaints(wanted, usages, self._own_hosts),
             ]
-        except BadRequestFile as error:
+            pem = b"" if complaints else self._certify(request, wanted, usages)
+        except ValueError as error:
+            # What is wanted can be read and yet be nothing a certificate can say (RFC 5280, appendix A.1).
             complaints = [str(error)]
         if complaints:
             status["conditions"] = [*status["conditions"], _failed("; ".join(complaints))]
             return status
-        lifetime = lifetime_of(request, self._longest)
-        pem = self._authority.certify(
-            wanted, usages, owner=owner_of(request, wanted), now=self._clock(), lifetime=lifetime
-        )
         log.info("certificate issued", request=request["metadata"]["name"], user=wanted.common_name)
         return {**status, "certificate": b64encode(pem).decode()}
+
+    def _certify(self, request: Mapping[str, Any], wanted: Wanted, usages: Sequence[str]) -> bytes:
+        lifetime = lifetime_of(request, self._longest)
+        return self._authority.certify(
+            wanted, usages, owner=owner_of(request, wanted), now=self._clock(), lifetime=lifetime
+        )
 
 
 def _failed(why: str) -> Object:

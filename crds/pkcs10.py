@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
 from .certificates import CLIENT_SIGNER, NODE_CLIENT_SIGNER, NODE_GROUP, NODE_SERVING_SIGNER, NODE_USER_PREFIX
+from .names import dns_subdomain_problems
 
 REQUEST_BYTES_MAX = 64 * 1024
 """Of a request: the largest keys and a hundred names take less than a tenth."""
@@ -28,6 +29,9 @@ RSA_BITS_MIN = 2048
 """Shorter keys are signed by nobody any more (NIST SP 800-131A)."""
 RSA_BITS_MAX = 8192
 """Longer ones only cost everybody's time."""
+
+NAME_SHOWN_MAX = 64
+"""Characters of a name that is told in a complaint."""
 
 DIGITAL_SIGNATURE, KEY_ENCIPHERMENT = "digital signature", "key encipherment"
 CLIENT_AUTH, SERVER_AUTH = "client auth", "server auth"
@@ -168,6 +172,8 @@ def signer_complaints(signer_name: str, wanted: Wanted, usages: Sequence[str]) -
 def _node_complaints(signer_name: str, wanted: Wanted) -> Iterable[str]:
     if not wanted.node_name:
         yield f"the subject must be O={NODE_GROUP}, CN={NODE_USER_PREFIX}<name>"
+    elif dns_subdomain_problems(wanted.node_name):
+        yield f"no node has the name {wanted.node_name[:NAME_SHOWN_MAX]!r}"
     if wanted.names.others:
         yield "e-mail addresses and URIs are not given as names"
     has_names = bool(wanted.names.dns or wanted.names.addresses)

@@ -75,6 +75,8 @@ class Provider:
                     await self._fetch()
                 except ProviderError as error:
                     log.warning("identity provider not reached", issuer=self._issuer, error=str(error), known=True)
+                finally:
+                    self._asked_at = self._clock()  # who waited behind us has had its answer, however late it came
                 found = self._matching(key_id)
         return found
 
@@ -108,9 +110,11 @@ class Provider:
             async with session.get(url, ssl=self._tls, allow_redirects=False) as response:
                 if response.status != 200:
                     raise ProviderError(f"{url} answered {response.status}")
-                body = await response.content.read(DOCUMENT_BYTES_MAX)
-                if not response.content.at_eof():
-                    raise ProviderError(f"{url} is larger than {DOCUMENT_BYTES_MAX} bytes")
+                body = bytearray()
+                async for piece in response.content.iter_any():
+                    body += piece
+                    if len(body) > DOCUMENT_BYTES_MAX:
+                        raise ProviderError(f"{url} is larger than {DOCUMENT_BYTES_MAX} bytes")
                 document = json.loads(body)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError, RecursionError) as error:
             raise ProviderError(f"{url}: {error or type(error).__name__}") from error
@@ -122,8 +126,11 @@ class Provider:
 def usable_keys(document: Mapping[str, Any]) -> Sequence[tuple[str, jwt.PyJWK]]:
     """The signing keys of a JWK Set, each with its id; what is no asymmetric key for signatures is passed over."""
     listed = document.get("keys")
+    listed = listed if isinstance(listed, list) else []
+    if len(listed) > KEYS_MAX:
+        log.warning("the identity provider has more keys than are looked at", keys=len(listed), looked_at=KEYS_MAX)
     found = []
-    for entry in (listed if isinstance(listed, list) else [])[:KEYS_MAX]:
+    for entry in listed[:KEYS_MAX]:
         if not isinstance(entry, dict) or entry.get("use", "sig") != "sig" or entry.get("kty") not in ("RSA", "EC"):
             continue
         try:

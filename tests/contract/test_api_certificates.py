@@ -27,6 +27,7 @@ from tests.support.certificates import (
     certificate_of,
     csr,
     node_csr,
+    odd_request_pem,
     request_pem,
     settled,
 )
@@ -84,6 +85,28 @@ async def test_what_is_denied_or_not_in_the_signers_rules_is_not_signed(api: Api
 
     masters = csr("masters", request_pem("jane", ["system:masters"]))
     assert "system:masters group is not allowed" in (await api.post(CSRS, masters)).refused(403, "Forbidden")
+
+
+@pytest.mark.filterwarnings("ignore:Attribute's length")
+@pytest.mark.parametrize(
+    ("common_name", "organization", "why"),
+    [
+        ("system:node:" + "n" * 60, "system:nodes", "64"),
+        ("system:node:a\x00b", "system:nodes", "no node has the name"),
+        ("system:node:A_B", "system:nodes", "no node has the name"),
+    ],
+)
+async def test_a_subject_that_no_certificate_can_have_fails_its_request_and_not_the_server(
+    api: Api, common_name: str, organization: str, why: str
+) -> None:
+    (await api.post(CSRS, csr("odd", odd_request_pem(common_name, organization), NODE_CLIENT))).ok(201)
+    await approve(api, "odd")
+    (condition,) = [each for each in (await settled(api, "odd"))["status"]["conditions"] if each["type"] == "Failed"]
+    assert why in condition["message"]
+    (await api.post(CSRS, node_csr("good", "n1"))).ok(201)
+    await approve(api, "good")
+    assert certificate_of(await settled(api, "good"))
+    assert not api.running.background.done()
 
 
 async def test_only_who_may_approve_for_a_signer_approves_and_the_status_is_no_way_around(api: Api) -> None:

@@ -53,6 +53,16 @@ def request_pem(
     return builder.sign(key or new_key(), hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
+def odd_request_pem(common_name: str, organization: str) -> bytes:
+    """A request whose subject no sound program would write."""
+    subject = [
+        x509.NameAttribute(oid, text, _validate=False)
+        for oid, text in ((NameOID.ORGANIZATION_NAME, organization), (NameOID.COMMON_NAME, common_name))
+    ]
+    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(subject))
+    return builder.sign(new_key(), hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
 def csr(
     name: str,
     pem: bytes,

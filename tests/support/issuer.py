@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,9 @@ class Issuer:
         self.asked: list[str] = []
         self.says: dict[str, Any] = {}
         """Put into the discovery document over what is true."""
+        self.piece_bytes = 0
+        """Length of the pieces in which keys are sent; 0 for all at once."""
+        self.before_answering: Callable[[], None] = lambda: None
         self.rotate("first")
 
     @property
@@ -72,8 +77,9 @@ class Issuer:
         self.asked.append("configuration")
         return web.json_response({"issuer": self.url, "jwks_uri": f"{self.url}/keys", **self.says})
 
-    async def _published(self, request: web.Request) -> web.Response:
+    async def _published(self, request: web.Request) -> web.StreamResponse:
         self.asked.append("keys")
+        self.before_answering()
         keys = []
         for key_id, key in self.keys.items():
             if isinstance(key, rsa.RSAPrivateKey):
@@ -81,7 +87,16 @@ class Issuer:
             else:
                 shown = ECAlgorithm.to_jwk(key.public_key(), as_dict=True)
             keys.append({**shown, "kid": key_id, "use": "sig"})
-        return web.json_response({"keys": keys})
+        return await self._in_pieces(request, {"keys": keys}) if self.piece_bytes else web.json_response({"keys": keys})
+
+    async def _in_pieces(self, request: web.Request, document: dict[str, Any]) -> web.StreamResponse:
+        answer, data = web.StreamResponse(headers={"Content-Type": "application/json"}), json.dumps(document).encode()
+        await answer.prepare(request)
+        for begin in range(0, len(data), self.piece_bytes):
+            await answer.write(data[begin : begin + self.piece_bytes])
+            await asyncio.sleep(0)
+        await answer.write_eof()
+        return answer
 
 
 @asynccontextmanager

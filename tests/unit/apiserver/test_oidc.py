@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hmac
 import json
@@ -140,6 +141,36 @@ async def test_made_up_key_ids_do_not_make_us_a_nuisance_to_the_provider(outside
     for number in range(20):
         with pytest.raises(TokenRefused):
             await tokens.user_of(outside.token(headers={"kid": f"made-up-{number}"}))
+    assert outside.asked == ["configuration", "keys"]
+
+
+async def test_keys_that_come_in_many_pieces_are_read_whole(outside: Issuer) -> None:
+    outside.piece_bytes = 50
+    outside.keys["another"] = ec.generate_private_key(ec.SECP256R1())
+    tokens, _ = await known(outside)
+    assert await tokens.user_of(outside.token())
+
+
+async def test_a_set_of_keys_without_end_is_not_read_to_its_end(
+    outside: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside.piece_bytes = 50
+    monkeypatch.setattr("stark.apiserver.proxy.identity_provider.DOCUMENT_BYTES_MAX", 200)
+    with pytest.raises(ProviderError, match="larger than 200 bytes"):
+        await known(outside)
+
+
+async def test_who_waits_with_a_made_up_key_id_for_a_slow_provider_waits_for_one_answer_not_for_one_each(
+    outside: Issuer,
+) -> None:
+    clock = Clock()
+    tokens, _ = await known(outside, clock)
+    clock.now += REFRESH_PAUSE_S
+    outside.asked.clear()
+    outside.before_answering = lambda: setattr(clock, "now", clock.now + REFRESH_PAUSE_S)
+    made_up = [outside.token(headers={"kid": f"made-up-{number}"}) for number in range(5)]
+    outcomes = await asyncio.gather(*map(tokens.user_of, made_up), return_exceptions=True)
+    assert all(isinstance(outcome, TokenRefused) for outcome in outcomes)
     assert outside.asked == ["configuration", "keys"]
 
 
