@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -156,7 +157,12 @@ class Home:
     def _ensure_directory(self) -> None:
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if self.directory.stat().st_mode & 0o077:
+            found = self.directory.stat()
+            if found.st_mode & stat.S_ISVTX:
+                raise CommandError(
+                    f"{self.directory} is shared with others: name a directory of your own in STARK_HOME"
+                )
+            if found.st_mode & 0o077:
                 self.directory.chmod(0o700)
         except OSError as error:
             raise CommandError(f"cannot use {self.directory}: {error.strerror}") from error

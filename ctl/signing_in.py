@@ -84,7 +84,11 @@ def door(session: Session) -> Api:
     if former:
         file = session.home.config_file
         print(f"note: {file}: {', '.join(former)} mean nothing here: Stark keeps its users itself", file=sys.stderr)
-    api = session.keep(stranger(session.args, session.home, default=LOCAL_SERVER))
+    return safe_for_passwords(session.keep(stranger(session.args, session.home, default=LOCAL_SERVER)))
+
+
+def safe_for_passwords(api: Api) -> Api:
+    """The same server. Raises CommandError when what is sent to it could be read on the way."""
     if not api.secure and not _is_loopback(api.host):
         raise CommandError(
             f"{api.config.server} has no TLS: no password is sent where everybody on the way could read it"

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from prometheus_client import Counter
 
 from ..auth.buckets import Buckets, Rate
-from ..errors import TooManyRequests
+from ..errors import ApiError, TooManyRequests
 from ..settings import RateSettings
 
 MINUTES_15_S = 900.0
@@ -40,13 +40,13 @@ class Guessing:
         attempt = Attempt()
         try:
             yield attempt
-        finally:
-            if attempt.was_good:
-                self._accounts.fill(email)
-            if attempt.was_good or not attempt.was_judged:
-                self._addresses.give_back(address)
-            if not attempt.was_judged:
-                self._accounts.give_back(email)
+        except ApiError:
+            self._addresses.give_back(address)
+            self._accounts.give_back(email)
+            raise
+        if attempt.was_good:
+            self._accounts.fill(email)
+            self._addresses.give_back(address)
 
     def registration(self, address: str) -> None:
         """One more account from there. Raises TooManyRequests."""
@@ -60,14 +60,13 @@ class Guessing:
 
 
 class Attempt:
-    """What came of a try. One that was never judged, for the store was away, does not count."""
+    """What came of a try. One that we refused to judge does not count; one whose sender hung up does, lest it be free."""
 
     was_good = False
-    was_judged = False
 
     def judge(self, *, good: bool) -> None:
         """It was."""
-        self.was_good, self.was_judged = good, True
+        self.was_good = good
 
 
 def _per_15_min(count: float) -> Rate:

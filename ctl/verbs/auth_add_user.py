@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import EXIT_OK
 from ..options import Session
 from ..output import print_object
-from ..signing_in import email_of, password
+from ..signing_in import email_of, password, safe_for_passwords
 
 NAMESPACED = False
 ROLES = ("admin", "user", "node", "viewer")
@@ -36,12 +36,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, session: Session) -> int:
     """Ask, create."""
+    api = safe_for_passwords(session.api)
     body: dict[str, Any] = {"email": email_of(args.email), "password": password("The user's password: ", again=True)}
     if args.display_name:
         body["displayName"] = args.display_name
     if args.role:
         body["roles"] = args.role
-    user = session.api.request("POST", "/auth/users", body=body)["data"]["user"]
+    user = api.request("POST", "/auth/users", body=body)["data"]["user"]
     if args.output:
         print_object(user, args.output)
     else:

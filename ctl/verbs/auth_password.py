@@ -15,7 +15,7 @@ import argparse
 
 from ..errors import EXIT_OK, CommandError
 from ..options import Session
-from ..signing_in import is_terminal, password, typed_line, user_path
+from ..signing_in import is_terminal, password, safe_for_passwords, typed_line, user_path
 
 NAMESPACED = False
 
@@ -27,14 +27,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, session: Session) -> int:
     """Ask, change."""
+    api = safe_for_passwords(session.api)
     if args.user:
         chosen = password(f"New password of {args.user}: ", again=True)
-        session.api.request("PUT", f"{user_path(args.user)}/password", body={"newPassword": chosen})
+        api.request("PUT", f"{user_path(args.user)}/password", body={"newPassword": chosen})
         print(f"{args.user} has a new password; their logins have ended")
         return EXIT_OK
     present, wanted = _typed() if is_terminal() else _piped()
     body = {"currentPassword": present, "newPassword": wanted}
-    session.api.request("POST", "/auth/password", body=body)
+    api.request("POST", "/auth/password", body=body)
     print("password changed; your other logins have ended")
     return EXIT_OK
 

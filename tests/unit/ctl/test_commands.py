@@ -43,6 +43,8 @@ def test_every_command_explains_itself_with_examples(name: str) -> None:
         (["delet"], 2, "did you mean `delete`?"),
         (["--frob", "get"], 2, "unknown option '--frob'"),
         (["logs", "--since", "1x", "pod"], 1, "kubeconfig"),
+        (["auth", "password", "--server", "http://192.0.2.1"], 1, "no password is sent"),
+        (["auth", "add-user", "--email", "a@b", "--server", "http://192.0.2.1"], 1, "no password is sent"),
     ],
 )
 def test_a_command_line_ends_with_its_code(

@@ -60,6 +60,15 @@ def test_what_is_kept_is_for_its_owner_alone_and_leaves_no_trace_when_it_goes(ho
     assert home.credentials() is None
 
 
+def test_a_directory_of_everybodys_is_not_taken_for_ones_own(tmp_path: Path) -> None:
+    shared = tmp_path / "tmp"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    with pytest.raises(CommandError, match="is shared with others"):
+        Home(shared).save_credentials(credentials())
+    assert (shared.stat().st_mode & 0o7777, list(shared.iterdir())) == (0o1777, [])
+
+
 def test_what_a_person_wrote_stays_when_somebody_logs_in(home: Home) -> None:
     home.directory.mkdir()
     mine = {"defaultNamespace": "team", "supabaseUrl": "http://127.0.0.1:54321"}
