@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Final
 
+import orjson
 import structlog
 
 from .auth.open_requests import OpenRequests
@@ -24,7 +25,7 @@ from .cache.filter import EVERYTHING
 from .cache.resource_cache import ResourceCache
 from .cache.watchers import Watcher
 from .errors import ApiError
-from .people import PREFIX, KnownPeople, person_of
+from .people import PREFIX, KnownPeople, address_key, person_of
 
 PASSWORDS: Final = "passwords/"
 SWEEP_INTERVAL_S: Final = 600.0
@@ -96,6 +97,8 @@ class Departures:
         self._requests.cut(lambda user: SESSION_EXTRA in user.extra and user.uid not in present)
         gone = [person for uid, person in self._present.items() if uid not in present]
         for person in gone:
+            # Perhaps made without the registrar. Whoever may come to have the address next is not them.
+            await self._credentials.write({}, {address_key(person.email): orjson.dumps({"user": person.uid})})
             sessions = await self._sessions.end_all(person.uid)
             log.info("a user may not log in any more", user=person.email, sessions=sessions)
         self._present = dict(present)

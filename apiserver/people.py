@@ -38,6 +38,11 @@ def password_key(uid: str) -> str:
     return f"passwords/{uid}"
 
 
+def address_key(email: str) -> str:
+    """Where it is noted that somebody has, or had, this address."""
+    return f"addresses/{email}"
+
+
 class KnownPeople:
     """`People` from the cache. A user that seems missing is looked for again once the cache is surely current."""
 
@@ -113,17 +118,26 @@ class Registrar:
     def __init__(self, resources: Resources, records: Records, writes: Writes, credentials: Credentials) -> None:
         self._resources, self._records, self._writes, self._credentials = resources, records, writes, credentials
 
-    async def create(self, spec: Object, password_hash: str, by: User, *, is_setup: bool = False) -> Object:
-        """A new user. Raises AlreadyExists, Invalid, Forbidden; Conflict when `is_setup` and there was one before."""
+    async def create(
+        self, spec: Object, password_hash: str, by: User, *, is_setup: bool = False, is_own_wish: bool = False
+    ) -> Object:
+        """A new user. Raises AlreadyExists, Invalid, Forbidden; Conflict when `is_setup` and there was one before.
+
+        Conflict, too, when it is somebody's own wish to have an address that another had before: rights and objects go by
+        the address, and who registers has proved nothing about it.
+        """
+        address = address_key(spec["email"])
 
         def along(obj: Object) -> Mapping[str, bytes | None]:
             uid = obj["metadata"]["uid"]
             changes: dict[str, bytes | None] = {password_key(uid): _encode(password_hash)}
+            changes[address] = orjson.dumps({"user": uid})
             if is_setup:
                 changes[SETUP_KEY] = orjson.dumps({"user": uid})
             return changes
 
-        expect = [Expect(credential_key(SETUP_KEY), Revision(ABSENT))] if is_setup else []
+        firsts = [SETUP_KEY] * is_setup + [address] * is_own_wish
+        expect = [Expect(credential_key(key), Revision(ABSENT)) for key in firsts]
         obj = {
             "apiVersion": "stark.dev/v1",
             "kind": "User",

@@ -106,7 +106,7 @@ class Accounts:
             if beyond:
                 raise Forbidden(f"the role {', '.join(beyond)} is given by administrators only")
             self._guessing.registration(network_of(request.peer.address))
-        user = await create_user(self._registrar, self._passwords, spec, fields["password"], by or SERVER)
+        user = await create_user(self._registrar, self._passwords, spec, fields["password"], by)
         log.info("a user registered", user=spec["email"], roles=spec["roles"], peer=request.peer.address)
         return await self._logged_in(request, user, 201)
 
@@ -214,14 +214,19 @@ def _is_theirs(person: Person, pair: Pair) -> bool:
 
 
 async def create_user(
-    registrar: Registrar, passwords: Passwords, spec: Mapping[str, Any], password: str, by: User
+    registrar: Registrar, passwords: Passwords, spec: Mapping[str, Any], password: str, by: User | None
 ) -> Object:
-    """A new user with a password. Raises Conflict for an address that is taken, Forbidden."""
+    """A new user with a password, made by an administrator or, without `by`, by themselves.
+
+    Raises Conflict for an address that is taken, Forbidden.
+    """
     hashed = await passwords.hash(password)
     try:
-        return await registrar.create(spec, hashed, by)
+        return await registrar.create(spec, hashed, by or SERVER, is_own_wish=by is None)
     except AlreadyExists:
         raise Conflict(f"there is a user {spec['email']} already") from None
+    except Conflict:
+        raise Conflict(f"there was a user {spec['email']} before: ask an administrator for the account") from None
 
 
 def normal_email(given: str) -> str:

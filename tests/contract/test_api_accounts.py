@@ -12,6 +12,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from stark.apiserver.credentials import StoredCredentials
+from stark.apiserver.people import address_key
 from stark.apiserver.settings import RateSettings
 from tests.support.kubectl import kubectl
 from tests.support.people import ADMIN, PASSWORD, People, data, people_at_a_server, refusal
@@ -253,6 +255,26 @@ async def test_registration_is_open_when_the_cluster_says_so_and_gives_no_high_r
     async with asyncio.timeout(5):
         while data(await people.get("/auth/setup/status"))["registrationEnabled"]:
             pass
+
+
+async def test_nobody_registers_as_somebody_who_was_there_before_and_gets_what_is_theirs(people: People) -> None:
+    (await people.api.put("/api/config", {"enablePublicRegistration": True})).ok()
+    body = {"email": "eve@example.com", "password": PASSWORD, "roles": ["user"]}
+    token = data(await people.post("/auth/register", body), 201)["accessToken"]
+    named = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "eves"}}
+    (await people.post("/api/v1/namespaces", named, token=token)).ok(201)
+    by_hand = {"apiVersion": "stark.dev/v1", "kind": "User", "metadata": {"name": "gus@example.com"}}
+    (await people.api.post(USERS, {**by_hand, "spec": {"email": "gus@example.com"}})).ok(201)
+    (await people.api.get(USERS)).ok()
+    known = StoredCredentials(people.api.store)
+    for email in ("eve@example.com", "gus@example.com"):
+        (await people.api.delete(f"{USERS}/{email}")).ok()
+        async with asyncio.timeout(5):
+            while await known.read(address_key(email)) is None:
+                pass
+        again = refusal(await people.post("/auth/register", {**body, "email": email}), 409, "CONFLICT")
+        assert "ask an administrator" in again["message"]
+    await people.add("eve@example.com", "user")  # who knows that it is she
 
 
 async def test_users_keep_to_their_rules_through_the_kubernetes_paths_too(people: People) -> None:
