@@ -237,6 +237,7 @@ class _Parts:
             self.resources,
             self.feed,
             self.writes,
+            self.revocations,
             timedelta(seconds=settings.certificate_lifetime_s),
             listen_hosts(settings.host, settings.names),
         )

@@ -9,18 +9,20 @@ from __future__ import annotations
 import asyncio
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from math import floor
 from typing import Any, Final
 
 import structlog
 
 from stark.crds.bootstrap_tokens import USER_PREFIX
 from stark.crds.certificates import APPROVED, DENIED, FAILED, GROUP, CertificateSigningRequest
-from stark.crds.pkcs10 import SERVER_AUTH, SIGNERS, Wanted, read_request, signer_complaints
+from stark.crds.pkcs10 import CLIENT_AUTH, SERVER_AUTH, SIGNERS, Wanted, read_request, signer_complaints
 from stark.crds.tenancy import ADMIN, NOBODY, Owner
 
 from .auth.identities import NODE_PREFIX, OWNER_EXTRA, OWNER_ROLE_EXTRA, is_admin
 from .auth.pki import Authority
+from .auth.revocation import Revocations, Revoked
 from .cache.bell import BELL
 from .cache.feed import Feed
 from .cache.filter import EVERYTHING
@@ -41,6 +43,8 @@ RETRY_S: Final = 1.0
 """After a write that failed."""
 AT_ONCE: Final = 16
 """Requests that are settled at the same time: the store commits them together."""
+SERVERS_APART_S: Final = 5
+"""By how much the clocks of API servers of one store may differ: another one may have dated a revocation."""
 LIFETIME_MIN: Final = timedelta(minutes=10)
 SERVER: Final = User("system:apiserver", ("system:masters",))
 
@@ -86,6 +90,31 @@ def own_host_complaints(wanted: Wanted, usages: Sequence[str], own_hosts: frozen
         yield f"{', '.join(taken)}: clients know the API server by this name, so no node serves by it"
 
 
+def revoked_complaints(request: Mapping[str, Any], revoked: Revoked) -> Iterator[str]:
+    """Whose certificates were taken back gets no other by what they asked for while they still had them.
+
+    Revocations are to the second. Within that second a successor may already ask what to serve by, but not for renewal.
+    """
+    spec = request["spec"]
+    until = revoked.users.get(spec.get("username") or "")
+    if until is None:
+        return
+    made = floor(datetime.fromisoformat(request["metadata"]["creationTimestamp"]).timestamp())
+    if made < until or (made == until and CLIENT_AUTH in (spec.get("usages") or ())):
+        yield f"the certificates of {spec['username']} were revoked since this was asked for"
+
+
+def issued_at(now: datetime, name: str, revoked: Revoked) -> datetime:
+    """The moment that a certificate says: not the second in which those before it were revoked, by whosever clock.
+
+    Who is shut out until later stays so, whatever is issued.
+    """
+    until = revoked.users.get(name)
+    if until is None or not 0 <= until - floor(now.timestamp()) <= SERVERS_APART_S:
+        return now
+    return datetime.fromtimestamp(until + 1, UTC)
+
+
 class Signing:
     """One task beside the requests."""
 
@@ -95,12 +124,13 @@ class Signing:
         resources: Resources,
         feed: Feed,
         writes: Writes,
+        revocations: Revocations,
         longest: timedelta,
         own_hosts: Iterable[str] = (),
         clock: Callable[[], datetime] = metadata.now,
     ) -> None:
         self._authority, self._feed, self._writes = authority, feed, writes
-        self._longest, self._clock = longest, clock
+        self._revocations, self._longest, self._clock = revocations, longest, clock
         self._settled: dict[str, int] = {}
         """The revisions at which requests had nothing to be done about them, by key."""
         self._own_hosts = frozenset(host.lower() for host in own_hosts)
@@ -160,16 +190,17 @@ class Signing:
 
         def change(current: Object) -> Object:
             # The cache may be behind: whether there is something to do is asked of what is stored.
-            return {**current, "status": self._outcome(current)} if is_due(current) else current
+            return {**current, "status": self._outcome(current, revoked)} if is_due(current) else current
 
         try:
+            revoked = await self._revocations.current()
             await self._writes.patch(Target(self._resource, "", name, "status"), change, _writing())
         except ApiError as error:
             log.warning("a certificate was not issued yet", request=name, reason=error.message)
             return error.code == 404
         return True
 
-    def _outcome(self, request: Mapping[str, Any]) -> Object:
+    def _outcome(self, request: Mapping[str, Any], revoked: Revoked) -> Object:
         """The status with the certificate, or with the reason why there will be none."""
         spec, status = request["spec"], dict(request["status"])
         usages: Sequence[str] = spec.get("usages") or ()
@@ -178,8 +209,9 @@ class Signing:
             complaints = [
                 *signer_complaints(spec["signerName"], wanted, usages),
                 *own_host_complaints(wanted, usages, self._own_hosts),
+                *revoked_complaints(request, revoked),
             ]
-            pem = b"" if complaints else self._certify(request, wanted, usages)
+            pem = b"" if complaints else self._certify(request, wanted, usages, revoked)
         except ValueError as error:
             # What is wanted can be read and yet be nothing a certificate can say (RFC 5280, appendix A.1).
             complaints = [str(error)]
@@ -189,10 +221,13 @@ class Signing:
         log.info("certificate issued", request=request["metadata"]["name"], user=wanted.common_name)
         return {**status, "certificate": b64encode(pem).decode()}
 
-    def _certify(self, request: Mapping[str, Any], wanted: Wanted, usages: Sequence[str]) -> bytes:
-        lifetime = lifetime_of(request, self._longest)
+    def _certify(self, request: Mapping[str, Any], wanted: Wanted, usages: Sequence[str], revoked: Revoked) -> bytes:
         return self._authority.certify(
-            wanted, usages, owner=owner_of(request, wanted), now=self._clock(), lifetime=lifetime
+            wanted,
+            usages,
+            owner=owner_of(request, wanted),
+            now=issued_at(self._clock(), wanted.common_name, revoked),
+            lifetime=lifetime_of(request, self._longest),
         )
 
 

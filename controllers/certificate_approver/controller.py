@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
 from typing import Any
 
 from stark.client.errors import AlreadyExists, NotFound
@@ -112,13 +111,11 @@ class CertificateApprover(Controller):
         return bool((answer.get("status") or {}).get("allowed"))
 
     async def _revoke_former(self, asked: Asked) -> None:
-        """What was issued before this request was made is good no longer: its successor is another machine."""
-        made = asked.request.metadata.creation_timestamp
-        assert made is not None, asked.request.metadata.name
-        # The second of the request itself is left out: what is issued for it may be issued within it.
-        spec = CertificateRevocationSpec(
-            username=NODE_USER_PREFIX + asked.node, issued_before=made - timedelta(seconds=1), reason="Superseded"
-        )
+        """What was issued until now is good no longer: its successor is another machine.
+
+        The moment is the server's, which dates what is issued for this request after it.
+        """
+        spec = CertificateRevocationSpec(username=NODE_USER_PREFIX + asked.node, reason="Superseded")
         meta = ObjectMeta(name=f"joined-{asked.request.uid}")
         try:
             await self._api.create(CertificateRevocation(metadata=meta, spec=spec))

@@ -14,6 +14,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from stark.apiserver.auth.identities import CLOCK_SKEW
 from stark.controllers.catalog import builder_of
 from stark.controllers.kit import Builder
 from stark.crds.bootstrap_tokens import DEFAULT_GROUP, Token, secret_of
@@ -183,6 +184,32 @@ async def test_a_revoked_certificate_is_refused_at_once_on_kept_connections_and_
     assert "immutable" in (await api.put(f"{REVOCATIONS}/stolen", changed)).refused(422, "Invalid")
     (await api.delete(f"{REVOCATIONS}/stolen")).ok()
     assert (await api.get("/api/v1/nodes/n1", session=node)).status == 404
+
+
+async def test_what_the_holder_of_a_revoked_certificate_asked_for_before_is_not_issued_after(api: Api) -> None:
+    node = api.as_identity("node:n1")
+    (await api.post(CSRS, node_csr("renewal", "n1"), session=node)).ok(201)
+    (await api.post(REVOCATIONS, revocation("stolen", username="system:node:n1"))).ok(201)
+    await approve(api, "renewal")
+    found = await settled(api, "renewal")
+    assert not found["status"].get("certificate")
+    assert "revoked since" in found["status"]["conditions"][-1]["message"]
+
+
+async def test_what_is_approved_in_the_second_of_a_revocation_is_good_and_what_is_revoked_until_later_is_not(
+    api: Api,
+) -> None:
+    later = datetime.now(UTC) + timedelta(hours=1)
+    ban = revocation("banned", username="system:node:n2", issuedBefore=later.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    (await api.post(REVOCATIONS, ban)).ok(201)
+    for name in ("n1", "n2"):
+        (await api.post(CSRS, node_csr(name, name))).ok(201)
+        (await api.post(REVOCATIONS, revocation(f"former-{name}", username=f"system:node:{name}"))).ok(201)
+        await approve(api, name)
+        begins = certificate_of(await settled(api, name)).not_valid_before_utc + CLOCK_SKEW
+        revoked = (await api.get(f"{REVOCATIONS}/former-{name}")).ok()["spec"]["issuedBefore"]
+        assert name == "n2" or begins > datetime.fromisoformat(revoked)
+        assert begins < later
 
 
 async def test_one_certificate_is_revoked_by_its_serial_number(api: Api) -> None:
