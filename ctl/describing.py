@@ -11,7 +11,7 @@ from typing import Any
 from stark.crds.printers import human_age
 from stark.crds.quantity import milli_cpu, parse_quantity
 
-from .output import text_table
+from .output import text_table, visible
 
 INDENT = 2
 LABEL_WIDTH = 16
@@ -39,7 +39,7 @@ class Page:
         self._lines.extend(f"{' ' * (INDENT * depth)}{line}" for line in text.rstrip("\n").split("\n"))
 
     def __str__(self) -> str:
-        return "\n".join(self._lines) + "\n"
+        return visible("\n".join(self._lines) + "\n")
 
 
 def describe(obj: Object, events: Sequence[Object] | None, related: Sequence[Object] = ()) -> str:

@@ -16,6 +16,9 @@ from .resources import Kind
 
 FORMATS = ("table", "wide", "plain", "yaml", "json", "name")
 GAP = "   "
+_CARETS = {code: f"^{chr(code ^ 64)}" for code in (*range(32), 127) if chr(code) not in "\t\n"}
+_SHOWN = {**_CARETS, **{code: f"\\x{code:x}" for code in range(0x80, 0xA0)}}
+"""What stands for signs that a terminal takes for orders."""
 
 
 def check_format(text: str) -> str:
@@ -126,7 +129,12 @@ def _cell(value: Any) -> str:
         return "<none>" if value is None else ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return " ".join(str(value).split("\n"))
+    return " ".join(visible(str(value)).split("\n"))
+
+
+def visible(text: str) -> str:
+    """The text as it can do nothing to a terminal: others have written it. ESC is shown as `^[`, as kubectl does."""
+    return text if text.isprintable() else text.translate(_SHOWN)
 
 
 def _plain(rows: Sequence[Sequence[str]]) -> str:
@@ -138,9 +146,10 @@ def text_table(
     heading: Sequence[str], rows: Sequence[Sequence[str]], *, headings: bool = True, plain: bool = False
 ) -> str:
     """A table of ours, aligned like the server's; `plain` for scripts."""
+    cells = [[_cell(value) for value in row] for row in rows]
     if plain:
-        return _plain(rows)
-    lines = [list(heading), *map(list, rows)] if headings else [list(row) for row in rows]
+        return _plain(cells)
+    lines = [list(heading), *cells] if headings else cells
     widths = [max((len(line[i]) for line in lines), default=0) for i in range(len(heading))]
     return "".join(GAP.join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() + "\n" for line in lines)
 

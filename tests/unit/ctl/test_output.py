@@ -48,6 +48,17 @@ def test_a_value_with_several_lines_stays_in_its_cell(capsys: pytest.CaptureFixt
     assert capsys.readouterr().out == "a   two lines\n"
 
 
+def test_what_others_have_written_gives_the_terminal_no_orders(capsys: pytest.CaptureFixture[str]) -> None:
+    hostile, shown = "Eve\x1b[2J\r\x9b8m\x7f", "Eve^[[2J^M\\x9b8m^?"
+    TablePrinter(headings=False).print(table([hostile, "b", ""]))
+    assert capsys.readouterr().out == f"{shown}   b\n"
+    forged = text_table(["ID", "NAME"], [["1", f"{hostile}\n2   Ada"]], headings=False)
+    assert forged == f"1   {shown} 2   Ada\n"
+    assert text_table(["ID"], [[hostile]], plain=True) == f"{shown}\n"
+    metadata = {"name": "n", "creationTimestamp": "2026-01-01T00:00:00Z", "annotations": {"a": hostile}}
+    assert shown in describe({"kind": "Server", "metadata": metadata}, None)
+
+
 def test_yaml_keeps_the_order_and_shows_lines_as_lines() -> None:
     assert (
         to_yaml({"kind": "A", "data": {"x": "1\n2\n"}, "b": "yes"})
