@@ -56,7 +56,7 @@ def test_what_others_have_written_gives_the_terminal_no_orders(capsys: pytest.Ca
     assert forged == f"1   {shown} 2   Ada\n"
     assert text_table(["ID"], [[hostile]], plain=True) == f"{shown}\n"
     metadata = {"name": "n", "creationTimestamp": "2026-01-01T00:00:00Z", "annotations": {"a": hostile}}
-    assert shown in describe({"kind": "Server", "metadata": metadata}, None)
+    assert shown in describe({"apiVersion": "example.com/v1", "kind": "Thing", "metadata": metadata}, None)
 
 
 def test_yaml_keeps_the_order_and_shows_lines_as_lines() -> None:
