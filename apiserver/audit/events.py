@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, Final, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import orjson
 
@@ -30,7 +30,7 @@ TRUNCATED: Final = "audit.k8s.io/truncated"
 CLIENT_LEFT: Final = 499
 """No answer: the client had gone. There is no code for it in HTTP; this one is what proxies write."""
 
-_SECRET_PARAMETER: Final = re.compile(r"(?i)([^=&]*(?:token|password|secret|code)[^=&]*)=[^&]*")
+_SECRET_NAME: Final = re.compile(r"(?i)token|password|secret|code")
 
 _USUAL_PATH: Final = re.compile(r"[A-Za-z0-9/._:-]*")
 
@@ -188,8 +188,14 @@ def _uri(request: Request) -> str:
     raw = request.query.raw
     if not raw:
         return path[:URI_MAX]
-    shown = _SECRET_PARAMETER.sub(r"\1=REDACTED", raw)
+    shown = "&".join(map(_shown, raw[:URI_MAX].split("&")))
     return f"{path}?{shown}"[:URI_MAX]
+
+
+def _shown(parameter: str) -> str:
+    """The parameter without its value, if its name says that this is a credential; however the name is written."""
+    name, equals, _ = parameter.partition("=")
+    return f"{name}=REDACTED" if equals and _SECRET_NAME.search(unquote(name)) else parameter
 
 
 def _addresses(request: Request) -> list[str]:

@@ -71,13 +71,15 @@ class KeptBody:
 class Recording:
     """What becomes of one request."""
 
-    __slots__ = ("_asked", "_audit", "_judgement", "_kept", "_request", "_user", "panicked", "received_at")
+    __slots__ = ("_asked", "_audit", "_has_room", "_judgement", "_kept", "_request", "_user", "panicked", "received_at")
 
     def __init__(self, audit: Audit, request: Request, asked: Asked) -> None:
         self._audit, self._request, self._asked = audit, request, asked
         self._judgement: Judgement | None = None
         self._kept: KeptBody | None = None
         self._user: User | None = None
+        self._has_room = False
+        """For its record, whatever else comes. Whoever was refused before has none kept for it."""
         self.received_at = time.time()
         self.panicked = False
         """Something happened that nobody had foreseen."""
@@ -91,10 +93,12 @@ class Recording:
         if judgement.level >= Level.REQUEST:
             kept = self._kept = KeptBody(self._request.body, self._audit.settings.body_bytes_max)
             self._request.body = kept
-        if RECEIVED not in judgement.omitted:
+        if RECEIVED not in judgement.omitted and self._audit.writer.has_room:
             self._add(RECEIVED, self.received_at, None)
         writer = self._audit.writer
-        return not writer.has_room or (writer.is_hampered and not self._asked.is_read)
+        must_wait = not writer.has_room or (writer.is_hampered and not self._asked.is_read)
+        self._has_room = not must_wait
+        return must_wait
 
     async def admitted(self) -> None:
         """Return when there is room for the record. Raises InsufficientStorage, ServiceUnavailable."""
@@ -103,6 +107,7 @@ class Recording:
         except ApiError:
             self._audit.rejected += 1
             raise
+        self._has_room = True
 
     def _judge(self, user: User | None) -> Judgement:
         judgement = self._judgement = self._audit.policy.judge(user, self._asked)
@@ -156,7 +161,7 @@ class Recording:
         if stage in judgement.omitted:
             return
         writer = self._audit.writer
-        if outcome.code >= 500 and not writer.has_room:
+        if not writer.has_room and (outcome.code >= 500 or not self._has_room):
             writer.count_refused()
             return
         self._add(stage, time.time(), outcome)

@@ -164,15 +164,19 @@ class Writer:
         self._hand_over(sync=is_due)
 
     def _hand_over(self, *, sync: bool) -> None:
-        refused = None
-        if self._refused and not self.trouble:
-            refused = (self._refused, "the audit log could not be written", self._refused_from, self._refused_to)
-            self._refused, self._refused_from = 0, 0.0
+        refused = self._take_refused() if not self.trouble else None
         batch = Batch(self._pending, sync or bool(self._waiters), self._waiters, refused)
         self._under_way = (len(self._pending), self._pending_bytes)
         self._pending, self._pending_bytes, self._waiters = [], 0, []
         self._is_busy = True
         self._inbox.put(batch)
+
+    def _take_refused(self) -> tuple[int, str, float, float] | None:
+        if not self._refused:
+            return None
+        refused = (self._refused, "the audit log could not be written", self._refused_from, self._refused_to)
+        self._refused, self._refused_from = 0, 0.0
+        return refused
 
     def _done(self, batch: Batch) -> None:
         self._is_busy = False
@@ -207,7 +211,7 @@ class Writer:
         if self.trouble:
             log.error("the audit log ends incomplete", records=self.queued, error=self.trouble)
             self._ended.set()
-        self._inbox.put(Batch(self._pending, True, self._waiters, is_last=True))
+        self._inbox.put(Batch(self._pending, True, self._waiters, self._take_refused(), is_last=True))
         self._pending, self._waiters = [], []
         await asyncio.to_thread(self._thread.join, CLOSE_S)
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import structlog
 
+from ..auth.files import locked
 from ..store.protocol import Compacted, StoreError
 from ..times import timestamp
 from .configuration import BadConfiguration, Configuration, new_key, read_configuration, write_configuration
@@ -103,10 +104,8 @@ class KeyUpkeep:
             if all(rule.writing is None for rule in configuration.rules):
                 raise BadConfiguration(f"{self._file.path} has nothing encrypted: there is no key to rotate")
             key = new_key()
-            changed = configuration.with_first(key)
             # The file first: what is under a key that no file has is lost.
-            write_configuration(self._file.path, changed)
-            self._store.ring.use(self._file.read())
+            self._rewrite_file(lambda latest: latest.with_first(key))
             log.info("encryption key rotated", key=key.name)
             self.want()
             return key.name
@@ -123,8 +122,7 @@ class KeyUpkeep:
             left = (await take_census(self._store.beneath, self._store.ring)).by_key[name]
             if left:
                 raise KeyInUse(f"{left} values are still under the key {name!r}: wait for the re-encryption to end")
-            write_configuration(self._file.path, configuration.without(name))
-            self._store.ring.use(self._file.read())
+            self._rewrite_file(lambda latest: latest.without(name))
             log.info("encryption key retired", key=name)
 
     async def _forget_history(self) -> None:
@@ -133,6 +131,18 @@ class KeyUpkeep:
             await self._store.compact(await self._store.revision())
         except Compacted:
             pass  # nothing has happened since
+
+    def _rewrite_file(self, change: Callable[[Configuration], Configuration]) -> None:
+        """Change what it says at this moment: another server with the same file may have added a key meanwhile."""
+        path = self._file.path
+        try:
+            with locked(path.parent):
+                write_configuration(path, change(self._read_for_change()))
+        except OSError as error:
+            raise BadConfiguration(
+                f"{path} cannot be written ({error.strerror}): change the keys in it by hand, the server sees it"
+            ) from error
+        self._store.ring.use(self._file.read())
 
     def _read_for_change(self) -> Configuration:
         try:

@@ -234,6 +234,7 @@ def test_where_from_is_what_proxies_say_and_then_the_connection(headers: dict[st
         ("/a/../b c", "/a/../b%20c"),
         ("/x?access_token=planted&b=1", "/x?access_token=REDACTED&b=1"),
         ("/x?b=1&Password=planted", "/x?b=1&Password=REDACTED"),
+        ("/x?b=1&%74oken=planted", "/x?b=1&%74oken=REDACTED"),
         ("/x\n{}", "/x%0A%7B%7D"),
     ],
 )
@@ -284,6 +285,11 @@ def test_objects_are_recorded_by_level_and_within_bounds(
     if brought is not ...:
         assert event.get("responseObject") == brought
     assert ("audit.k8s.io/truncated" in event.get("annotations", {})) is truncated
+
+
+def test_a_long_address_takes_no_longer_than_its_length() -> None:
+    """A pattern that looks for a name anywhere needed half an hour for this one, and held up everybody."""
+    assert encoded(request("GET", "/api?" + "token" * 1_600))["requestURI"] == "/api?" + "token" * 1_600
 
 
 def test_text_that_is_no_unicode_does_not_stop_the_log() -> None:
