@@ -28,6 +28,7 @@ from .admission.webhooks.conditions import MatchConditions
 from .admission.webhooks.configurations import Configurations
 from .admission.webhooks.metrics import WebhookMetrics
 from .admission.webhooks.rounds import Webhooks
+from .another_authority import tell_of_another_authority
 from .audit.logs import AuditLogs
 from .audit.metrics import AuditCollector
 from .audit.opening import FOLDER as AUDIT_FOLDER
@@ -192,7 +193,7 @@ class _Parts:
     """Everything a server consists of but its sockets."""
 
     def __init__(self, settings: Settings, store: Store, authority: Authority) -> None:
-        self.settings, self.store = settings, store
+        self.settings, self.store, self._authority = settings, store, authority
         self.is_stopping = False
         self.resources = Resources(builtin_resources())
         self.feed = Feed(store)
@@ -346,6 +347,7 @@ class _Parts:
             self.gate.run(),
             *self.people.background(),
             self.signing.run(),
+            tell_of_another_authority(self.feed, self.lookup, self._authority),
             shut_out_forever(self.feed, self.revocations, server.cut_off),
             compact_forever(self.store, self.settings.history_s),
             _renew_forever(tls, self.agent_tls),

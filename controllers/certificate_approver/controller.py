@@ -86,7 +86,7 @@ class CertificateApprover(Controller):
         except NotFound:
             node = None
         # Addresses are few and far between, so only who asks for one pays for the look at all nodes.
-        nodes = (await self._api.list_all(Node)).items if asked.wanted.names.addresses else []
+        nodes = (await self._api.list_all(Node)).items if asked.addresses else []
         return judge(asked, node, self._requests.by_index(BY_NODE, asked.node), nodes, self._clock())
 
     async def _has_right(self, asked: Asked) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from ipaddress import ip_address
 from typing import Literal
 
 from stark.crds.annotations import OWNER
@@ -49,6 +50,11 @@ class Asked:
     def node(self) -> str:
         """The node it is about."""
         return self.wanted.node_name
+
+    @property
+    def addresses(self) -> set[str]:
+        """Those it would serve by; a name that is an address is certified as what it is."""
+        return {*self.wanted.names.addresses, *filter(_is_address, self.wanted.names.dns)}
 
     @property
     def requester(self) -> str:
@@ -106,12 +112,21 @@ def _judge_serving(asked: Asked, node: Node | None, nodes: Iterable[Node]) -> Ve
     names = asked.wanted.names
     if set(names.dns) - {asked.node} or asked.node in RESERVED:
         return None
-    if names.addresses:
-        own = _addresses(node) if node is not None else set()
-        foreign = {address for one in nodes if one.metadata.name != asked.node for address in _addresses(one)}
-        if set(names.addresses) - (own - foreign):
-            return None
+    if not asked.addresses:
+        return Verdict("Approved", "AutoApproved", "the node serves by its own name")
+    own = _addresses(node) if node is not None else set()
+    foreign = {address for one in nodes if one.metadata.name != asked.node for address in _addresses(one)}
+    if set(names.addresses) - own or foreign & asked.addresses:
+        return None
     return Verdict("Approved", "AutoApproved", "the node serves by its own name and addresses")
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _addresses(node: Node) -> set[str]:

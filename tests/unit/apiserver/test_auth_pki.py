@@ -17,6 +17,7 @@ import pytest
 import yaml
 from cryptography import x509
 
+from stark.apiserver.another_authority import is_another
 from stark.apiserver.auth.authentication import certificate_user
 from stark.apiserver.auth.files import write_whole
 from stark.apiserver.auth.identities import ADMIN, CONTROLLER_PROGRAM, UnknownIdentity, node_identity, parse_identity
@@ -295,3 +296,11 @@ def test_the_kubeconfig_command_tells_wrong_use_from_failure(
 def test_controllers_have_their_own_group() -> None:
     assert parse_identity("controllers") == CONTROLLER_PROGRAM
     assert "system:masters" not in CONTROLLER_PROGRAM.groups
+
+
+def test_an_authority_is_another_when_nothing_that_is_published_is_trusted(tmp_path: Path) -> None:
+    ours, other = Authority.open(tmp_path / "a"), Authority.open(tmp_path / "b")
+    published = (other.certificate_pem + ours.certificate_pem).decode()
+    assert not is_another(published, ours), "one of two, while the authority is being replaced"
+    assert is_another(other.certificate_pem.decode(), ours)
+    assert not is_another("", ours)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from stark.agent.joining.requesting import request_pem as agents_request_pem
 from stark.controllers.bootstrap_tokens import wanted_data
 from stark.controllers.certificate_approver.planning import judge, read
 from stark.controllers.certificate_cleaner import ends_at
@@ -43,6 +44,14 @@ def asked(
 def serving(username: str, *hosts: str, node: str = "n1") -> CertificateSigningRequest:
     pem = request_pem(f"system:node:{node}", ["system:nodes"], hosts)
     return decode(csr("s", pem, NODE_SERVING, SERVING_USAGES, username=username), CertificateSigningRequest)
+
+
+def named_by_address(name: str) -> CertificateSigningRequest:
+    """As an agent asks whose node has an address for a name: it is certified as the address that it is."""
+    pem = agents_request_pem(name, new_key(), [name])
+    return decode(
+        csr("s", pem, NODE_SERVING, SERVING_USAGES, username=f"system:node:{name}"), CertificateSigningRequest
+    )
 
 
 def node(name: str = "n1", owner: str = "", *addresses: str) -> Node:
@@ -115,6 +124,8 @@ def test_of_two_machines_that_join_by_one_name_one_gets_it(rival: CertificateSig
         pytest.param(
             serving("system:node:n1", "10.0.0.1"), ("10.0.0.1",), ("10.0.0.1",), False, id="an address of two nodes"
         ),
+        pytest.param(named_by_address("10.0.0.2"), None, ("10.0.0.2",), False, id="a name that is another's address"),
+        pytest.param(named_by_address("10.0.0.2"), None, ("10.0.0.3",), True, id="a name that is an address"),
         pytest.param(serving("system:node:n1", "n2"), ("10.0.0.1",), (), False, id="another's name"),
         pytest.param(serving("system:node:kubernetes", "kubernetes", node="kubernetes"), (), (), False, id="reserved"),
     ],
