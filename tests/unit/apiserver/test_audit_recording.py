@@ -17,7 +17,7 @@ from stark.apiserver.registry.bodies import decode
 from stark.apiserver.request import Peer, Query, Request, Response, User
 from stark.apiserver.routes import parse
 
-POLICY = "{apiVersion: audit.k8s.io/v1, kind: Policy, rules: [{level: Metadata}]}"
+POLICY = "{apiVersion: audit.k8s.io/v1, kind: Policy, omitStages: [RequestReceived], rules: [{level: Metadata}]}"
 ROOM = 4
 
 
