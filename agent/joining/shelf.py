@@ -82,13 +82,18 @@ class IdentityShelf:
         path = self.directory / f"{use}.key"
         try:
             known = serialization.load_pem_private_key(path.read_bytes(), None)
-            if isinstance(known, ec.EllipticCurvePrivateKey):
+            if isinstance(known, ec.EllipticCurvePrivateKey) and not self._has(use, known):
                 return known
         except (FileNotFoundError, ValueError):
             pass  # absent or damaged: nothing was issued for it that we have
         key = ec.generate_private_key(ec.SECP256R1())
         self._write(path.name, key_pem(key))
         return key
+
+    def _has(self, use: Use, key: ec.EllipticCurvePrivateKey) -> bool:
+        """Whether a key has its certificate already, and an agent was killed before it could clear up."""
+        kept = self.credential(use)
+        return kept is not None and kept.key_pem.strip() == key_pem(key).strip()
 
     def drop_pending(self, use: Use) -> None:
         """What was asked for was refused: the next request is another one."""

@@ -359,6 +359,15 @@ def test_state_files_are_private_and_kept_by_server_and_node(tmp_path: Path) -> 
     assert all(any(test(sign) for sign in password) for test in (str.isupper, str.islower, str.isdigit))
 
 
+def test_a_key_that_was_certified_is_not_certified_again_by_an_agent_killed_while_it_cleared_up(tmp_path: Path) -> None:
+    shelf = IdentityShelf(tmp_path)
+    key = shelf.pending_key("client")
+    left_behind = (tmp_path / "client.key").read_bytes()
+    shelf.keep("client", Credential(b"-----BEGIN CERTIFICATE-----", key_pem(key)))
+    (tmp_path / "client.key").write_bytes(left_behind)
+    assert key_pem(shelf.pending_key("client")) != key_pem(key)
+
+
 def test_a_damaged_certificate_on_disk_counts_as_none(tmp_path: Path) -> None:
     shelf = IdentityShelf(tmp_path)
     key = shelf.pending_key("client")
