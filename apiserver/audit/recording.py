@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import lru_cache, partial
+from typing import Final
 
 from ..errors import ApiError, InternalError
 from ..request import Answer, Body, ByteStream, Request, Response, Stream, User
@@ -19,6 +20,8 @@ from .writer import Writer
 
 DECISION = "authorization.k8s.io/decision"
 REASON = "authorization.k8s.io/reason"
+NAMING: Final = ("name", "uid", "resourceVersion")
+"""Of an object's metadata, what an event says."""
 Relay = Callable[[ByteStream], Awaitable[None]]
 FREEING = frozenset({"delete", "deletecollection"})
 """Verbs that are carried out when the disk is full: without them nobody could free it."""
@@ -156,10 +159,13 @@ class Recording:
         return relayed
 
     def _end(self, stage: str, outcome: Outcome) -> None:
-        judgement = self._judgement
+        judgement, request = self._judgement, self._request
         assert judgement is not None, self._asked
         if stage in judgement.omitted:
             return
+        if isinstance(request.subject, dict):
+            # Its annotations may be megabytes, and are not to wait for the disk.
+            request.subject = {key: request.subject.get(key) for key in NAMING}
         writer = self._audit.writer
         if not writer.has_room and (outcome.code >= 500 or not self._has_room):
             writer.count_refused()

@@ -103,6 +103,10 @@ class Schemas:
         complain(resource, [f'unknown field "{path}"' for path in unknown], writing)
 
 
+COMPLAINTS_MAX: Final = 1_000
+"""About one body that are told: whoever made more mistakes than that knows by then."""
+
+
 def complain(resource: Resource, complaints: list[str], writing: Writing) -> None:
     """Warn about a body's fields or refuse it, as the client wishes. Raises BadRequest."""
     if not complaints or writing.validation == "Ignore":
@@ -110,9 +114,15 @@ def complain(resource: Resource, complaints: list[str], writing: Writing) -> Non
     if writing.validation == "Strict":
         raise BadRequest(
             f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
-            f"strict decoding error: {', '.join(complaints)}"
+            f"strict decoding error: {', '.join(_first(complaints))}"
         )
-    writing.warnings += [text for text in complaints if text not in writing.warnings]
+    known = frozenset(writing.warnings)
+    writing.warnings += [text for text in complaints[:COMPLAINTS_MAX] if text not in known]
+
+
+def _first(complaints: list[str]) -> list[str]:
+    left = len(complaints) - COMPLAINTS_MAX
+    return complaints if left <= 0 else [*complaints[:COMPLAINTS_MAX], f"and {left} more"]
 
 
 def _refused(resource: Resource, obj: Mapping[str, Any], error: SchemaInvalid) -> Invalid:

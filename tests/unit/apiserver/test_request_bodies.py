@@ -8,6 +8,12 @@ import pytest
 
 from stark.apiserver.errors import BadRequest
 from stark.apiserver.registry.bodies import NODES_MAX, YAML, decode
+from stark.apiserver.registry.options import Writing
+from stark.apiserver.registry.schemas import COMPLAINTS_MAX, complain
+from stark.apiserver.request import User
+from stark.apiserver.resources import Resource
+
+PODS = Resource("", "v1", "Pod", "pods", "pod", True, {})
 
 
 @pytest.mark.parametrize(
@@ -57,3 +63,19 @@ def test_what_cannot_be_read_or_takes_too_long_is_the_clients_mistake(text: str)
 def test_json_is_read_as_json_where_yaml_is_announced() -> None:
     many = b'{"a": [' + b"1," * NODES_MAX + b"1]}"
     assert len(decode(many, YAML)["a"]) == NODES_MAX + 1
+
+
+@pytest.mark.parametrize(("validation", "told"), [("Warn", 2 * COMPLAINTS_MAX), ("Ignore", 0)])
+def test_a_body_of_nothing_but_mistakes_is_told_of_the_first_of_them(validation: str, told: int) -> None:
+    """Comparing each with all others would hold up everybody for hours."""
+    writing = Writing(User("alice", ()), validation=validation)
+    for what in ("duplicate", "unknown"):
+        complain(PODS, [f'{what} field "{at}"' for at in range(100_000)], writing)
+    assert len(writing.warnings) == told
+
+
+def test_a_strict_refusal_counts_the_mistakes_that_it_does_not_tell() -> None:
+    complaints = [f'unknown field "{at}"' for at in range(COMPLAINTS_MAX + 9)]
+    with pytest.raises(BadRequest, match=r"unknown field \"0\".*, and 9 more$") as refused:
+        complain(PODS, complaints, Writing(User("alice", ()), validation="Strict"))
+    assert len(str(refused.value)) < 50 * COMPLAINTS_MAX
