@@ -399,8 +399,8 @@ async def test_an_etcd_that_went_back_in_time_ends_the_watches(tmp_path: Path) -
 
 
 async def fill(store: Store) -> None:
-    """Write until it is refused."""
-    for n in range(20):
+    """Write until it is refused. etcd looks at its size only now and then."""
+    for n in range(64):
         await put(store, b"k%d" % n, b"x" * 1_000_000)
 
 
