@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
-from stark.crds.annotations import OWNER
+from stark.crds.annotations import NAMESPACE_NAME, OWNER
 from stark.crds.images import ImageError, pack_object_name, parse_image
 from stark.crds.tenancy import NodeTerms, Owner, acts_as_somebody, node_refusal
 
@@ -62,6 +62,8 @@ class Tenancy:
         obj = attributes.object
         if attributes.operation not in ("CREATE", "UPDATE") or obj is None or attributes.kind is not None:
             return
+        if attributes.restricted:
+            _namespace_labels(attributes)
         owner = Owner.of(annotations_of(obj))
         if owner.may_everything:
             return
@@ -88,14 +90,24 @@ class Tenancy:
             raise refused(attributes, f"{foreign} in it is not yours: an administrator may delete this namespace")
 
     async def _owner_references(self, attributes: Attributes, lookup: Lookup, owner: Owner) -> None:
-        known = [reference.get("uid") for reference in _references(attributes.old)]
+        """Controllers know their own by the uid alone: one that is named must be there, be the owner's, and have it."""
+        known = [_identity(reference) for reference in _references(attributes.old)]
         for reference in _references(attributes.object):
-            resource = referenced(self._resources, reference)
-            if reference.get("uid") in known or resource is None:
+            if _identity(reference) in known:
                 continue
-            namespace = attributes.namespace if resource.namespaced else ""
-            name = str(reference.get("name") or "")
-            await _require_own(attributes, lookup, owner, (resource.group, resource.plural, namespace, name))
+            resource = referenced(self._resources, reference)
+            there: Mapped | None = None
+            if resource is not None:
+                namespace = attributes.namespace if resource.namespaced else ""
+                there = await lookup.get(resource.group, resource.plural, namespace, str(reference.get("name") or ""))
+            is_own = there is not None and annotations_of(there).get(OWNER) == owner.name
+            if there is None or not is_own or there["metadata"].get("uid") != reference.get("uid"):
+                named = f'{reference.get("kind")} "{reference.get("name")}" of uid {reference.get("uid")}'
+                raise refused(attributes, f"{named}, named as an owner, does not belong to {owner.name}")
+
+
+def _identity(reference: Mapped) -> tuple[object, ...]:
+    return tuple(reference.get(field) for field in ("apiVersion", "kind", "name", "uid"))
 
 
 def _references(obj: Mapped | None) -> list[Mapped]:
@@ -111,6 +123,21 @@ async def _in_reach(attributes: Attributes, lookup: Lookup, owner: Owner) -> Non
     namespace = Owner.of(annotations_of(await lookup.get("", "namespaces", "", attributes.namespace)))
     if not namespace.may_everything and namespace.name != owner.name:
         raise refused(attributes, f"the namespace {attributes.namespace} belongs to another user")
+
+
+def _namespace_labels(attributes: Attributes) -> None:
+    """By them policies, webhooks and trust in packs say where they hold, which is not for a namespace's owner to choose."""
+    if (attributes.resource.group, attributes.resource.plural) != ("", "namespaces"):
+        return
+    before, after = (_labels(obj) for obj in (attributes.old, attributes.object))
+    changed = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+    if changed:
+        raise refused(attributes, f"the labels of a namespace are set by administrators: {', '.join(changed)}")
+
+
+def _labels(obj: Mapped | None) -> Mapped:
+    labels = ((obj or {}).get("metadata") or {}).get("labels") or {}
+    return {key: value for key, value in labels.items() if key != NAMESPACE_NAME}
 
 
 async def _pod_references(attributes: Attributes, lookup: Lookup, owner: Owner) -> None:

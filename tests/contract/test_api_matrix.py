@@ -159,11 +159,13 @@ async def one(court: Court, row: Row, verb: str, name: str) -> Answer:
             current = (await court.api.get(path)).ok()
             return await court.ask(row, "PUT", path + DRY, current)
         case "patch":
-            change = {"spec": {"replicas": 2}} if row.subresource == "scale" else {"metadata": {"labels": {"a": "b"}}}
+            change = (
+                {"spec": {"replicas": 2}} if row.subresource == "scale" else {"metadata": {"annotations": {"a": "b"}}}
+            )
             return await court.ask(row, "PATCH", path + DRY, change, MERGE_PATCH)
         case "apply":
             mine = {"kind": court.resource(row).kind, "apiVersion": court.resource(row).api_version}
-            applied = {**mine, "metadata": {"name": name, "labels": {"a": "b"}}}
+            applied = {**mine, "metadata": {"name": name, "annotations": {"a": "b"}}}
             return await court.ask(row, "PATCH", f"{path}{DRY}&fieldManager=matrix", applied, APPLY)
         case "delete":
             return await court.ask(row, "DELETE", path + DRY)

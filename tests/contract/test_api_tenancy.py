@@ -364,10 +364,38 @@ async def test_an_owner_that_is_anothers_is_no_owner_of_mine(people: People) -> 
     reference = {"apiVersion": "v1", "kind": "Secret", "name": "hers", "uid": hers["metadata"]["uid"]}
     mine = config_map("attached")
     mine["metadata"]["ownerReferences"] = [{**reference, "controller": True, "blockOwnerDeletion": True}]
-    assert 'secrets "hers" does not belong' in (await people.ask(BOB, "POST", MAPS, mine)).refused(403, "Forbidden")
+    message = (await people.ask(BOB, "POST", MAPS, mine)).refused(403, "Forbidden")
+    assert 'Secret "hers"' in message
+    assert message.endswith(f"named as an owner, does not belong to {BOB}")
     await people.make(BOB, MAPS, config_map("attached"))
     change = {"metadata": mine["metadata"]}
     (await people.ask(BOB, "PATCH", f"{MAPS}/attached", change, MERGE_PATCH)).refused(403, "Forbidden")
+
+
+@pytest.mark.parametrize("forged", [{"name": "his"}, {"name": "nobodys"}, {"kind": "Unheard", "name": "his"}])
+async def test_an_owner_has_the_uid_it_is_named_with(people: People, forged: dict[str, str]) -> None:
+    hers = (await people.ask(ALICE, "GET", SECRETS + "/hers")).ok()
+    reference = {"apiVersion": "v1", "kind": "Secret", "uid": hers["metadata"]["uid"], "controller": True, **forged}
+    mine = config_map("bound")
+    mine["metadata"]["ownerReferences"] = [reference]
+    (await people.ask(BOB, "POST", f"{MAPS}?dryRun=All", mine)).refused(403, "Forbidden")
+    his = (await people.ask(BOB, "GET", SECRETS + "/his")).ok()
+    mine["metadata"]["ownerReferences"] = [
+        {**reference, "kind": "Secret", "name": "his", "uid": his["metadata"]["uid"]}
+    ]
+    (await people.ask(BOB, "POST", f"{MAPS}?dryRun=All", mine)).ok(201)
+
+
+async def test_the_labels_of_a_namespace_are_not_its_owners_to_choose(people: People) -> None:
+    path = "/api/v1/namespaces"
+    labelled = core("Namespace", "marked")
+    labelled["metadata"]["labels"] = {"env": "test"}
+    (await people.ask(BOB, "POST", path, labelled)).refused(403, "Forbidden")
+    await people.make(BOB, path, core("Namespace", "marked"))
+    change = {"metadata": {"labels": {"env": "test"}}}
+    message = (await people.ask(BOB, "PATCH", f"{path}/marked", change, MERGE_PATCH)).refused(403, "Forbidden")
+    assert message.endswith("the labels of a namespace are set by administrators: env")
+    (await people.ask(BOB, "PATCH", f"{path}/marked", {"metadata": {"annotations": {"a": "b"}}}, MERGE_PATCH)).ok()
 
 
 async def test_what_was_handed_over_is_bound_by_its_new_owners_rights(people: People) -> None:

@@ -223,7 +223,7 @@ def test_a_binding_of_another_role_is_made_anew() -> None:
         ("stark:user", "get", "secrets", "own"),
         ("stark:user", "create", "pods/exec", "own"),
         ("stark:user", "list", "namespaces", "yes"),
-        ("stark:user", "create", "namespaces", "yes"),
+        ("stark:user", "create", "namespaces", "own"),
         ("stark:user", "delete", "namespaces", "own"),
         ("stark:user", "delete", "nodes", "own"),
         ("stark:user", "create", "rbac.authorization.k8s.io:rolebindings", "no"),
