@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from .configuration import BadConfiguration, Configuration, read_configuration
@@ -18,6 +19,10 @@ class KeyFile:
     def is_there(self) -> bool:
         """Whether there is such a file."""
         return self._stamp() is not None
+
+    def age_s(self) -> float:
+        """Seconds since somebody changed it. Raises FileNotFoundError."""
+        return time.time() - self.path.stat().st_mtime
 
     def read(self) -> Configuration:
         """Raises BadConfiguration, FileNotFoundError."""

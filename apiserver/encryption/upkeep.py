@@ -25,6 +25,8 @@ from .store import EncryptingStore
 
 FILE_LOOK_INTERVAL_S: Final = 5.0
 """How often the file with the keys is looked at; Kubernetes does so every minute."""
+SEEN_BY_ALL_S: Final = 2 * FILE_LOOK_INTERVAL_S
+"""After this time every server that shares the file has seen a change of it, and writes with the key it says."""
 RETRY_DELAY_S: Final = 5.0
 """After a re-encryption that the store did not let finish."""
 
@@ -118,6 +120,12 @@ class KeyUpkeep:
                 raise LookupError(f"there is no key {name!r}, only {', '.join(configuration.key_names())}")
             if any(rule.writing is not None and rule.writing.name == name for rule in configuration.rules):
                 raise KeyInUse(f"the key {name!r} is the one that encrypts: rotate first")
+            age_s = self._file.age_s()
+            if 0 <= age_s < SEEN_BY_ALL_S:
+                raise KeyInUse(
+                    f"the keys were changed {age_s:.0f} seconds ago, and other servers may not have seen it: "
+                    f"try again {SEEN_BY_ALL_S - age_s:.0f} seconds from now"
+                )
             await self._forget_history()
             left = (await take_census(self._store.beneath, self._store.ring)).by_key[name]
             if left:

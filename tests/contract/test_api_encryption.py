@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -69,9 +71,12 @@ async def test_keys_rotate_under_load_and_the_old_one_can_go(api: Api) -> None:
     assert [(key["name"], key["values"]) for key in status["keys"]] == [(new, 30), (old, 0)]
     assert (status["valuesInClear"], status["valuesToRewrite"]) == (0, 0)
 
+    path = api.settings.data_dir / "pki" / "encryption.yaml"
+    young = (await api.delete(f"/encryption/keys/{old}")).ok(409)["error"]["message"]
+    assert "other servers may not have seen it: try again" in young
+    os.utime(path, (time.time() - 60,) * 2)
     (await api.delete(f"/encryption/keys/{old}")).ok()
     (await api.delete(f"/encryption/keys/{old}")).ok(404)
-    path = api.settings.data_dir / "pki" / "encryption.yaml"
     assert read_configuration(path).key_names() == [new]
     assert path.stat().st_mode & 0o777 == 0o600
     found = (await api.get(SECRETS)).ok()["items"]
