@@ -41,6 +41,7 @@ from .auth.oidc import OidcTokens
 from .auth.pki import AgentTls, Authority, ServerTls, listen_hosts
 from .auth.rbac.authorizer import RoleAuthorizer
 from .auth.rbac.index import Index
+from .auth.review_forms import FORMS
 from .auth.reviews import VirtualResource, virtual_resources
 from .auth.revocation import Revocations
 from .auth.service_accounts.issuer import Issuer
@@ -206,15 +207,15 @@ class _Parts:
         self.audit = make_audit(settings.data_dir, settings.audit, partial(read_object, protobuf=decode_protobuf))
         self.metrics.registry.register(AuditCollector(self.audit))
         self.callbacks = Callbacks(self.lookup)
-        schemas = Schemas()
-        self.versions = Versions(self.resources, schemas, self.callbacks)
+        self.schemas = Schemas()
+        self.versions = Versions(self.resources, self.schemas, self.callbacks)
         self.authorizer = builtin_authorizer(self.lookup, BoundPods(self.feed), self.roles)
         self.keys = TokenKeys.open(settings.data_dir / "pki", settings.service_accounts.key_files)
         self.config = ClusterSettings(self.feed, cluster_defaults(self.resources))
         self.admission = self._admission(authority)
         self.writes = Writes(
             self.records,
-            schemas,
+            self.schemas,
             self.admission,
             self.versions,
             Quotas(self.resources, self.records),
@@ -280,6 +281,7 @@ class _Parts:
                 Watches(self.feed, self.records, self.versions),
                 Evictions(self.resources, self.records, self.writes),
                 self.versions,
+                self.schemas,
                 self.settings.http.body_bytes_max,
                 decode_protobuf,
                 usage_kinds(self.resources, self.records, self.usage),
@@ -392,7 +394,7 @@ class _Parts:
                     item.plural,
                     item.singular,
                     item.namespaced,
-                    schema={"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+                    schema=FORMS[item.kind],
                     verbs=("create",),
                 )
             )

@@ -340,7 +340,9 @@ class Pipeline:
         if asked.verb != "create" or asked.name:
             raise MethodNotAllowed("the server does not allow this method on the requested resource")
         assert request.user is not None, asked.path
-        body = await self._served.verbs.read_body(request, _api_version(virtual.group, virtual.version), virtual.kind)
+        resource = self._served.resources.find(virtual.group, virtual.version, virtual.plural)
+        assert resource is not None, asked.path
+        body = await self._served.verbs.read_question(request, Target(resource, asked.namespace))
         return Response(201, orjson.dumps(await virtual.create(request.user, body, asked.namespace)))
 
     async def _path(self, request: Request, asked: Asked) -> Answer:
@@ -396,10 +398,6 @@ VERSION_BODY: Final = orjson.dumps(
     },
     option=orjson.OPT_INDENT_2,
 )
-
-
-def _api_version(group: str, version: str) -> str:
-    return f"{group}/{version}" if group else version
 
 
 def failure(error: ApiError) -> Response:

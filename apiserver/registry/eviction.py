@@ -20,7 +20,7 @@ from ..request import Query
 from ..resources import Resource, Resources
 from ..times import timestamp
 from . import deletion, metadata
-from .options import Target, Writing
+from .options import Target, Writing, member
 from .options import deletion as deletion_options
 from .owning import require_own
 from .records import Records, Stored
@@ -48,7 +48,7 @@ class Evictions:
         name = (eviction.get("metadata") or {}).get("name") or target.name
         if name != target.name:
             raise BadRequest(f"the name of the object ({name}) does not match the name on the URL ({target.name})")
-        wanted = deletion_options(query, eviction.get("deleteOptions") or {})
+        wanted = deletion_options(query, member(eviction, "deleteOptions"))
         wanted = replace(wanted, dry_run=wanted.dry_run or writing.dry_run)
         pod = (await self._records.get(target.resource, target.namespace, target.name)).decode()
         require_own(target, pod)

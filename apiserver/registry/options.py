@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
@@ -140,7 +140,7 @@ def _invalid_patch(name: str, message: str, reason: str = "FieldValueInvalid") -
 
 def dry_run(values: Any) -> bool:
     """True for `All`, the only value there is. Raises Invalid."""
-    for value in values or ():
+    for value in values if isinstance(values, Sequence) else (values,):
         if value != "All":
             raise _unsupported("dryRun", value, ("All",))
     return bool(values)
@@ -311,9 +311,17 @@ class Deletion:
         return {"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1", **given}
 
 
+def member(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """An object inside a body that has no schema; empty when it is missing. Raises BadRequest."""
+    found = body.get(name) or {}
+    if not isinstance(found, Mapping):
+        raise BadRequest(f"{name}: Invalid value: {found}: must be an object")
+    return found
+
+
 def deletion(query: Query, body: Mapping[str, Any]) -> Deletion:
     """The options of a delete. The body wins over the query. Raises BadRequest, Invalid."""
-    preconditions = body.get("preconditions") or {}
+    preconditions = member(body, "preconditions")
     grace = body.get("gracePeriodSeconds")
     if grace is None and query.first("gracePeriodSeconds"):
         grace = _number(query, "gracePeriodSeconds")

@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import Cause
 from ..times import timestamp
 from . import metadata
-from .options import Target, Writing
+from .options import Target, Writing, member
 from .records import Stored
 from .refusals import conflict, invalid_object
 from .updating import check_version
@@ -19,8 +19,8 @@ Object = dict[str, Any]
 
 async def bind(writes: Writes, target: Target, binding: Mapping[str, Any], writing: Writing) -> Stored:
     """Give the pod its node, once. Raises Conflict when it has one, or is another pod, or is going away."""
-    node = (binding.get("target") or {}).get("name") or ""
-    kind = (binding.get("target") or {}).get("kind") or "Node"
+    named = member(binding, "target")
+    node, kind = named.get("name") or "", named.get("kind") or "Node"
     if kind != "Node":
         message = f'Unsupported value: "{kind}": supported values: "Node"'
         raise invalid_object(target.resource, target.name, [Cause("target.kind", message, "FieldValueNotSupported")])

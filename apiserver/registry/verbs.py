@@ -29,7 +29,7 @@ from .records import Records, Stored
 from .refusals import method_not_allowed, no_such_path
 from .renderings import ListRendering, rendering_of
 from .scale import check_scale, config_of, scale_of, scale_table, scaled
-from .schemas import complain
+from .schemas import Schemas, complain
 from .strategies import strategy_of
 from .versions import Versions
 from .watching import Watches
@@ -56,6 +56,7 @@ class Parts:
     watches: Watches
     evictions: Evictions
     versions: Versions
+    schemas: Schemas
     body_bytes_max: int
     protobuf: bodies.ProtobufReader | None = None
     computed: Mapping[tuple[str, str], Computed] = field(default_factory=dict)
@@ -287,6 +288,12 @@ class Verbs:
         obj = bodies.decode(data, request.headers.get("content-type", ""), self._parts.protobuf)
         bodies.expect_kind(obj, api_version, kind)
         return obj
+
+    async def read_question(self, request: Request, target: Target) -> Object:
+        """The body of a kind that is only asked, as its schema has it. Raises BadRequest, UnsupportedMediaType, Invalid."""
+        writing, obj = await self._written(request, target)
+        bodies.expect_kind(obj, target.resource.api_version, target.resource.kind)
+        return self._parts.schemas.admit_new(target.resource, obj, writing)
 
     async def _body_of(self, request: Request, target: Target, api_version: str, kind: str) -> tuple[Writing, Object]:
         return self._writing(request, target), await self.read_body(request, api_version, kind)

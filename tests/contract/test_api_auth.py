@@ -83,3 +83,48 @@ async def test_masters_ask_for_others_in_the_cluster_and_in_a_namespace(kubectl:
     (await api.post("/apis/authorization.k8s.io/v1/localsubjectaccessreviews", local)).refused(404, "NotFound")
     node = api.as_identity("node:n1")
     assert "cannot create" in (await api.post(here, local, session=node)).refused(403, "Forbidden")
+
+
+async def test_kubectl_poses_reviews_from_files_and_explains_them(kubectl: Kubectl) -> None:
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": "not one of ours"}}
+    answer = json.loads(await kubectl("create", "-f", "-", "-o", "json", stdin=json.dumps(review)))
+    assert answer["status"] == {"user": {}}
+    assert "resourceAttributes" in await kubectl("explain", "subjectaccessreviews.spec")
+    misspelt = {**review, "spec": {"tokn": "x"}}
+    assert 'unknown field "tokn"' in await kubectl("create", "-f", "-", stdin=json.dumps(misspelt), code=1)
+
+
+AUTHORIZATION = "/apis/authorization.k8s.io/v1"
+PODS = "/api/v1/namespaces/default/pods/none"
+
+
+async def test_a_body_of_the_wrong_types_is_the_askers_mistake_and_not_ours(kubectl: Kubectl) -> None:
+    asked = {"verb": "get", "resource": "pods"}
+    wrong: list[tuple[str, str, object]] = [
+        (f"{AUTHORIZATION}/selfsubjectaccessreviews", "SelfSubjectAccessReview", "x"),
+        (f"{AUTHORIZATION}/selfsubjectaccessreviews", "SelfSubjectAccessReview", {"resourceAttributes": "x"}),
+        (f"{AUTHORIZATION}/selfsubjectaccessreviews", "SelfSubjectAccessReview", {"resourceAttributes": {"verb": 3}}),
+        (
+            f"{AUTHORIZATION}/selfsubjectaccessreviews",
+            "SelfSubjectAccessReview",
+            {"resourceAttributes": {**asked, "fieldSelector": {"requirements": ["x"]}}},
+        ),
+        (f"{AUTHORIZATION}/selfsubjectrulesreviews", "SelfSubjectRulesReview", "x"),
+        (f"{AUTHORIZATION}/selfsubjectrulesreviews", "SelfSubjectRulesReview", {"namespace": ["x"]}),
+        (f"{AUTHORIZATION}/subjectaccessreviews", "SubjectAccessReview", {"user": ["x"], "resourceAttributes": asked}),
+        (f"{AUTHORIZATION}/subjectaccessreviews", "SubjectAccessReview", {"groups": "x", "resourceAttributes": asked}),
+        (
+            f"{AUTHORIZATION}/subjectaccessreviews",
+            "SubjectAccessReview",
+            {"groups": [[1]], "resourceAttributes": asked},
+        ),
+        (f"{AUTHORIZATION}/subjectaccessreviews", "SubjectAccessReview", {"user": "x", "extra": {"a": 1}}),
+    ]
+    api = kubectl.api
+    for path, kind, spec in wrong:
+        body = {"apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": spec}
+        assert (await api.post(path, body)).status == 422, (path, spec)
+    assert (await api.post(f"{PODS}/eviction", {"deleteOptions": "x"})).status == 400
+    assert (await api.post(f"{PODS}/eviction", {"deleteOptions": {"preconditions": "x"}})).status == 400
+    assert (await api.post(f"{PODS}/eviction", {"deleteOptions": {"dryRun": 1}})).status == 422
+    assert (await api.post(f"{PODS}/binding", {"target": "x"})).status == 400
