@@ -12,8 +12,8 @@ import statistics
 import time
 from collections.abc import Callable
 
-from stark.controllers.placement.facts import Demand, Offer, PodToleration, Where
 from stark.controllers.scheduler.snapshot import Snapshot
+from stark.crds.placement.facts import Demand, Offer, PodToleration, Where
 
 NODES = 5_000
 GIB = 1 << 30

@@ -18,10 +18,10 @@ from stark.client.api import PatchType
 from stark.client.errors import ApiError, Conflict, Fenced, NotFound
 from stark.client.queue import WorkQueue
 from stark.crds.nodes import Node
+from stark.crds.podfacts import is_finished
 from stark.crds.pods import Pod
 
 from .kit import DONE, Context, Controller, Outcome, Source
-from .kit.podfacts import is_finished
 
 log = logging.getLogger(__name__)
 

@@ -161,6 +161,11 @@ class KubeObject(Model):
         )
 
 
+def controller_of(obj: KubeObject) -> OwnerReference | None:
+    """The owner that controls the object, if it has one."""
+    return next((owner for owner in obj.metadata.owner_references if owner.controller), None)
+
+
 K = TypeVar("K", bound=KubeObject)
 
 

@@ -11,9 +11,9 @@ from typing import Any
 from stark.client.errors import AlreadyExists, ApiError, Conflict, Fenced, NotFound
 from stark.client.indexes import OwnerIndex
 from stark.crds.batch import CronJob, Job
+from stark.crds.meta import controller_of
 
 from ..kit import DONE, Context, Controller, Expectations, Outcome, RequeueAfter, Source, controller_key
-from ..kit.claims import controller_of
 from .planning import Plan, plan, reference_to, same_status
 
 BY_OWNER = "controller-uid"

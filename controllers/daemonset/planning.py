@@ -2,7 +2,7 @@
 
 A pod is made with `spec.nodeName`, past the scheduler. Kubernetes pins it by node affinity and lets the scheduler bind
 it; Stark's pods have no affinity yet. So the rules that the scheduler would apply are applied here, by the functions
-that both share (`placement`): node selector, taints (with the tolerations every daemon has), runtime and architecture
+that both share (`crds/placement`): node selector, taints (with the tolerations every daemon has), runtime and architecture
 of the pack, and whose node it is. What is left on the node is not looked at, and the agent refuses what does not fit.
 A node gets a new pod only when the old one is gone, so there are never two.
 """
@@ -27,13 +27,12 @@ from stark.crds.apps import DaemonSet, DaemonSetStatus, RollingUpdateDaemonSet
 from stark.crds.fields import IntOrString
 from stark.crds.meta import ObjectMeta
 from stark.crds.nodes import Node
+from stark.crds.placement.facts import Offer, Where
+from stark.crds.placement.filters import has_architecture, has_runtime, is_selected, is_served
+from stark.crds.placement.reading import PackOf, demand_of, offer_of, pack_problem
+from stark.crds.podfacts import available_in, is_active, is_finished, is_ready
 from stark.crds.pods import Pod, Toleration
 from stark.crds.tenancy import Owner
-
-from ..kit.podfacts import available_in, is_active, is_finished, is_ready
-from ..placement.facts import Offer, Where
-from ..placement.filters import has_architecture, has_runtime, is_selected, is_served
-from ..placement.reading import PackOf, demand_of, offer_of, pack_problem
 
 TEMPLATE_HASH = "controller-revision-hash"
 """Label of a DaemonSet's pods: which template they come from."""

@@ -13,11 +13,12 @@ from stark.client.errors import AlreadyExists, ApiError, Conflict, Fenced, NotFo
 from stark.client.indexes import OwnerIndex
 from stark.crds.annotations import REVISION
 from stark.crds.apps import Deployment, ReplicaSet
+from stark.crds.meta import controller_of
+from stark.crds.podfacts import is_finished
 from stark.crds.pods import Pod
 
 from ..kit import DONE, Context, Controller, Expectations, Outcome, RequeueAfter, Source, controller_key
-from ..kit.claims import adoption, claim, controller_of, release
-from ..kit.podfacts import is_finished
+from ..kit.claims import adoption, claim, release
 from . import status
 from .planning import Change, Observed, Plan, plan
 from .revisions import same_template, split

@@ -11,14 +11,13 @@ from typing import Any
 
 from stark.crds.apps import Deployment, ReplicaSet
 from stark.crds.labels import LabelSelector
-from stark.crds.meta import OwnerReference
+from stark.crds.meta import OwnerReference, controller_of
 from stark.crds.pods import Pod
 from stark.crds.policy import PodDisruptionBudget, PodDisruptionBudgetStatus
 from stark.crds.selectors import SelectorError
 from stark.crds.tenancy import Owner, may_select
 
 from ..kit import DONE, Context, Controller, Outcome, RequeueAfter, Source
-from ..kit.claims import controller_of
 from .planning import Scale, verdict
 
 

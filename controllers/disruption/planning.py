@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from stark.crds.conditions import Condition, set_condition
-from stark.crds.meta import OwnerReference
+from stark.crds.meta import OwnerReference, controller_of
+from stark.crds.podfacts import is_finished, is_ready
 from stark.crds.pods import Pod
 from stark.crds.policy import DISRUPTION_TIMEOUT_S, PodDisruptionBudget, PodDisruptionBudgetStatus
-
-from ..kit.claims import controller_of
-from ..kit.podfacts import is_finished, is_ready
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from stark.crds.annotations import AnnotationError, host_ports
 from stark.crds.meta import ObjectMeta
+from stark.crds.podfacts import is_finished, is_ready
 from stark.crds.pods import ContainerPort, ObjectReference, Pod
 from stark.crds.services import (
     ENDPOINTS_MAX,
@@ -28,8 +29,6 @@ from stark.crds.services import (
     Service,
     ServicePort,
 )
-
-from ..kit.podfacts import is_finished, is_ready
 
 NAME_PREFIX_MAX = 240
 """Characters of the Service's name in a slice's name; the rest tells slices apart."""

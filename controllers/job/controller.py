@@ -16,10 +16,10 @@ from stark.client.api import PatchType
 from stark.client.errors import ApiError, Conflict, Fenced, NotFound
 from stark.client.indexes import OwnerIndex
 from stark.crds.batch import JOB_TRACKING, Job
+from stark.crds.meta import controller_of
 from stark.crds.pods import Pod
 
 from ..kit import DONE, Context, Controller, Expectations, Outcome, RequeueAfter, Source
-from ..kit.claims import controller_of
 from .orphans import keys_held_for, keys_of, orphans
 from .planning import Plan, is_over, new_pod, plan, same_status
 from .tracking import is_held

@@ -13,9 +13,9 @@ from datetime import datetime
 
 from stark.crds.batch import Job
 from stark.crds.conditions import find_condition
+from stark.crds.podfacts import is_active, is_finished, is_ready
 from stark.crds.pods import Pod
 
-from ..kit.podfacts import is_active, is_finished, is_ready
 from .tracking import Tally, done_indexes, has_ended, is_held, is_indexed, is_tracked, tally
 
 

@@ -11,11 +11,10 @@ from collections.abc import Callable, Iterable
 from stark.client.api import Client
 from stark.client.errors import NotFound
 from stark.crds.batch import Job
-from stark.crds.meta import KubeObject
+from stark.crds.meta import KubeObject, controller_of
 from stark.crds.pods import Pod
 
 from ..kit import controller_key, split_key
-from ..kit.claims import controller_of
 from .tracking import is_held
 
 ALONE = "#"

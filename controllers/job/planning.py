@@ -15,9 +15,9 @@ from typing import Literal
 from stark.crds.batch import COMPLETION_INDEX, COMPLETION_INDEX_VARIABLE, JOB_TRACKING, Job, JobStatus
 from stark.crds.conditions import Condition, find_condition, is_true, set_condition
 from stark.crds.meta import ObjectMeta
+from stark.crds.podfacts import is_ready
 from stark.crds.pods import Container, EnvVar, EnvVarSource, ObjectFieldSelector, Pod
 
-from ..kit.podfacts import is_ready
 from .counting import Count, count
 from .indexes import format_indexes
 from .tracking import index_of, is_held, is_indexed, is_tracked

@@ -16,9 +16,9 @@ from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 
 from stark.crds.batch import COMPLETION_INDEX, JOB_TRACKING, Job, UncountedTerminatedPods
+from stark.crds.podfacts import is_finished
 from stark.crds.pods import Pod
 
-from ..kit.podfacts import is_finished
 from .indexes import parse_indexes
 
 UNCOUNTED_MAX = 500

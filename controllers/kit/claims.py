@@ -12,16 +12,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from stark.crds.meta import KubeObject, OwnerReference
+from stark.crds.meta import KubeObject, OwnerReference, controller_of
 from stark.crds.selectors import Selector
 from stark.crds.tenancy import Owner, may_adopt
 
 K = TypeVar("K", bound=KubeObject)
-
-
-def controller_of(obj: KubeObject) -> OwnerReference | None:
-    """The owner that controls the object, if it has one."""
-    return next((owner for owner in obj.metadata.owner_references if owner.controller), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,10 +19,10 @@ from stark.crds.cluster import CLUSTER_CONFIG_NAME, ClusterConfig, ClusterConfig
 from stark.crds.conditions import find_condition
 from stark.crds.coordination import Lease
 from stark.crds.nodes import Node, NodeCondition
+from stark.crds.podfacts import is_finished, is_ready
 from stark.crds.pods import Pod, PodCondition
 
 from ..kit import DONE, Context, Controller, Outcome, RequeueAfter, Source
-from ..kit.podfacts import is_finished, is_ready
 from .eviction import plan_evictions
 from .health import Health, beat_of, grace_s, hear, silent_conditions
 from .settings import NodeSettings

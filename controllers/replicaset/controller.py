@@ -14,10 +14,11 @@ from typing import Any
 from stark.client.errors import ApiError, Conflict, Fenced, NotFound
 from stark.client.indexes import OwnerIndex
 from stark.crds.apps import ReplicaSet
+from stark.crds.meta import controller_of
 from stark.crds.pods import Pod
 
 from ..kit import DONE, Context, Controller, Expectations, Outcome, RequeueAfter, Source, controller_key
-from ..kit.claims import adoption, claim, controller_of, release
+from ..kit.claims import adoption, claim, release
 from .planning import Failure, Plan, batches, new_pod, plan, same_status, status_of
 
 BY_OWNER = "controller-uid"

@@ -15,9 +15,8 @@ from datetime import datetime, timedelta
 from stark.crds.apps import ReplicaSet, ReplicaSetStatus
 from stark.crds.conditions import Condition, set_condition, without_condition
 from stark.crds.meta import ObjectMeta
+from stark.crds.podfacts import available_in, is_active, is_finished, is_ready, ready_since
 from stark.crds.pods import Pod
-
-from ..kit.podfacts import available_in, is_active, is_finished, is_ready, ready_since
 
 BURST_MAX = 500
 """Pods made or deleted in one reconcile; the rest follows when the cache has seen these."""

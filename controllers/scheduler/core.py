@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 
 from stark.crds.nodes import Node
+from stark.crds.placement.facts import Offer
+from stark.crds.placement.filters import Rule
+from stark.crds.placement.reading import PackOf, demand_of, offer_of, pack_problem, takes_room
+from stark.crds.podfacts import is_finished
 from stark.crds.pods import Pod
 
-from ..kit.podfacts import is_finished
-from ..placement.facts import Offer
-from ..placement.filters import Rule
-from ..placement.reading import PackOf, demand_of, offer_of, pack_problem, takes_room
 from .queue import PodQueue, Waiting
 from .snapshot import Snapshot
 

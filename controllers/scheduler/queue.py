@@ -14,8 +14,8 @@ from collections.abc import Set
 from dataclasses import dataclass
 from enum import Enum
 
-from ..placement.facts import Demand
-from ..placement.filters import Rule
+from stark.crds.placement.facts import Demand
+from stark.crds.placement.filters import Rule
 
 BACKOFF_FIRST_S = 1.0
 BACKOFF_MAX_S = 10.0

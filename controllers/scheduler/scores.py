@@ -9,8 +9,7 @@ into one integer, more is better, which is what lets a table of nodes be searche
 from __future__ import annotations
 
 from stark.crds.annotations import NODE_TYPE, NODE_TYPE_BROWSER
-
-from ..placement.facts import Demand, NodeState, Offer, Where
+from stark.crds.placement.facts import Demand, NodeState, Offer, Where
 
 RELUCTANCE_MAX = 255
 TAINTS_COUNTED_MAX = 127

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..placement.facts import Demand, NodeState, Offer, Where
-from ..placement.filters import Rule, rejection
+from stark.crds.placement.facts import Demand, NodeState, Offer, Where
+from stark.crds.placement.filters import Rule, rejection
+
 from .scores import NODES_MAX, prefer
 from .tables import ClassTable, Columns, FixedTable, ranks
 

@@ -12,8 +12,9 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from ..placement.facts import Demand, NodeState, Where
-from ..placement.filters import allowed, fits
+from stark.crds.placement.facts import Demand, NodeState, Where
+from stark.crds.placement.filters import allowed, fits
+
 from .scores import (
     OWNED_BITS,
     OWNED_MAX,

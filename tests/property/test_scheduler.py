@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stark.controllers.placement.facts import Demand, HostPort, NodeTaint, Offer, PodToleration, Where
 from stark.controllers.scheduler.snapshot import Snapshot, refuse, scan
+from stark.crds.placement.facts import Demand, HostPort, NodeTaint, Offer, PodToleration, Where
 
 names = st.sampled_from([f"n{index}" for index in range(8)])
 taints = st.builds(

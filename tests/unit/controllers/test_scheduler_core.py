@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from stark.controllers.placement.facts import HostPort
-from stark.controllers.placement.filters import Rule
-from stark.controllers.placement.reading import demand_of, offer_of, pack_problem, takes_room
 from stark.controllers.scheduler.core import Bind, Core, Refuse, is_ours
 from stark.crds.annotations import OWNER, OWNER_ROLE
 from stark.crds.nodes import Node
 from stark.crds.packs import Pack
+from stark.crds.placement.facts import HostPort
+from stark.crds.placement.filters import Rule
+from stark.crds.placement.reading import demand_of, offer_of, pack_problem, takes_room
 from stark.crds.pods import Pod
 from tests.support.workloads import at, node, owned_by, pack, pod
 

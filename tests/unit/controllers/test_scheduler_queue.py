@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from stark.controllers.placement.facts import Demand
-from stark.controllers.placement.filters import Rule
 from stark.controllers.scheduler.queue import PARKED_MAX_S, Place, PodQueue, Waiting
+from stark.crds.placement.facts import Demand
+from stark.crds.placement.filters import Rule
 
 CPU = frozenset({Rule.RESOURCES})
 

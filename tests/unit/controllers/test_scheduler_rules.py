@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from stark.controllers.placement.facts import Demand, HostPort, NodeState, NodeTaint, Offer, PodToleration, Where
-from stark.controllers.placement.filters import rejection
 from stark.controllers.scheduler.scores import prefer
 from stark.controllers.scheduler.snapshot import Snapshot, refuse
+from stark.crds.placement.facts import Demand, HostPort, NodeState, NodeTaint, Offer, PodToleration, Where
+from stark.crds.placement.filters import rejection
 
 GPU = NodeTaint("dedicated", "gpu", "NoSchedule")
 CORDON = PodToleration("node.kubernetes.io/unschedulable", "Exists", "", "NoSchedule")

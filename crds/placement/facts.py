@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
-from stark.crds.tenancy import FOR_EVERYBODY, NOBODY, NodeTerms, Owner
-from stark.crds.tolerations import tolerates
+from ..tenancy import FOR_EVERYBODY, NOBODY, NodeTerms, Owner
+from ..tolerations import tolerates
 
 T = TypeVar("T")
 

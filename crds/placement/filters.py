@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 
-from stark.crds.annotations import ARCH, RUNTIME_PREFIX, TAINT_UNSCHEDULABLE
-from stark.crds.tenancy import node_refusal
-
+from ..annotations import ARCH, RUNTIME_PREFIX, TAINT_UNSCHEDULABLE
+from ..tenancy import node_refusal
 from .facts import Demand, NodeState, NodeTaint, Offer, Where
 
 UNSCHEDULABLE_TAINT = NodeTaint(TAINT_UNSCHEDULABLE, "", "NoSchedule")

@@ -7,17 +7,16 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from stark.crds.annotations import PORTS
-from stark.crds.conditions import is_true
-from stark.crds.images import ImageError, pack_object_name, parse_image
-from stark.crds.nodes import Node
-from stark.crds.packs import Pack
-from stark.crds.pods import Container, Pod
-from stark.crds.quantity import QuantityError, byte_count, milli_cpu, whole
-from stark.crds.tenancy import NOBODY, NodeTerms, Owner, acts_as_somebody, pack_refusal
-
-from ..kit.claims import controller_of
-from ..kit.podfacts import is_finished
+from ..annotations import PORTS
+from ..conditions import is_true
+from ..images import ImageError, pack_object_name, parse_image
+from ..meta import controller_of
+from ..nodes import Node
+from ..packs import Pack
+from ..podfacts import is_finished
+from ..pods import Container, Pod
+from ..quantity import QuantityError, byte_count, milli_cpu, whole
+from ..tenancy import NOBODY, NodeTerms, Owner, acts_as_somebody, pack_refusal
 from .facts import Demand, HostPort, NodeTaint, Offer, PodToleration, Where
 
 BOTH = frozenset({"node", "browser"})

@@ -1,11 +1,11 @@
-"""What the controllers of workloads ask about a pod: is it alive, ready, available."""
+"""What one asks about a pod: is it alive, ready, available."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from stark.crds.conditions import find_condition
-from stark.crds.pods import Pod
+from .conditions import find_condition
+from .pods import Pod
 
 FINAL_PHASES = frozenset({"Succeeded", "Failed"})
 
