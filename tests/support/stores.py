@@ -27,11 +27,13 @@ from stark.apiserver.store.protocol import (
     Revision,
     Store,
 )
+from stark.apiserver.store.remote import RemoteSettings, RemoteStore, SharedRevision, StoreService
+from stark.apiserver.store.remote.link import listen
 from stark.apiserver.store.sqlite import SqliteSettings, open_sqlite
 from tests.support.etcd import shared_etcd
 
-STORES = ("memory", "sqlite", "etcd")
-DURABLE = ("sqlite", "etcd")
+STORES = ("memory", "sqlite", "etcd", "remote")
+DURABLE = ("sqlite", "etcd", "remote")
 """Those whose contents survive being closed."""
 ENCRYPTED = "encrypted "
 """Before the name of a store: with encryption over all of its keys."""
@@ -96,7 +98,51 @@ async def _open(kind: str, path: Path, limits: Limits, first: Revision = FIRST) 
         return await open_sqlite(path / "data", sqlite_settings(limits))
     if kind == "etcd":
         return await open_etcd(etcd_settings(shared_etcd().url, limits=limits))
+    if kind == "remote":
+        return await open_kept(path, limits)
     raise ValueError(kind)
+
+
+class Kept(RemoteStore):
+    """A store used over a socket, with the one who keeps it in the same process: both are closed at once."""
+
+    beneath: Store
+    service: StoreService
+    listening: asyncio.Server
+
+    async def close(self) -> None:
+        """See `Store.close`."""
+        if not self.listening.is_serving():
+            return
+        await super().close()
+        self.listening.close()
+        await self.service.close()
+        await self.beneath.close()
+        self.shared.close()
+
+
+async def open_kept(path: Path, limits: Limits) -> Kept:
+    """SQLite, and a worker's view of it."""
+    beneath, shared = await open_sqlite(path / "data", sqlite_settings(limits)), SharedRevision.create()
+    service = StoreService(beneath, shared)
+    await service.begin()
+    listening = await listen(path / "store.sock", service)
+    store = Kept(path / "store.sock", shared, remote_settings(limits))
+    store.beneath, store.service, store.listening = beneath, service, listening
+    async with asyncio.timeout(PATIENCE_S):
+        await store.connected()
+    return store
+
+
+def remote_settings(limits: Limits | None = None) -> RemoteSettings:
+    """Short memory and small pages."""
+    limits = limits or Limits()
+    return RemoteSettings(
+        page_keys=7,
+        progress_interval_s=limits.progress_interval_s,
+        watch_backlog_events=limits.watch_backlog_events,
+        recent_events=50,
+    )
 
 
 def etcd_settings(*urls: str, limits: Limits | None = None) -> EtcdSettings:

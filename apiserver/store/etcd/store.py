@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 
+from ..doubt import Verdict, judge, may_ask_again
 from ..feed import Watch
 from ..protocol import (
     VALUE_BYTES_MAX,
@@ -36,7 +37,7 @@ from .messages import COMPACT, GRANT, KEEP_ALIVE, RANGE, REVOKE, STATUS, TXN, Me
 from .settings import EtcdSettings
 from .trouble import EtcdUnusable, Meaning, Refusal
 from .upstream import Upstream
-from .writes import Verdict, current_of, judge, may_ask_again, txn_request
+from .writes import current_of, txn_request
 
 log = structlog.get_logger(__name__)
 
@@ -147,7 +148,7 @@ class EtcdStore:
     # Writing
 
     async def txn(self, expect: Sequence[Expect], ops: Sequence[Put | Delete]) -> TxnResult:
-        """See `Store.txn`. A lost answer is settled by asking again, where that can be done; see `writes`."""
+        """See `Store.txn`. A lost answer is settled by asking again, where that can be done; see `doubt`."""
         self._require_open()
         _require_sane(ops)
         if not ops and not expect:

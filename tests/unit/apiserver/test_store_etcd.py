@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from stark.apiserver.store.doubt import Verdict, judge, may_ask_again
 from stark.apiserver.store.etcd.store import Coalesced
-from stark.apiserver.store.etcd.writes import Verdict, judge, may_ask_again
 from stark.apiserver.store.protocol import NO_LEASE, Delete, Expect, KeyValue, LeaseId, Put, Revision, Unavailable
 
 BEFORE = 10
