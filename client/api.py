@@ -97,6 +97,10 @@ class Client:
         self._transport.identify(config)
         self.config = config
 
+    def present(self, header: str, value: str) -> None:
+        """Send a header with every request from the next one on; an empty value takes it away."""
+        self._transport.present(header, value)
+
     def fenced(self, fence: Fence) -> Client:
         """The same connections, but `fence()` is called before each write, may raise `Fenced`, and bounds its time.
 

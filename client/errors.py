@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from stark.crds.incarnations import HELD, STALE
+
 
 @dataclass(frozen=True, slots=True)
 class Cause:
@@ -90,6 +92,15 @@ class Conflict(ApiError):
     """The object moved on since it was read, or a precondition failed: read it again and redo the change."""
 
     code = 409
+
+
+class Superseded(Conflict):
+    """The life of the node for which this was said is over, or another agent lives it: join again before anything else."""
+
+    @property
+    def is_held_by_another(self) -> bool:
+        """Another agent has this node's name, and is alive as far as the server knows."""
+        return any(cause.reason == HELD for cause in self.causes)
 
 
 class Gone(ApiError):
@@ -206,11 +217,14 @@ def error_from_status(
     if retry_after_s is None and isinstance(details.get("retryAfterSeconds"), int | float):
         retry_after_s = float(details["retryAfterSeconds"])
     kind = _BY_REASON.get(reason) or _BY_CODE.get(code) or (ServerError if code >= 500 else ApiError)
+    causes = _causes(details.get("causes"))
+    if kind is Conflict and any(cause.reason in (STALE, HELD) for cause in causes):
+        kind = Superseded
     return kind(
         str(body.get("message") or fallback or f"the server answered {code}"),
         code=code,
         reason=reason,
-        causes=_causes(details.get("causes")),
+        causes=causes,
         retry_after_s=retry_after_s,
         status=body,
     )

@@ -101,6 +101,13 @@ class Transport:
         self._on_warning = on_warning or _log_warning
         self._identity = Identity(config)
         self._session: aiohttp.ClientSession | None = None
+        self._presented: dict[str, str] = {}
+
+    def present(self, header: str, value: str) -> None:
+        """Send a header with every request from the next one on; an empty value takes it away."""
+        self._presented.pop(header, None)
+        if value:
+            self._presented[header] = value
 
     def identify(self, config: ClientConfig) -> None:
         """Be who `config` says from the next request on: a certificate was renewed, or an authority came. The same server.
@@ -164,7 +171,7 @@ class Transport:
         idle_timeout_s: float | None = None,
     ) -> AsyncIterator[RawResponse]:
         """One attempt; the answer is a 2xx with its body unread. Raises an ApiError."""
-        given = {**(headers or {})}
+        given = {**self._presented, **(headers or {})}
         timeout = aiohttp.ClientTimeout(
             total=timeout_s, sock_connect=CONNECT_TIMEOUT_S, connect=None, sock_read=idle_timeout_s
         )

@@ -30,6 +30,18 @@ class View(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Premise:
+    """Another object that a plugin's decision rests on: the write is committed only if that is still at `revision`."""
+
+    group: str
+    plural: str
+    namespace: str
+    name: str
+    revision: int
+    """0: it does not exist."""
+
+
 @dataclass(slots=True)
 class Attributes:
     """One write. A mutating plugin changes `object` in place; nobody changes `old`."""
@@ -60,6 +72,10 @@ class Attributes:
     """How those outside are shown the object, when that is not the whole of it."""
     restricted: bool = False
     """The user may do this to their own objects only."""
+    incarnation: str = ""
+    """For which life of its node an agent says that it speaks."""
+    premises: list[Premise] = field(default_factory=list)
+    """What must still hold when the write is committed; otherwise it is judged again."""
     settle: Callable[[Object], Object] | None = None
     """Makes an object that somebody outside has changed valid again: pruned, defaulted, checked. Raises ApiError."""
 

@@ -18,6 +18,7 @@ from .chain import Chain, Only, Step
 from .cluster import ClusterRules
 from .defaults import base64_defaults, deployment_defaults, pod_defaults, pod_spec_defaults, secret_defaults
 from .images import pin_images
+from .incarnations import node_incarnation
 from .limit_ranges import limit_range_defaults, limit_ranges
 from .namespaces import namespace_defaults, namespace_lifecycle
 from .node_restriction import node_restriction
@@ -83,6 +84,7 @@ def builtin_chain(
         validating=[
             *judges,
             node_restriction,
+            Only(node_incarnation, PODS, ("", "nodes"), ("coordination.k8s.io", "leases")),
             *([Only(cluster.bounds, PODS, ("", "nodes"))] if cluster is not None else []),
             *([Only(CertificateRights(authorizer), CERTIFICATE_REQUESTS)] if authorizer is not None else []),
             Only(pack_name_belongs_to_its_owner, ("stark.dev", "packs")),

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stark.crds.config import CONFIG_SIZE_MAX
+from stark.crds.incarnations import INCARNATION, incarnation_of, parse_number
 from stark.crds.names import config_key_problems, is_config_key, label_key_problems, label_value_problems
 
 from ..errors import Cause
@@ -109,9 +110,26 @@ def node_causes(obj: Mapped, old: Mapped | None) -> Iterator[Cause]:
         if (key, effect) in seen:
             yield duplicate(path, taint)
         seen.add((key, effect))
+    yield from _incarnation_causes(obj.get("metadata") or {}, (old or {}).get("metadata") or {})
     if old is not None:
         before = (old.get("spec") or {}).get("providerID")
         if before:
             after = spec.get("providerID")
             if after != before:
                 yield not_allowed("spec.providerID", 'node updates may not change providerID except from "" to valid')
+
+
+def _incarnation_causes(metadata: Mapped, before: Mapped) -> Iterator[Cause]:
+    """A number that went back would let those in again who were fenced off."""
+    said = (metadata.get("annotations") or {}).get(INCARNATION)
+    known = incarnation_of(before).number
+    path = f"metadata.annotations[{INCARNATION}]"
+    if said is None:
+        if known:
+            yield not_allowed(path, "an incarnation is never taken away: it only grows")
+        return
+    number = parse_number(said)
+    if number is None:
+        yield bad_value(path, said, "must be a whole number above 0")
+    elif number < known:
+        yield bad_value(path, said, f"must not be below the present one, {known}")

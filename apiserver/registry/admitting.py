@@ -151,6 +151,8 @@ def _attributes(
         {"kind": options_kind, "apiVersion": "meta.k8s.io/v1", **_dry_run(writing), **writing.given},
         writing.consults,
         restricted=writing.restricted,
+        incarnation=writing.incarnation,
+        premises=writing.premises,
     )
 
 

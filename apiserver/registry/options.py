@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from stark.crds.selectors import SelectorError, parse_field_selector, parse_label_selector
 
+from ..admission.attributes import Premise
 from ..cache.entry import OWNER_PATH
 from ..cache.filter import FieldTest, Filter
 from ..errors import BadRequest, Cause, Invalid
@@ -78,6 +79,10 @@ class Writing:
     """Of a create: what else is to happen in the same commit."""
     restricted: bool = False
     """The user may do this to their own objects only: what is created bears that mark."""
+    incarnation: str = ""
+    """For which life of its node an agent says that it speaks."""
+    premises: list[Premise] = field(default_factory=list)
+    """Of one write: where admission leaves what its decision rests on."""
 
 
 def writing(

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import orjson
 
+from ..admission.attributes import Premise
 from ..cache.entry import Entry, encode_object, with_revision
 from ..cache.feed import Feed, StoreLost, TooFarAhead
 from ..cache.resource_cache import ResourceCache
@@ -33,7 +34,7 @@ from ..store.protocol import (
     StoreError,
 )
 from .along import Along
-from .keys import local_key, prefix_of, store_key
+from .keys import local_key, prefix_at, prefix_of, store_key
 from .refusals import already_exists, conflict, not_found, of_store, store_away, too_far_ahead
 
 Object = dict[str, Any]
@@ -167,7 +168,7 @@ class Records:
             if await self._from_store(cache, key) is not None:
                 raise already_exists(resource, metadata["name"])
             return Stored(Entry(local, 0, value), obj)
-        revision = await self._put(cache, key, value, obj, 0, ttl_s)
+        revision = await self._put(cache, key, value, obj, [Expect(key, Revision(0))], ttl_s)
         if revision is None:
             raise already_exists(resource, metadata["name"])
         return _stored(value, obj, revision, cache.get(local))
@@ -220,25 +221,34 @@ class Records:
         raise conflict(resource, metadata["name"])
 
     async def change(
-        self, place: Place, decide: Decision, *, ttl_s: int = 0, dry_run: bool = False
+        self,
+        place: Place,
+        decide: Decision,
+        *,
+        ttl_s: int = 0,
+        dry_run: bool = False,
+        premises: list[Premise] | None = None,
     ) -> tuple[Stored, bool]:
         """Make the object what `decide` says; what it was when `decide` says Removed, and whether it was removed.
 
+        `premises` is where `decide` leaves what its decision rests on: it is made anew when one of them fell meanwhile.
         A change that changes nothing writes nothing. Raises NotFound, Conflict, and whatever `decide` raises.
         """
         resource, namespace, name = place
         cache = await self.cache(resource)
         key = store_key(resource, namespace, name)
         current, is_cached = cache.get(local_key(namespace, name)), True
+        rests_on = premises if premises is not None else []
         for _ in range(CHANGE_ATTEMPTS_MAX):
             if current is None or not is_cached:
                 current, is_cached = await self._from_store(cache, key), False
             if current is None:
                 raise not_found(resource, name)
+            rests_on.clear()
             try:
-                done = await self._attempt(cache, key, current, decide, ttl_s, dry_run)
+                done = await self._attempt(cache, key, current, decide, ttl_s, dry_run, rests_on)
             except ApiError:
-                if not is_cached or await self._is_latest(cache, key, current):
+                if not await self.outdated(rests_on) and (not is_cached or await self._is_latest(cache, key, current)):
                     raise
                 done = None
             wrote_nothing = done is not None and done[0].revision == current.revision
@@ -247,22 +257,45 @@ class Records:
             if done is not None:
                 return done
             is_cached = False
+            if rests_on:
+                await self.fresh()  # plugins read the caches: what has changed must be seen there
         raise conflict(resource, name)
 
+    async def outdated(self, premises: Sequence[Premise]) -> bool:
+        """Whether something a decision rests on is not as it was; then the caches show it. Raises ServiceUnavailable."""
+        for premise in premises:
+            expect = expectation(premise)
+            try:
+                item = (await self._store.get(expect.key))[0]
+            except StoreError as error:
+                raise of_store(error) from error
+            if (item.mod_revision if item is not None else 0) != expect.mod_revision:
+                await self.fresh()
+                return True
+        return False
+
     async def _attempt(
-        self, cache: ResourceCache, key: bytes, current: Entry, decide: Decision, ttl_s: int, dry_run: bool
+        self,
+        cache: ResourceCache,
+        key: bytes,
+        current: Entry,
+        decide: Decision,
+        ttl_s: int,
+        dry_run: bool,
+        premises: Sequence[Premise],
     ) -> tuple[Stored, bool] | None:
         """Decide and write; None when somebody else was faster."""
         outcome = await decide(current.decode())
+        expected = [Expect(key, Revision(current.revision)), *map(expectation, premises)]
         if isinstance(outcome, Removed):
             if dry_run:
                 return Stored(current, current.decode()), True
-            removed = await self._delete(key, current.revision)
+            removed = await self._delete(key, expected)
             return (Stored(current.at(removed), current.decode()), True) if removed is not None else None
         value = encode_object(outcome)
         if dry_run or _is_same(value, current):
             return _stored(value, outcome, current.revision), False
-        revision = await self._put(cache, key, value, outcome, current.revision, ttl_s)
+        revision = await self._put(cache, key, value, outcome, expected, ttl_s)
         return (_stored(value, outcome, revision, cache.get(current.key)), False) if revision is not None else None
 
     async def _is_latest(self, cache: ResourceCache, key: bytes, seen: Entry) -> bool:
@@ -277,18 +310,18 @@ class Records:
         return cache.read(item) if item is not None else None
 
     async def _put(
-        self, cache: ResourceCache, key: bytes, value: bytes, obj: Object, expected: int, ttl_s: int
+        self, cache: ResourceCache, key: bytes, value: bytes, obj: Object, expected: Sequence[Expect], ttl_s: int
     ) -> int | None:
-        """The revision of the write; None when the key is not at the expected one."""
+        """The revision of the write; None when something is not as expected."""
         cache.foretell(value, obj)
         revision: int | None = None
         try:
             lease = await self._leases.lease(ttl_s) if ttl_s else NO_LEASE
             try:
-                revision = await self._txn(key, Put(key, value, lease), expected)
+                revision = await self._txn(Put(key, value, lease), expected)
             except LeaseNotFound:
                 self._leases.forget(ttl_s)
-                revision = await self._txn(key, Put(key, value, await self._leases.lease(ttl_s)), expected)
+                revision = await self._txn(Put(key, value, await self._leases.lease(ttl_s)), expected)
         except StoreError as error:
             raise of_store(error) from error
         finally:
@@ -296,15 +329,21 @@ class Records:
                 cache.forget_foretold(value)
         return revision
 
-    async def _delete(self, key: bytes, expected: int) -> int | None:
+    async def _delete(self, key: bytes, expected: Sequence[Expect]) -> int | None:
         try:
-            return await self._txn(key, Delete(key), expected)
+            return await self._txn(Delete(key), expected)
         except StoreError as error:
             raise of_store(error) from error
 
-    async def _txn(self, key: bytes, op: Put | Delete, expected: int) -> int | None:
-        result = await self._store.txn([Expect(key, Revision(expected))], [op])
+    async def _txn(self, op: Put | Delete, expected: Sequence[Expect]) -> int | None:
+        result = await self._store.txn(expected, [op])
         return int(result.revision) if result.succeeded else None
+
+
+def expectation(premise: Premise) -> Expect:
+    """A premise as a condition of the commit."""
+    key = bytes(prefix_at(premise.group, premise.plural)) + local_key(premise.namespace, premise.name).encode()
+    return Expect(key, Revision(premise.revision))
 
 
 def _is_same(value: bytes, current: Entry) -> bool:

@@ -12,6 +12,8 @@ from typing import Any
 import orjson
 import yaml
 
+from stark.crds.incarnations import HEADER
+
 from ..errors import BadRequest
 from ..request import Request, Response, Stream
 from ..resources import Resource
@@ -34,6 +36,8 @@ from .strategies import strategy_of
 from .versions import Versions
 from .watching import Watches
 from .writes import MayCreate, Writes
+
+INCARNATION_HEADER = HEADER.lower()
 
 Object = dict[str, Any]
 
@@ -264,6 +268,7 @@ class Verbs:
         user_agent = request.headers.get("user-agent", "")
         writing = options.writing(request.query, request.user, request.warnings, user_agent, request.audit)
         writing.restricted = target.own is not None
+        writing.incarnation = request.headers.get(INCARNATION_HEADER, "")
         return writing
 
     async def _written(self, request: Request, target: Target) -> tuple[Writing, Object]:

@@ -13,15 +13,16 @@ from dataclasses import replace
 from typing import Final
 
 from ..admission.attributes import GroupVersionKind
-from ..errors import AlreadyExists, ApiError, BadRequest, MethodNotAllowed, NotFound
+from ..errors import AlreadyExists, ApiError, BadRequest, Conflict, MethodNotAllowed, NotFound
 from ..resources import Resource
 from . import bodies, deletion, metadata, updating
 from .admitting import Admission, Admitting
+from .along import Along
 from .options import Deletion, Target, Writing
 from .ownership import SCALE, Ownership
 from .owning import require_own
 from .quotas import Quotas
-from .records import REMOVED, Object, Records, Removed, Stored
+from .records import REMOVED, Object, Records, Removed, Stored, expectation
 from .refusals import conflict, invalid_object
 from .schemas import Schemas
 from .strategies import strategy_of
@@ -61,11 +62,19 @@ class Writes:
         self._check_alive(resource)
         is_generated = not obj["metadata"].get("name") and bool(obj["metadata"].get("generateName"))
         for attempt in range(NAME_ATTEMPTS_MAX):
-            new = await self._prepare_new(target, obj, writing)
+            turn = replace(writing, premises=[])
             try:
-                return await self._store_new(resource, new, writing)
+                return await self._store_new(resource, await self._prepare_new(target, obj, turn), turn)
             except AlreadyExists:
                 if not is_generated or attempt + 1 == NAME_ATTEMPTS_MAX:
+                    raise
+            except Conflict:
+                # Something the decision rests on has changed: it is made again, on what the store says.
+                if (
+                    not turn.premises
+                    or attempt + 1 == NAME_ATTEMPTS_MAX
+                    or not await self._records.outdated(turn.premises)
+                ):
                     raise
         raise AssertionError(NAME_ATTEMPTS_MAX)
 
@@ -92,8 +101,10 @@ class Writes:
         # Asked again: the definition may have been deleted while somebody outside was asked about the object.
         self._check_alive(resource)
         stored = await self._as_stored(resource, new)
-        if writing.along is not None:
-            return await self._records.create_along(resource, stored, writing.along)
+        along = writing.along or (Along((), lambda made: ()) if writing.premises and not writing.dry_run else None)
+        if along is not None:
+            along = replace(along, expect=[*along.expect, *map(expectation, writing.premises)])
+            return await self._records.create_along(resource, stored, along)
         return await self._quotas.create(resource, stored, ttl_s=strategy_of(resource).ttl_s, dry_run=writing.dry_run)
 
     async def update(
@@ -192,6 +203,7 @@ class Writes:
     async def _change(self, target: Target, change: Change, writing: Writing, *, needs_version: bool) -> Stored:
         resource, strategy = target.resource, strategy_of(target.resource)
         kept: list[Object] = []
+        writing = replace(writing, premises=[])
 
         async def decide(current: Object) -> Object | Removed:
             require_own(target, current)
@@ -205,7 +217,7 @@ class Writes:
             return await self._as_stored(resource, new)
 
         stored, is_removed = await self._records.change(
-            _place(target), decide, ttl_s=strategy.ttl_s, dry_run=writing.dry_run
+            _place(target), decide, ttl_s=strategy.ttl_s, dry_run=writing.dry_run, premises=writing.premises
         )
         # An update that took the last finalizer away is answered with what the client made of the object.
         return Stored.of(await self._as_stored(resource, kept[0]), stored.revision) if is_removed else stored
@@ -236,6 +248,7 @@ class Writes:
     async def delete(self, target: Target, wanted: Deletion, writing: Writing) -> tuple[Stored, bool]:
         """Delete an object, or begin to. The object, and whether it is gone. Raises NotFound, Conflict, Forbidden ..."""
         resource, strategy = target.resource, strategy_of(target.resource)
+        writing = replace(writing, premises=[])
 
         async def decide(current: Object) -> Object | Removed:
             require_own(target, current)
@@ -245,7 +258,9 @@ class Writes:
             outcome = deletion.plan(old, strategy, wanted, metadata.now())
             return outcome if isinstance(outcome, Removed) else await self._as_stored(resource, outcome)
 
-        return await self._records.change(_place(target), decide, dry_run=writing.dry_run or wanted.dry_run)
+        return await self._records.change(
+            _place(target), decide, dry_run=writing.dry_run or wanted.dry_run, premises=writing.premises
+        )
 
     async def delete_all(self, targets: list[Target], wanted: Deletion, writing: Writing) -> None:
         """Delete many objects; those that went meanwhile are no complaint. Raises the first refusal, after all."""
