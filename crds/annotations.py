@@ -92,6 +92,8 @@ FOLLOW_LATEST = "stark.dev/follow-latest"
 MODE = "stark.dev/mode"
 """Annotation: `DaemonSet` runs one pod on every matching node instead of `replicas` pods."""
 MODE_DAEMON_SET = "DaemonSet"
+MODE_REPLICAS = "Replicas"
+"""The mode of a Deployment that says nothing of it."""
 CRASH_LOOP = "stark.dev/crash-loop"
 """Annotation: JSON {"threshold", "initialBackoffSeconds", "maxBackoffSeconds"}; see CrashLoopSettings."""
 
@@ -125,6 +127,20 @@ COUNTED_FAILURES = "stark.dev/counted-failures"
 """Annotation of Deployments, written by the crash-loop controller: JSON list of the uids of failed pods in a row."""
 CRASH_LOOP_PAUSED = "stark.dev/crash-loop-paused"
 """Annotation of Deployments, written by the crash-loop controller: why it stopped them; `resume` removes it."""
+
+KEPT_BY_UNDO = (
+    FOLLOW_LATEST,
+    MODE,
+    CRASH_LOOP,
+    ROLLOUT_ON_CHANGE,
+    CONFIG_VERSIONS,
+    BLOCKED_VERSIONS,
+    LAST_SUCCESSFUL_VERSION,
+)
+"""Annotations of a Deployment that all its ReplicaSets carry as it does: `kubectl rollout undo` replaces a Deployment's
+annotations by those of a ReplicaSet, and going back to a template must change neither a setting nor what is known."""
+LIFTED_BY_UNDO = (COUNTED_FAILURES, CRASH_LOOP_PAUSED)
+"""Annotations of a Deployment that none of its ReplicaSets carries: an undo is a new template, and ends them."""
 
 # ---- Label values ----
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from stark.crds.annotations import FOLLOW_LATEST, MODE, MODE_DAEMON_SET, MODE_REPLICAS
 from stark.crds.selectors import SelectorError, from_label_selector
 
 from ..errors import Cause
@@ -61,11 +62,22 @@ def _selector_causes(spec: Mapped, found: FoundSpec | None) -> Iterator[Cause]:
 def deployment_causes(obj: Mapped, old: Mapped | None, found: FoundSpec | None) -> Iterator[Cause]:
     """Every complaint about a Deployment."""
     yield from workload_causes(obj, old, found)
+    yield from _setting_causes((obj.get("metadata") or {}).get("annotations") or {})
     spec = obj.get("spec") or {}
     yield from _strategy_causes(spec.get("strategy") or {})
     deadline, ready = spec.get("progressDeadlineSeconds"), spec.get("minReadySeconds") or 0
     if deadline is not None and deadline <= ready:
         yield bad_value("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds")
+
+
+SETTINGS = {MODE: (MODE_DAEMON_SET, MODE_REPLICAS), FOLLOW_LATEST: ("false", "true")}
+"""Annotations of a Deployment that have only these values."""
+
+
+def _setting_causes(annotations: Mapped) -> Iterator[Cause]:
+    for key, values in SETTINGS.items():
+        if key in annotations and annotations[key] not in values:
+            yield not_supported(f"metadata.annotations[{key}]", annotations[key], values)
 
 
 def daemonset_causes(obj: Mapped, old: Mapped | None, found: FoundSpec | None) -> Iterator[Cause]:

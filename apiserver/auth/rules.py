@@ -132,7 +132,7 @@ CONTROLLER_RULES: Mapping[str, tuple[Rule, ...]] = {
     "deployment": (
         Rule((*READ, "update", "patch"), ("apps",), ("deployments",)),
         Rule(("update", "patch"), ("apps",), ("deployments/status", "deployments/finalizers")),
-        Rule((*READ, *WRITE), ("apps",), ("replicasets",)),
+        Rule((*READ, *WRITE), ("apps",), ("replicasets", "daemonsets")),
         Rule((*READ, "update", "patch"), ("",), ("pods",)),
         Rule(READ, ("stark.dev",), ("packs",)),
     ),
@@ -142,8 +142,8 @@ CONTROLLER_RULES: Mapping[str, tuple[Rule, ...]] = {
         Rule((*READ, "create", "delete", "patch"), ("",), ("pods",)),
     ),
     "daemonset": (
-        Rule((*READ, "update", "patch"), ("apps",), ("daemonsets", "deployments")),
-        Rule(("update", "patch"), ("apps",), ("daemonsets/status", "daemonsets/finalizers", "deployments/status")),
+        Rule((*READ, "update", "patch"), ("apps",), ("daemonsets",)),
+        Rule(("update", "patch"), ("apps",), ("daemonsets/status", "daemonsets/finalizers")),
         Rule((*READ, "create", "update", "patch", "delete"), ("apps",), ("controllerrevisions",)),
         Rule((*READ, "create", "delete", "patch"), ("",), ("pods",)),
         Rule(READ, ("",), ("nodes",)),

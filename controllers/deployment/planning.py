@@ -8,13 +8,14 @@ is as good as once.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from stark.crds.apps import Deployment, DeploymentStatus, ReplicaSet
+from stark.crds.apps import DaemonSet, Deployment, DeploymentStatus, ReplicaSet
 from stark.crds.conditions import find_condition
 
 from . import scaling, status
+from .daemons import NO_CHANGE, DaemonChange, enter, leave, tally_daemons, tally_leaving
 from .revisions import (
     new_replica_set,
     next_revision,
@@ -22,28 +23,32 @@ from .revisions import (
     revision_of,
     split,
     synced_annotations,
+    with_settings,
 )
 from .scaling import Sizes
-from .strategy import is_rolling, max_surge
+from .status import Tally, tally
+from .strategy import is_daemon, is_rolling, max_surge
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """The deployment, the ReplicaSets it controls, and whether old pods still run (asked only for Recreate)."""
+    """The deployment, what it controls, and whether pods of another template or mode still run (asked for Recreate)."""
 
     deployment: Deployment
     sets: Sequence[ReplicaSet]
     old_pods_running: bool = False
+    daemons: DaemonSet | None = None
+    """Its DaemonSet, when it is or was in that mode."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """New values of one ReplicaSet; None and empty leave alone."""
+    """New values of one ReplicaSet; None and empty leave alone, None for an annotation takes it off."""
 
     rs: ReplicaSet
     replicas: int | None = None
     min_ready_seconds: int | None = None
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str | None] = field(default_factory=dict)
 
     @property
     def scales(self) -> bool:
@@ -57,6 +62,7 @@ class Plan:
 
     create: ReplicaSet | None = None
     changes: Sequence[Change] = ()
+    daemons: DaemonChange = NO_CHANGE
     delete: Sequence[ReplicaSet] = ()
     revision: int | None = None
     """The revision to note on the deployment, when it is not there yet."""
@@ -72,21 +78,47 @@ def plan(observed: Observed, now: datetime) -> Plan:
     if deployment.metadata.deletion_timestamp is not None:
         return _finish(observed, new, olds, Plan(), list(deployment.status.conditions), now, rolling=False)
     conditions = status.with_pause(deployment, list(deployment.status.conditions), now)
-    if deployment.spec.paused or scaling.is_scaling(deployment, observed.sets):
+    halted = bool(status.halted_by(deployment))
+    if is_daemon(deployment):
+        step = Plan() if halted else _keep_daemons(observed, new, olds)
+    elif halted or scaling.is_scaling(deployment, observed.sets):
         step = _scale(observed, new, olds)
         # Two active ReplicaSets of a Recreate deployment cannot share a change; then the rollout has to come first.
-        if deployment.spec.paused or step.changes:
+        if halted or step.changes:
             return _finish(observed, new, olds, step, conditions, now, rolling=False)
-    step = _roll(observed, new, olds) if is_rolling(deployment) else _recreate(observed, new, olds)
+        step = _move(observed, new, olds)
+    else:
+        step = _move(observed, new, olds)
+    if halted:
+        return _finish(observed, new, olds, step, conditions, now, rolling=False)
     conditions = _with_discovery(deployment, new, step, conditions, now)
     return _finish(observed, new, olds, step, conditions, now, rolling=True)
+
+
+def _move(observed: Observed, new: ReplicaSet | None, olds: Sequence[ReplicaSet]) -> Plan:
+    """A step of the rollout, which also ends the mode DaemonSet when the deployment has left it."""
+    deployment, daemons = observed.deployment, observed.daemons
+    if daemons is None:
+        return _roll(observed, new, olds) if is_rolling(deployment) else _recreate(observed, new, olds)
+    if is_rolling(deployment):
+        return replace(_roll(observed, new, olds), daemons=leave(deployment, daemons, new))
+    return Plan(daemons=leave(deployment, daemons, new), revision=_revision(deployment, new, olds))
+
+
+def _keep_daemons(observed: Observed, new: ReplicaSet | None, olds: Sequence[ReplicaSet]) -> Plan:
+    """A step of a rollout in the mode DaemonSet. A ReplicaSet without pods holds the template for `rollout undo`."""
+    deployment = observed.deployment
+    if new is None:
+        return _create(deployment, olds, 0)
+    change, sizes = enter(deployment, observed.daemons, observed.sets, pods_running=observed.old_pods_running)
+    return replace(_step(observed, new, olds, sizes, noted=set()), daemons=change)
 
 
 def _scale(observed: Observed, new: ReplicaSet | None, olds: Sequence[ReplicaSet]) -> Plan:
     deployment = observed.deployment
     sizes = scaling.rescale(deployment, new, olds)
     changes = _changes(deployment, new, olds, sizes, noted=set(sizes))
-    delete = surplus(deployment, olds) if deployment.spec.paused and not changes else ()
+    delete = surplus(deployment, olds) if status.halted_by(deployment) and not changes else ()
     return Plan(changes=changes, delete=delete, revision=_revision(deployment, new, olds))
 
 
@@ -115,11 +147,16 @@ def _create(deployment: Deployment, olds: Sequence[ReplicaSet], size: int) -> Pl
     return Plan(create=new_replica_set(deployment, revision, size, max_surge(deployment)), revision=revision)
 
 
-def _step(observed: Observed, new: ReplicaSet | None, olds: Sequence[ReplicaSet], sizes: Sizes) -> Plan:
+def _step(
+    observed: Observed,
+    new: ReplicaSet | None,
+    olds: Sequence[ReplicaSet],
+    sizes: Sizes,
+    noted: set[str] | None = None,
+) -> Plan:
     deployment = observed.deployment
-    changes = _changes(deployment, new, olds, sizes, noted=set(sizes))
-    quiet = not changes and new is not None
-    done = quiet and status.is_complete(deployment, status.count(deployment, new, olds, [], EPOCH))
+    changes = _changes(deployment, new, olds, sizes, noted=set(sizes) if noted is None else noted)
+    done = not changes and new is not None and _tally(observed, new, olds).is_complete
     return Plan(
         changes=changes,
         delete=surplus(deployment, olds) if done else (),
@@ -127,8 +164,11 @@ def _step(observed: Observed, new: ReplicaSet | None, olds: Sequence[ReplicaSet]
     )
 
 
-EPOCH = datetime.fromtimestamp(0).astimezone()
-"""A moment for counts whose conditions are thrown away."""
+def _tally(observed: Observed, new: ReplicaSet | None, olds: Sequence[ReplicaSet]) -> Tally:
+    deployment, daemons = observed.deployment, observed.daemons
+    if is_daemon(deployment):
+        return tally_daemons(deployment, daemons, new, olds)
+    return tally_leaving(deployment, daemons, new, olds) if daemons else tally(deployment, new, olds)
 
 
 def _revision(deployment: Deployment, new: ReplicaSet | None, olds: Sequence[ReplicaSet]) -> int | None:
@@ -146,7 +186,7 @@ def _changes(
     surge = max_surge(deployment)
     changes = []
     for rs in [*olds, *([new] if new else [])]:
-        wanted = dict(rs.metadata.annotations)
+        wanted = with_settings(deployment, rs.metadata.annotations)
         min_ready = None
         if new is not None and rs.uid == new.uid:
             wanted = synced_annotations(deployment, wanted, next_revision(olds))
@@ -154,7 +194,10 @@ def _changes(
                 min_ready = deployment.spec.min_ready_seconds
         if rs.uid in noted:
             wanted.update(replica_annotations(deployment.spec.replicas, surge))
-        annotations = {key: value for key, value in wanted.items() if rs.metadata.annotations.get(key) != value}
+        annotations: dict[str, str | None] = {
+            key: value for key, value in wanted.items() if rs.metadata.annotations.get(key) != value
+        }
+        annotations.update(dict.fromkeys(rs.metadata.annotations.keys() - wanted.keys()))
         size = sizes.get(rs.uid, rs.spec.replicas)
         change = Change(rs, size if size != rs.spec.replicas else None, min_ready, annotations)
         if change.scales or min_ready is not None or annotations:
@@ -203,13 +246,15 @@ def _finish(
     rolling: bool,
 ) -> Plan:
     deployment = observed.deployment
-    result = status.count(deployment, new, olds, conditions, now)
+    counted = _tally(observed, new, olds)
+    result = status.count(deployment, counted, conditions, now)
     if rolling:
-        result = status.with_progress(deployment, new, result, now)
+        what = f'ReplicaSet "{new.metadata.name}"' if new else f'Deployment "{deployment.metadata.name}"'
+        result = status.with_progress(deployment, what, result, now, complete=counted.is_complete)
         result = status.with_failures(result, [*([new] if new else []), *olds], now)
     written = None if _same(result, deployment.status) else result
-    recheck = status.recheck_after_s(deployment, result, now)
-    return Plan(step.create, step.changes, step.delete, step.revision, written, recheck)
+    recheck = status.recheck_after_s(deployment, result, now, complete=counted.is_complete)
+    return replace(step, status=written, recheck_after_s=recheck)
 
 
 def _same(one: DeploymentStatus, other: DeploymentStatus) -> bool:

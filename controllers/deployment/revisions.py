@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stark.crds.annotations import DESIRED_REPLICAS, LAST_APPLIED, MAX_REPLICAS, POD_TEMPLATE_HASH, REVISION
+from stark.crds.annotations import (
+    DESIRED_REPLICAS,
+    KEPT_BY_UNDO,
+    LAST_APPLIED,
+    LIFTED_BY_UNDO,
+    MAX_REPLICAS,
+    POD_TEMPLATE_HASH,
+    REVISION,
+)
 from stark.crds.apps import Deployment, ReplicaSet, ReplicaSetSpec
 from stark.crds.labels import LabelSelector
 from stark.crds.meta import ObjectMeta
 from stark.crds.pods import PodTemplateSpec
 
 REVISION_HISTORY = "deployment.kubernetes.io/revision-history"
-OWN_ANNOTATIONS = frozenset({REVISION, REVISION_HISTORY, DESIRED_REPLICAS, MAX_REPLICAS, LAST_APPLIED})
+OWN_ANNOTATIONS = frozenset({REVISION, REVISION_HISTORY, DESIRED_REPLICAS, MAX_REPLICAS, LAST_APPLIED, *LIFTED_BY_UNDO})
 """Annotations that are about one object and are not copied from a Deployment to its ReplicaSets."""
 
 REVISION_HISTORY_LENGTH_MAX = 2_000
@@ -79,6 +87,13 @@ def next_revision(olds: Sequence[ReplicaSet]) -> int:
 def replica_annotations(replicas: int, surge: int) -> dict[str, str]:
     """What later scaling needs to know about the size that was wanted before."""
     return {DESIRED_REPLICAS: str(replicas), MAX_REPLICAS: str(replicas + surge)}
+
+
+def with_settings(deployment: Deployment, current: Mapping[str, str]) -> dict[str, str]:
+    """The annotations of any ReplicaSet, with the settings that the Deployment has now and without those it has not."""
+    theirs = deployment.metadata.annotations
+    rest = {key: value for key, value in current.items() if key not in KEPT_BY_UNDO}
+    return {**rest, **{key: theirs[key] for key in KEPT_BY_UNDO if key in theirs}}
 
 
 def synced_annotations(deployment: Deployment, current: dict[str, str], revision: int) -> dict[str, str]:

@@ -148,7 +148,7 @@ def _fraction(deployment: Deployment, rs: ReplicaSet) -> int:
     if deployment.spec.replicas == 0:
         return -size
     noted = rs.metadata.annotations.get(MAX_REPLICAS, "")
-    before = int(noted) if noted.isdigit() else deployment.status.replicas or 0
+    before = (int(noted) if noted.isdigit() else 0) or deployment.status.replicas or 0
     if before == 0:
         return 0
     largest = deployment.spec.replicas + max_surge(deployment)

@@ -4,8 +4,10 @@ read."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from stark.crds.annotations import CRASH_LOOP_PAUSED
 from stark.crds.apps import Deployment, DeploymentCondition, DeploymentStatus, ReplicaSet
 from stark.crds.conditions import ConditionStatus, find_condition, without_condition
 
@@ -35,14 +37,48 @@ def put(
     return [*without_condition(conditions, type_), new]
 
 
-def count(
-    deployment: Deployment, new: ReplicaSet | None, olds: Sequence[ReplicaSet], conditions: Conditions, now: datetime
-) -> DeploymentStatus:
-    """The numbers, and the Available condition that follows from them."""
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """The pods of a deployment by what they are, and how many there should be."""
+
+    desired: int
+    floor: int
+    """Available pods without which the deployment is not available."""
+    there: int
+    updated: int
+    ready: int
+    available: int
+    unavailable: int
+    terminating: int | None = None
+    """Unknown while a ReplicaSet does not say."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Every pod wanted is of the current template and available, and no other is left."""
+        return self.updated == self.there == self.available == self.desired
+
+
+def tally(deployment: Deployment, new: ReplicaSet | None, olds: Sequence[ReplicaSet]) -> Tally:
+    """What the ReplicaSets say together."""
     sets = [*olds, *([new] if new else [])]
     available = sum(rs.status.available_replicas or 0 for rs in sets)
-    enough = available >= deployment.spec.replicas - max_unavailable(deployment)
-    if enough:
+    leaving = [rs.status.terminating_replicas for rs in sets]
+    known = [number for number in leaving if number is not None]
+    return Tally(
+        desired=deployment.spec.replicas,
+        floor=deployment.spec.replicas - max_unavailable(deployment),
+        there=sum(rs.status.replicas for rs in sets),
+        updated=new.status.replicas if new else 0,
+        ready=sum(rs.status.ready_replicas or 0 for rs in sets),
+        available=available,
+        unavailable=max(0, sum(rs.spec.replicas for rs in sets) - available),
+        terminating=sum(known) if len(known) == len(leaving) else None,
+    )
+
+
+def count(deployment: Deployment, tally: Tally, conditions: Conditions, now: datetime) -> DeploymentStatus:
+    """The numbers, and the Available condition that follows from them."""
+    if tally.available >= tally.floor:
         text = "Deployment has minimum availability."
         conditions = put(conditions, "Available", "True", "MinimumReplicasAvailable", text, now)
     else:
@@ -50,20 +86,15 @@ def count(
         conditions = put(conditions, "Available", "False", "MinimumReplicasUnavailable", text, now)
     return DeploymentStatus(
         observed_generation=deployment.metadata.generation,
-        replicas=sum(rs.status.replicas for rs in sets),
-        updated_replicas=new.status.replicas if new else 0,
-        ready_replicas=sum(rs.status.ready_replicas or 0 for rs in sets),
-        available_replicas=available,
-        unavailable_replicas=max(0, sum(rs.spec.replicas for rs in sets) - available),
+        replicas=tally.there,
+        updated_replicas=tally.updated,
+        ready_replicas=tally.ready,
+        available_replicas=tally.available,
+        unavailable_replicas=tally.unavailable,
+        terminating_replicas=tally.terminating,
         collision_count=deployment.status.collision_count,
         conditions=conditions,
     )
-
-
-def is_complete(deployment: Deployment, status: DeploymentStatus) -> bool:
-    """Every pod wanted is of the current template and available, and no other is left."""
-    replicas = deployment.spec.replicas
-    return status.updated_replicas == status.replicas == status.available_replicas == replicas
 
 
 def _is_progressing(old: DeploymentStatus, new: DeploymentStatus) -> bool:
@@ -104,17 +135,16 @@ def _timed_out(deployment: Deployment, now: datetime) -> bool:
 
 
 def with_progress(
-    deployment: Deployment, new: ReplicaSet | None, status: DeploymentStatus, now: datetime
+    deployment: Deployment, what: str, status: DeploymentStatus, now: datetime, *, complete: bool
 ) -> DeploymentStatus:
-    """The status with the Progressing condition of a rollout that is not paused."""
+    """The status with the Progressing condition of a rollout that is not paused; `what` is its subject."""
     conditions = list(status.conditions)
     known = find_condition(conditions, "Progressing")
     if deadline(deployment) is None:
         return status.model_copy(update={"conditions": without_condition(conditions, "Progressing")})
     if status.replicas == status.updated_replicas and known is not None and known.reason == NEW_AVAILABLE:
         return status
-    what = f'ReplicaSet "{new.metadata.name}"' if new else f'Deployment "{deployment.metadata.name}"'
-    if is_complete(deployment, status):
+    if complete:
         text = f"{what} has successfully progressed."
         conditions = put(conditions, "Progressing", "True", NEW_AVAILABLE, text, now)
     elif _is_progressing(deployment.status, status):
@@ -145,29 +175,43 @@ def with_failures(status: DeploymentStatus, sets: Sequence[ReplicaSet], now: dat
     return status.model_copy(update={"conditions": without_condition(status.conditions, "ReplicaFailure")})
 
 
+PAUSED, CRASH_LOOP_STOPPED, RESUMED = "DeploymentPaused", "CrashLoopPaused", "DeploymentResumed"
+
+
+def halted_by(deployment: Deployment) -> str:
+    """Why no rollout goes on: the reason for its Progressing condition, empty while it does. A person's pause is
+    `spec.paused`, the crash-loop controller's its annotation."""
+    if deployment.spec.paused:
+        return PAUSED
+    return CRASH_LOOP_STOPPED if CRASH_LOOP_PAUSED in deployment.metadata.annotations else ""
+
+
 def with_pause(deployment: Deployment, conditions: Conditions, now: datetime) -> Conditions:
     """The conditions after noticing that the rollout was paused or resumed; the clock of the deadline stands still
     meanwhile."""
     if deadline(deployment) is None:
         return conditions
     known = find_condition(conditions, "Progressing")
-    if known is not None and known.reason == TIMED_OUT:
+    halted = halted_by(deployment)
+    if known is not None and known.reason == TIMED_OUT and halted != CRASH_LOOP_STOPPED:
         return conditions
-    was_paused = known is not None and known.reason == "DeploymentPaused"
-    if deployment.spec.paused and not was_paused:
-        return put(conditions, "Progressing", "Unknown", "DeploymentPaused", "Deployment is paused", now)
-    if not deployment.spec.paused and was_paused:
-        return put(conditions, "Progressing", "Unknown", "DeploymentResumed", "Deployment is resumed", now)
+    if halted == PAUSED:
+        return put(conditions, "Progressing", "Unknown", PAUSED, "Deployment is paused", now)
+    if halted == CRASH_LOOP_STOPPED:
+        text = f"Deployment is stopped: {deployment.metadata.annotations[CRASH_LOOP_PAUSED]}"
+        return put(conditions, "Progressing", "Unknown", CRASH_LOOP_STOPPED, text, now)
+    if known is not None and known.reason in (PAUSED, CRASH_LOOP_STOPPED):
+        return put(conditions, "Progressing", "Unknown", RESUMED, "Deployment is resumed", now)
     return conditions
 
 
-def recheck_after_s(deployment: Deployment, status: DeploymentStatus, now: datetime) -> float | None:
+def recheck_after_s(deployment: Deployment, status: DeploymentStatus, now: datetime, *, complete: bool) -> float | None:
     """When to look again because a deadline may have passed; None when none is running."""
     known = find_condition(status.conditions, "Progressing")
     allowed = deadline(deployment)
     if known is None or allowed is None or known.last_update_time is None:
         return None
-    if deployment.spec.paused or known.reason in (TIMED_OUT, NEW_AVAILABLE) or is_complete(deployment, status):
+    if complete or halted_by(deployment) or known.reason in (TIMED_OUT, NEW_AVAILABLE):
         return None
     # The times on the wire have whole seconds, hence the extra one.
     return max(0.0, (known.last_update_time + allowed - now).total_seconds()) + 1.0

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from stark.crds.annotations import MODE, MODE_DAEMON_SET
 from stark.crds.apps import Deployment, RollingUpdateDeployment
 
 
 def is_rolling(deployment: Deployment) -> bool:
     """Whether old pods are replaced bit by bit."""
     return deployment.spec.strategy.type == "RollingUpdate"
+
+
+def is_daemon(deployment: Deployment) -> bool:
+    """Whether it wants a pod on every matching node instead of a number of pods."""
+    return deployment.metadata.annotations.get(MODE) == MODE_DAEMON_SET
 
 
 def _scaled(value: int | str, total: int, *, up: bool) -> int:
@@ -24,10 +30,14 @@ def _scaled(value: int | str, total: int, *, up: bool) -> int:
 def bounds(deployment: Deployment) -> tuple[int, int]:
     """(max surge, max unavailable). Surge is rounded up, unavailable down; both zero would never move, so one pod may
     go."""
+    return bounds_of(deployment, deployment.spec.replicas)
+
+
+def bounds_of(deployment: Deployment, replicas: int) -> tuple[int, int]:
+    """The bounds for another number of pods than the deployment names."""
     if not is_rolling(deployment):
         return 0, 0
     rolling = deployment.spec.strategy.rolling_update or RollingUpdateDeployment()
-    replicas = deployment.spec.replicas
     surge = _scaled(rolling.max_surge, replicas, up=True)
     unavailable = _scaled(rolling.max_unavailable, replicas, up=False)
     if surge == 0 and unavailable == 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from ..annotations import MODE, MODE_DAEMON_SET
 from ..selectors import SelectorError, from_label_selector
 from .base import (
     INVALID,
@@ -39,12 +40,21 @@ def desired_of(obj: Object) -> int:
     return 1 if replicas is None else int(replicas)
 
 
+def deployment_desired(deployment: Object) -> int:
+    """Pods wanted: the replicas, or the matching nodes of one that runs on every node."""
+    annotations: Object = meta_of(deployment).get("annotations") or {}
+    if annotations.get(MODE) != MODE_DAEMON_SET:
+        return desired_of(deployment)
+    status = status_of(deployment)
+    return int(status.get("availableReplicas") or 0) + int(status.get("unavailableReplicas") or 0)
+
+
 def deployment_cells(deployment: Object, now: datetime) -> Cells:
     """Name, ready/desired, up to date, available, age, containers, images, selector."""
     status = status_of(deployment)
     return [
         name_of(deployment),
-        f"{status.get('readyReplicas') or 0}/{desired_of(deployment)}",
+        f"{status.get('readyReplicas') or 0}/{deployment_desired(deployment)}",
         status.get("updatedReplicas") or 0,
         status.get("availableReplicas") or 0,
         age_of(deployment, now),

@@ -198,6 +198,11 @@ def deployment(**spec: Any) -> Object:
     return {"kind": "Deployment", "metadata": {"name": "web", "namespace": "default"}, "spec": {**base, **spec}}
 
 
+def noted(annotations: Object) -> Object:
+    web = deployment()
+    return {**web, "metadata": {**web["metadata"], "annotations": annotations}}
+
+
 def template(labels: Object, **spec: Any) -> Object:
     return {"metadata": {"labels": labels}, "spec": {"containers": [container()], **spec}}
 
@@ -231,6 +236,14 @@ def template(labels: Object, **spec: Any) -> Object:
         (
             deployment(progressDeadlineSeconds=5, minReadySeconds=5),
             "spec.progressDeadlineSeconds: Invalid value: 5: must be greater than minReadySeconds",
+        ),
+        (
+            noted({"stark.dev/mode": "all"}),
+            'metadata.annotations[stark.dev/mode]: Unsupported value: "all": supported values: "DaemonSet", "Replicas"',
+        ),
+        (
+            noted({"stark.dev/follow-latest": "yes"}),
+            'metadata.annotations[stark.dev/follow-latest]: Unsupported value: "yes": supported values: "false", "true"',
         ),
     ],
     ids=lambda value: value.split(":")[0] if isinstance(value, str) else "",

@@ -387,3 +387,63 @@ def test_two_active_sets_of_recreate_cannot_block_one_another() -> None:
 
 def test_an_unreadable_revision_counts_as_none() -> None:
     assert revision_of(deployment(metadata={"annotations": {REVISION: "x"}})) == 0
+
+
+def test_a_replica_set_whose_note_is_nought_keeps_its_share_by_the_deployments_size() -> None:
+    sets = [
+        replica_set("old", 6, desired=6, most=0),
+        replica_set("new", 2, image=NEW, available=1, desired=6, most=0, created=1),
+    ]
+    web = deployment(12, image=NEW, spec=rolling(2, 0), status={"replicas": 8})
+    assert sizes(step_of(web, *sets)) == {"old": 11, "new": 3}
+
+
+def test_pods_that_are_leaving_are_counted_once_every_replica_set_tells() -> None:
+    leaving = {"terminatingReplicas": 2}
+    told = step_of(
+        deployment(3), replica_set("new", 3, status=leaving), replica_set("old", 0, image=NEW, status=leaving)
+    )
+    assert told.status is not None
+    assert told.status.terminating_replicas == 4
+    silent = step_of(deployment(3), replica_set("new", 3, status=leaving), replica_set("old", 0, image=NEW))
+    assert silent.status is not None
+    assert silent.status.terminating_replicas is None
+
+
+STOPPED = {"annotations": {"stark.dev/crash-loop-paused": "2.0.0 failed 3 times", REVISION: "1"}}
+
+
+def test_a_crash_loop_stops_a_rollout_as_a_pause_does_and_says_that_it_was_no_pause() -> None:
+    step = step_of(deployment(5, image=NEW, metadata=STOPPED), replica_set("old", 3, desired=3))
+    assert step.create is None
+    assert sizes(step) == {"old": 5}
+    assert condition(step, "Progressing") == ("Unknown", "CrashLoopPaused")
+    late = deployment(3, image=NEW, metadata=STOPPED, status=progressing("ProgressDeadlineExceeded", "False"))
+    assert condition(step_of(late, replica_set("old", 3)), "Progressing") == ("Unknown", "CrashLoopPaused")
+
+
+def test_a_rollout_goes_on_when_the_stop_is_lifted() -> None:
+    status = {"conditions": [{"type": "Progressing", "status": "Unknown", "reason": "CrashLoopPaused"}]}
+    step = step_of(deployment(3, image=NEW, status=status), replica_set("old", 3, desired=3))
+    assert step.create is not None
+    resumed = step_of(deployment(3, status=status), replica_set("new", 3, available=1))
+    assert condition(resumed, "Progressing")[0] == "True"
+
+
+def test_conditions_of_other_writers_are_kept() -> None:
+    foreign = {"type": "CrashLoop", "status": "True", "reason": "Blocked", "message": "2.0.0 is blocked"}
+    step = step_of(deployment(3, status={"conditions": [foreign]}), replica_set("new", 3))
+    assert condition(step, "CrashLoop") == ("True", "Blocked")
+
+
+def test_settings_are_the_same_on_all_replica_sets_so_that_an_undo_changes_none() -> None:
+    notes = {"stark.dev/follow-latest": "true", "stark.dev/counted-failures": "[]", "mine": "1", REVISION: "2"}
+    old = replica_set("old", 0, image=NEW, revision=1)
+    stale = {**old.metadata.annotations, "stark.dev/mode": "DaemonSet", "kubernetes.io/change-cause": "first"}
+    old = old.model_copy(update={"metadata": old.metadata.model_copy(update={"annotations": stale})})
+    step = step_of(deployment(3, metadata={"annotations": notes}), replica_set("new", 3, revision=2), old)
+    told = {change.rs.metadata.name: change.annotations for change in step.changes}
+    assert told == {
+        "old": {"stark.dev/follow-latest": "true", "stark.dev/mode": None},
+        "new": {"stark.dev/follow-latest": "true", "mine": "1"},
+    }

@@ -68,16 +68,16 @@ def test_a_replica_set_that_is_being_deleted_neither_makes_nor_deletes() -> None
     ],
 )
 def test_the_pod_missed_least_is_given_up(kept: Pod, given_up: Pod) -> None:
-    assert surplus([kept, given_up], 1, []) == [given_up]
-    assert surplus([given_up, kept], 1, []) == [given_up]
+    assert surplus([kept, given_up], 1, [], NOW) == [given_up]
+    assert surplus([given_up, kept], 1, [], NOW) == [given_up]
 
 
 def test_the_pod_on_the_more_crowded_node_is_given_up() -> None:
     alone, one, two = running("c", node="n1"), running("b", node="n2"), running("a", node="n2")
     sibling = running("of-another-set", node="n1")
     finished = [pod(f"old-{n}", node="n1", phase="Failed") for n in range(3)]
-    assert surplus([alone, one], 1, [alone, one, two])[0] is one
-    assert surplus([alone, one], 1, [alone, one, sibling, *finished])[0] is alone
+    assert surplus([alone, one], 1, [alone, one, two], NOW)[0] is one
+    assert surplus([alone, one], 1, [alone, one, sibling, *finished], NOW)[0] is alone
 
 
 def test_batches_double_and_add_up() -> None:

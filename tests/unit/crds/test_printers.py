@@ -270,6 +270,15 @@ def test_a_job_row_says_how_it_stands(body: dict[str, Any], status: str, complet
     assert (row["Status"], row["Completions"], row["Duration"]) == (status, completions, "")
 
 
+def test_a_deployment_on_every_node_counts_nodes() -> None:
+    daemon = {
+        "metadata": {"name": "web", "annotations": {"stark.dev/mode": "DaemonSet"}},
+        "spec": {"replicas": 0},
+        "status": {"readyReplicas": 3, "availableReplicas": 2, "unavailableReplicas": 2},
+    }
+    assert cells(daemon, "apps", "Deployment")["Ready"] == "3/4"
+
+
 def test_a_selector_is_shown_as_text() -> None:
     assert cells(EXAMPLES["Deployment"], "apps", "Deployment")["Selector"] == "app=web,tier in (back,front)"
     broken = {"spec": {"selector": {"matchExpressions": [{"key": "a", "operator": "?"}]}}}

@@ -1,0 +1,142 @@
+"""Follow-latest: which newer release of its pack a deployment should run. Pure.
+
+Newer means higher by semantic versioning, never registered later: a late fix of an old line is no way back. A deployment
+follows the pack of its first container that runs one, in all the containers that run that pack. It moves only forward,
+to a release whose bundles are all there, that its owner may run, and that the crash-loop controller has not blocked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from stark.crds.annotations import (
+    BLOCKED_VERSIONS,
+    CHANGE_CAUSE,
+    FOLLOW_LATEST,
+    AnnotationError,
+    blocked_versions,
+    flag,
+)
+from stark.crds.apps import Deployment
+from stark.crds.images import ImageError, PackRef, is_prerelease, is_version, parse_image, version_key
+from stark.crds.packs import Pack
+from stark.crds.tenancy import Owner, pack_refusal
+
+AVAILABLE = "Available"
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """What to change now, and when to look again although nothing happens."""
+
+    images: Mapping[str, str] = field(default_factory=dict)
+    """Container name -> new image; empty when the deployment runs what it should."""
+    cause: str = ""
+    """What is noted as the reason of the new revision."""
+    recheck_after_s: float | None = None
+    """Until the first block of a version that would be wanted ends."""
+
+    def patch(self, deployment: Deployment) -> dict[str, Any]:
+        """A strategic merge patch that fails when the deployment has changed meanwhile."""
+        containers = [{"name": name, "image": image} for name, image in self.images.items()]
+        meta = {
+            "uid": deployment.uid,
+            "resourceVersion": deployment.metadata.resource_version,
+            "annotations": {CHANGE_CAUSE: self.cause},
+        }
+        return {"metadata": meta, "spec": {"template": {"spec": {"containers": containers}}}}
+
+
+NOTHING = Following()
+
+
+def followed(deployment: Deployment) -> PackRef | None:
+    """The pack and version that the deployment runs, when it wants to run the latest."""
+    return running(deployment) if flag(deployment.metadata.annotations, FOLLOW_LATEST) else None
+
+
+def running(deployment: Deployment) -> PackRef | None:
+    """The pack of the first container that runs one; None when none does."""
+    return next((reference for _, reference in _packs(deployment)), None)
+
+
+def _packs(deployment: Deployment) -> Iterable[tuple[str, PackRef]]:
+    """Containers that run a pack of a certain version."""
+    for container in deployment.spec.template.spec.containers:
+        try:
+            reference = parse_image(container.image or "")
+        except ImageError:
+            continue
+        if reference is not None and reference.version is not None:
+            yield container.name, reference
+
+
+def plan_following(deployment: Deployment, packs: Sequence[Pack], now: datetime) -> Following:
+    """Whether to roll out another version. `packs` are the versions of the pack that the deployment follows.
+
+    A person's pause stops this, a pause by the crash-loop controller does not: a newer version is what ends it.
+    """
+    current = followed(deployment)
+    if current is None or deployment.spec.paused or deployment.metadata.deletion_timestamp is not None:
+        return NOTHING
+    try:
+        blocked = {each.version: _moment(each.until) for each in blocked_versions(deployment.metadata.annotations)}
+    except AnnotationError:
+        return NOTHING  # what is known to be broken cannot be read: nothing is rolled out that may be it
+    ahead = _ahead(deployment, packs, current)
+    # The whole seconds of the wire are rounded down, so a block that ends in this second has ended.
+    free = [version for version in ahead if version not in blocked or blocked[version] <= now]
+    waits = [
+        (blocked[version] - now).total_seconds()
+        for version in ahead
+        if version not in free and (not free or version_key(version) > version_key(free[-1]))
+    ]
+    recheck = min(waits) + 1.0 if waits else None
+    if not free:
+        return Following(recheck_after_s=recheck)
+    return _towards(deployment, current, free[-1], recheck)
+
+
+def _ahead(deployment: Deployment, packs: Sequence[Pack], current: PackRef) -> list[str]:
+    """Releases above the present one that may run, the highest last; of equals the one registered last."""
+    owner = Owner.of(deployment.metadata.annotations)
+    assert current.version is not None, current
+    present = version_key(current.version)
+    fit = [pack for pack in packs if _may_run(pack, owner) and version_key(pack.spec.version) > present]
+    fit.sort(key=lambda pack: (version_key(pack.spec.version), _created(pack), pack.metadata.name))
+    return [pack.spec.version for pack in fit]
+
+
+def _may_run(pack: Pack, owner: Owner) -> bool:
+    version = pack.spec.version
+    if not is_version(version) or is_prerelease(version):
+        return False
+    if pack.metadata.deletion_timestamp is not None or pack.status.phase != AVAILABLE:
+        return False
+    return not pack_refusal(owner, Owner.of(pack.metadata.annotations), pack.spec.visibility)
+
+
+def _created(pack: Pack) -> float:
+    created = pack.metadata.creation_timestamp
+    return created.timestamp() if created else 0.0
+
+
+def _towards(deployment: Deployment, current: PackRef, version: str, recheck: float | None) -> Following:
+    """The change that brings every container of the pack to the version."""
+    image = str(PackRef(current.name, version))
+    images = {name: image for name, reference in _packs(deployment) if reference.name == current.name}
+    return Following(images, f"follow-latest: {current.name} {current.version} -> {version}", recheck)
+
+
+def _moment(text: str) -> datetime:
+    """A time in an annotation. Raises AnnotationError."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise AnnotationError(f"{BLOCKED_VERSIONS}: {text!r} is no time") from error
+    if moment.tzinfo is None:
+        raise AnnotationError(f"{BLOCKED_VERSIONS}: {text!r} has no time zone")
+    return moment
