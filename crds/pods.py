@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from .affinity import Affinity
 from .conditions import Condition
 from .config import LocalObjectReference
 from .fields import (
@@ -124,7 +125,8 @@ class ResourceRequirements(Model):
     """How much a container asks for and how much it may use."""
 
     requests: dict[str, Quantity] = Field(default_factory=dict)
-    """What the scheduler sets aside: `cpu` in cores (`500m` is half of one), `memory` in bytes. Default: the limits."""
+    """What the scheduler sets aside: `cpu` in cores (`500m` is half of one), `memory` in bytes, and by its name whatever
+    else nodes have, e.g. `nvidia.com/gpu` in pieces or `ephemeral-storage` in bytes. Default: the limits."""
     limits: dict[str, Quantity] = Field(default_factory=dict)
     """What the agent enforces, in the same units."""
 
@@ -256,6 +258,8 @@ class PodSpec(Model):
     """The node it runs on. Set by the scheduler; a pod that is created with it skips the scheduler."""
     node_selector: dict[str, str] = Field(default_factory=dict, json_schema_extra=MAP_ATOMIC)
     """Labels the node must have."""
+    affinity: Affinity | None = None
+    """Further wishes about the node."""
     tolerations: list[Toleration] = Field(
         default_factory=list, max_length=TOLERATIONS_MAX, json_schema_extra=LIST_ATOMIC
     )

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from stark.crds.names import env_name_problems, label_key_problems, label_value_problems, port_name_problems
-from stark.crds.quantity import parse_quantity
 
 from ..errors import Cause
 from .complaints import bad_value, duplicate, not_allowed, not_supported, required
 from .podspecs import FoundSpec, containers
+from .validate_affinity import affinity_causes, tightening_causes, without_node_wishes
+from .validate_resources import resource_causes
 
 PORT_MAX = 65_535
 PROTOCOLS = ("SCTP", "TCP", "UDP")
@@ -41,6 +42,7 @@ def pod_spec_causes(found: FoundSpec) -> Iterator[Cause]:
         names.add(name)
         yield from _container_causes(path, container, host_ports)
     yield from _toleration_causes(found.path, found.spec.get("tolerations") or ())
+    yield from affinity_causes(f"{found.path}.affinity", found.spec.get("affinity") or {})
     yield from labels_causes(f"{found.path}.nodeSelector", found.spec.get("nodeSelector") or {})
 
 
@@ -119,20 +121,6 @@ def _one_source(path: str, holder: Mapped, choices: tuple[str, ...]) -> Iterator
         yield bad_value(path, "", "may not have more than one field specified at a time")
 
 
-def resource_causes(path: str, resources: Mapped) -> Iterator[Cause]:
-    """Complaints about requests and limits: none negative, no request above its limit."""
-    limits = resources.get("limits") or {}
-    requests = resources.get("requests") or {}
-    for kind, amounts in (("limits", limits), ("requests", requests)):
-        for name, amount in amounts.items():
-            if parse_quantity(amount) < 0:
-                yield bad_value(f"{path}.{kind}[{name}]", amount, "must be greater than or equal to 0")
-    for name, amount in requests.items():
-        if name in limits and parse_quantity(amount) > parse_quantity(limits[name]):
-            message = f"must be less than or equal to {name} limit of {limits[name]}"
-            yield bad_value(f"{path}.requests", amount, message)
-
-
 def _probe_causes(path: str, probe_name: str, probe: Mapped) -> Iterator[Cause]:
     given = [handler for handler in HANDLERS if probe.get(handler) is not None]
     if not given:
@@ -193,6 +181,9 @@ def pod_update_causes(spec: Mapped, old: Mapped) -> Iterator[Cause]:
     kept = [_without_seconds(toleration) for toleration in spec.get("tolerations") or ()]
     if any(_without_seconds(toleration) not in kept for toleration in old.get("tolerations") or ()):
         yield not_allowed("spec.tolerations", "existing toleration can not be modified except its tolerationSeconds")
+    if old.get("schedulingGates"):
+        yield from tightening_causes(spec, old)
+        spec, old = without_node_wishes(spec), without_node_wishes(old)
     if _frozen(spec) != _frozen(old):
         yield not_allowed("spec", UPDATE_MESSAGE)
 

@@ -1,9 +1,10 @@
 """On which nodes a DaemonSet makes a pod, which pods it gives up, and how it stands. Pure.
 
 A pod is made with `spec.nodeName`, past the scheduler. Kubernetes pins it by node affinity and lets the scheduler bind
-it; Stark's pods have no affinity yet. So the rules that the scheduler would apply are applied here, by the functions
-that both share (`crds/placement`): node selector, taints (with the tolerations every daemon has), runtime and architecture
-of the pack, and whose node it is. What is left on the node is not looked at, and the agent refuses what does not fit.
+it; here a node's daemon need not wait for its turn. So the rules that the scheduler would apply are applied here, by the
+functions that both share (`crds/placement`): node selector and affinity, taints (with the tolerations every daemon has),
+runtime and architecture of the pack, and whose node it is. What is left on the node is not looked at, and the agent
+refuses what does not fit.
 A node gets a new pod only when the old one is gone, so there are never two.
 """
 

@@ -26,6 +26,7 @@ CURES: dict[str, frozenset[Rule]] = {
     "milli_cpu": frozenset({Rule.RESOURCES}),
     "memory": frozenset({Rule.RESOURCES}),
     "pods": frozenset({Rule.RESOURCES}),
+    "extended": frozenset({Rule.RESOURCES}),
     "labels": frozenset({Rule.SELECTOR, Rule.RUNTIME, Rule.ARCHITECTURE}),
     "taints": frozenset({Rule.TAINTS}),
     "unschedulable": frozenset({Rule.UNSCHEDULABLE}),

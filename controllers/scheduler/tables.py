@@ -47,13 +47,21 @@ class Columns:
         self.memory: Ints = np.zeros(rows, np.int64)
         self.scored_milli_cpu: Ints = np.zeros(rows, np.int64)
         self.scored_memory: Ints = np.zeros(rows, np.int64)
+        self.free_extended: dict[str, Ints] = {}
+        """By the name of the resource, of those that some node has."""
 
     def set(self, row: int, node: NodeState | None) -> None:
         """Copy one node's numbers; None when the row has no node any more."""
+        for free in self.free_extended.values():
+            free[row] = 0
         if node is None:
             self.free_pods[row] = 0
             return
         offer = node.offer
+        for name, amount in offer.extended.items():
+            if name not in self.free_extended:
+                self.free_extended[name] = np.zeros(self.rows, np.int64)
+            self.free_extended[name][row] = amount - node.extended[name]
         self.free_pods[row] = offer.pods - node.pods
         self.free_milli_cpu[row] = offer.milli_cpu - node.milli_cpu
         self.free_memory[row] = offer.memory - node.memory
@@ -100,12 +108,15 @@ class ClassTable:
             may &= columns.free_milli_cpu[rows] >= demand.milli_cpu
         if demand.memory:
             may &= columns.free_memory[rows] >= demand.memory
+        for name, amount in demand.extended:
+            free = columns.free_extended.get(name)
+            may &= free[rows] >= amount if free is not None else False
         if ports_taken is not None:
             may &= ~ports_taken
         cpu = _free_shares(columns.milli_cpu[rows], columns.scored_milli_cpu[rows] + demand.scored_milli_cpu)
         memory = _free_shares(columns.memory[rows], columns.scored_memory[rows] + demand.scored_memory)
-        free = (cpu + memory) // 2
-        key = (RELUCTANCE_MAX - fixed) << SCORE_BITS | (SCORE_MAX - free if self._fills else free)
+        spare = (cpu + memory) // 2
+        key = (RELUCTANCE_MAX - fixed) << SCORE_BITS | (SCORE_MAX - spare if self._fills else spare)
         key = key << OWNED_BITS | OWNED_MAX
         if owned is not None:
             key -= np.minimum(owned, OWNED_MAX)

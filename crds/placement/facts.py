@@ -11,11 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
+from ..selectors import Requirement
 from ..tenancy import FOR_EVERYBODY, NOBODY, NodeTerms, Owner
 from ..tolerations import tolerates
 
 T = TypeVar("T")
 
+NAME_FIELD = "metadata.name"
+"""The only field of a node that a term can ask for."""
 SCORED_MILLI_CPU_MIN = 100
 SCORED_MEMORY_MIN = 200 * 1024 * 1024
 """What a pod without requests counts for in scores (not in fits), so that such pods spread too (Kubernetes'
@@ -50,12 +53,33 @@ class HostPort(NamedTuple):
     port: int
 
 
+class NodeTerm(NamedTuple):
+    """Requirements of a node that must all hold. A term without any is fulfilled by no node."""
+
+    labels: tuple[Requirement, ...] = ()
+    fields: tuple[Requirement, ...] = ()
+    """Over the node's fields, of which there is one: `metadata.name`."""
+
+    def holds(self, offer: Offer) -> bool:
+        """Whether the node is one that is meant."""
+        if not self.labels and not self.fields:
+            return False
+        if not all(requirement.holds(offer.labels) for requirement in self.labels):
+            return False
+        names = {NAME_FIELD: offer.name}
+        return all(requirement.holds(names) for requirement in self.fields)
+
+
 @dataclass(frozen=True, slots=True)
 class Where:
     """The part of a demand that only a node's fixed properties can answer: labels, taints, runtimes."""
 
     node_name: str = ""
     selector: tuple[tuple[str, str], ...] = ()
+    required: tuple[NodeTerm, ...] | None = None
+    """Node affinity: one of the terms must hold; None when there is no such rule."""
+    preferred: tuple[tuple[int, NodeTerm], ...] = ()
+    """Weights of the terms that make a node better."""
     tolerations: tuple[PodToleration, ...] = ()
     runtimes: tuple[frozenset[str], ...] = ()
     """One entry for each container with an own need: the runtimes any one of which will do."""
@@ -79,6 +103,8 @@ class Demand:
     milli_cpu: int = 0
     memory: int = 0
     """Bytes."""
+    extended: tuple[tuple[str, int], ...] = ()
+    """Whatever else is asked for, by name and in that order: `nvidia.com/gpu` in pieces, `ephemeral-storage` in bytes."""
     ports: frozenset[HostPort] = frozenset()
     owner: str = ""
     """Uid of the controlling owner, whose pods are spread; empty for a pod of its own."""
@@ -86,7 +112,7 @@ class Demand:
 
     def __post_init__(self) -> None:
         # Looked up once for every decision; hashing the nested tuples each time would cost as much as the decision.
-        value = hash((self.where, self.milli_cpu, self.memory, self.ports, self.owner))
+        value = hash((self.where, self.milli_cpu, self.memory, self.extended, self.ports, self.owner))
         object.__setattr__(self, "_hash", value)
 
     def __hash__(self) -> int:
@@ -117,6 +143,8 @@ class Offer:
     ready: bool = True
     terms: NodeTerms = FOR_EVERYBODY
     """Whose it is, and whom it serves."""
+    extended: Mapping[str, int] = field(default_factory=dict)
+    """Amounts of all other resources, by name."""
 
 
 @dataclass(slots=True)
@@ -130,6 +158,7 @@ class NodeState:
     pods: int = 0
     scored_milli_cpu: int = 0
     scored_memory: int = 0
+    extended: Counter[str] = field(default_factory=Counter)
     ports: Counter[HostPort] = field(default_factory=Counter)
     owners: Counter[str] = field(default_factory=Counter)
 
@@ -141,14 +170,16 @@ class NodeState:
         self.scored_milli_cpu += sign * demand.scored_milli_cpu
         self.scored_memory += sign * demand.scored_memory
         assert self.pods >= 0, (self.offer.name, self.pods)
+        for name, amount in demand.extended:
+            _count(self.extended, name, sign * amount)
         for port in demand.ports:
             _count(self.ports, port, sign)
         if demand.owner:
             _count(self.owners, demand.owner, sign)
 
 
-def _count(counter: Counter[T], item: T, sign: int) -> None:
-    left = counter[item] + sign
+def _count(counter: Counter[T], item: T, change: int) -> None:
+    left = counter[item] + change
     assert left >= 0, (item, left)
     if left:
         counter[item] = left

@@ -64,9 +64,11 @@ def is_tolerated(where: Where, offer: Offer) -> Sequence[str]:
 
 
 def is_selected(where: Where, offer: Offer) -> Sequence[str]:
-    """Every key and value of the node selector is a label of the node."""
+    """Every key and value of the node selector is a label of the node, and one of the required terms holds."""
     labels = offer.labels
-    if all(labels.get(key) == value for key, value in where.selector):
+    if all(labels.get(key) == value for key, value in where.selector) and (
+        where.required is None or any(term.holds(offer) for term in where.required)
+    ):
         return ()
     return ("node(s) didn't match Pod's node affinity/selector",)
 
@@ -110,6 +112,9 @@ def has_resources(demand: Demand, node: NodeState) -> Sequence[str]:
         reasons.append("Insufficient cpu")
     if demand.memory and node.memory + demand.memory > offer.memory:
         reasons.append("Insufficient memory")
+    for name, amount in demand.extended:
+        if node.extended[name] + amount > offer.extended.get(name, 0):
+            reasons.append(f"Insufficient {name}")
     return reasons
 
 

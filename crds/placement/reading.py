@@ -4,9 +4,11 @@ object."""
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from ..affinity import Affinity, NodeSelectorRequirement, NodeSelectorTerm
 from ..annotations import PORTS
 from ..conditions import is_true
 from ..images import ImageError, pack_object_name, parse_image
@@ -16,11 +18,14 @@ from ..packs import Pack
 from ..podfacts import is_finished
 from ..pods import Container, Pod
 from ..quantity import QuantityError, byte_count, milli_cpu, whole
+from ..selectors import EXISTS, GREATER, IN, LESS, NOT_EXISTS, NOT_IN, Requirement
 from ..tenancy import NOBODY, NodeTerms, Owner, acts_as_somebody, pack_refusal
-from .facts import Demand, HostPort, NodeTaint, Offer, PodToleration, Where
+from .facts import Demand, HostPort, NodeTaint, NodeTerm, Offer, PodToleration, Where
 
 BOTH = frozenset({"node", "browser"})
 CONTAINER = frozenset({"container"})
+COLUMN_RESOURCES = frozenset({"cpu", "memory", "pods"})
+"""What every node has and is counted for every pod; everything else has a name."""
 PackOf = Callable[[str], Pack | None]
 """The Pack object of a name."""
 
@@ -51,6 +56,8 @@ def demand_of(pod: Pod, pack_of: PackOf, whose: Owner | None = None) -> Demand:
     return Demand(
         where=Where(
             selector=tuple(sorted(spec.node_selector.items())),
+            required=_required_terms(spec.affinity),
+            preferred=_preferred_terms(spec.affinity),
             tolerations=tuple(sorted(set(tolerations))),
             runtimes=tuple(sorted(runtimes, key=sorted)),
             architectures=architectures,
@@ -60,9 +67,44 @@ def demand_of(pod: Pod, pack_of: PackOf, whose: Owner | None = None) -> Demand:
         ),
         milli_cpu=sum(_request(container, "cpu", milli_cpu) for container in spec.containers),
         memory=sum(_request(container, "memory", byte_count) for container in spec.containers),
+        extended=_extended(spec.containers),
         ports=frozenset(_ports(pod)),
         owner=controller.uid if controller else "",
     )
+
+
+_OPERATORS = {"In": IN, "NotIn": NOT_IN, "Exists": EXISTS, "DoesNotExist": NOT_EXISTS, "Gt": GREATER, "Lt": LESS}
+
+
+def _required_terms(affinity: Affinity | None) -> tuple[NodeTerm, ...] | None:
+    nodes = affinity.node_affinity if affinity is not None else None
+    required = nodes.required_during_scheduling_ignored_during_execution if nodes is not None else None
+    return None if required is None else tuple(_node_term(term) for term in required.node_selector_terms)
+
+
+def _preferred_terms(affinity: Affinity | None) -> tuple[tuple[int, NodeTerm], ...]:
+    nodes = affinity.node_affinity if affinity is not None else None
+    preferred = nodes.preferred_during_scheduling_ignored_during_execution if nodes is not None else ()
+    return tuple((each.weight, _node_term(each.preference)) for each in preferred)
+
+
+def _node_term(term: NodeSelectorTerm) -> NodeTerm:
+    return NodeTerm(_requirements(term.match_expressions), _requirements(term.match_fields))
+
+
+def _requirements(found: Iterable[NodeSelectorRequirement]) -> tuple[Requirement, ...]:
+    return tuple(Requirement(each.key, _OPERATORS[each.operator], tuple(sorted(each.values))) for each in found)
+
+
+def _extended(containers: Iterable[Container]) -> tuple[tuple[str, int], ...]:
+    """The sums of what is neither cpu nor memory."""
+    total: Counter[str] = Counter()
+    for container in containers:
+        if container.resources is not None:
+            names = container.resources.requests.keys() | container.resources.limits.keys()
+            for name in names - COLUMN_RESOURCES:
+                total[name] += _request(container, name, whole)
+    return tuple(sorted((name, amount) for name, amount in total.items() if amount))
 
 
 def _gets_secrets(pod: Pod) -> bool:
@@ -180,6 +222,7 @@ def offer_of(node: Node) -> Offer:
         milli_cpu=_amount(amounts.get("cpu", "0"), milli_cpu),
         memory=_amount(amounts.get("memory", "0"), byte_count),
         pods=_amount(amounts.get("pods", "0"), whole),
+        extended={name: _amount(text, whole) for name, text in amounts.items() if name not in COLUMN_RESOURCES},
         labels=node.metadata.labels,
         taints=tuple(NodeTaint(taint.key, taint.value or "", taint.effect) for taint in node.spec.taints),
         unschedulable=bool(node.spec.unschedulable),

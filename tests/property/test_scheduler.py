@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stark.controllers.scheduler.snapshot import Snapshot, refuse, scan
-from stark.crds.placement.facts import Demand, HostPort, NodeTaint, Offer, PodToleration, Where
+from stark.crds.placement.facts import Demand, HostPort, NodeTaint, NodeTerm, Offer, PodToleration, Where
+from stark.crds.selectors import IN, Requirement
 
 names = st.sampled_from([f"n{index}" for index in range(8)])
 taints = st.builds(
@@ -38,6 +39,7 @@ offers = st.builds(
     milli_cpu=st.sampled_from([0, 1000, 2000, 4000]),
     memory=st.sampled_from([0, 1 << 30, 3 << 30]),
     pods=st.sampled_from([0, 2, 110]),
+    extended=st.sampled_from([{}, {}, {"a.b/gpu": 2}, {"a.b/gpu": 1, "ephemeral-storage": 5}]),
     labels=labels,
     taints=st.lists(taints, max_size=2).map(tuple),
     unschedulable=st.booleans(),
@@ -47,6 +49,13 @@ wheres = st.builds(
     Where,
     node_name=st.sampled_from(["", "", "", "n1"]),
     selector=st.sampled_from([(), (), (("zone", "a"),)]),
+    required=st.sampled_from(
+        [
+            None,
+            None,
+            (NodeTerm((Requirement("zone", IN, ("a",)),)), NodeTerm((), (Requirement("metadata.name", IN, ("n2",)),))),
+        ]
+    ),
     tolerations=st.lists(tolerations, max_size=2).map(tuple),
     runtimes=st.sampled_from([(), (frozenset({"node"}),), (frozenset({"node", "browser"}),)]),
     architectures=st.sampled_from([None, None, frozenset({"amd64"})]),
@@ -56,6 +65,7 @@ demands = st.builds(
     where=wheres,
     milli_cpu=st.sampled_from([0, 100, 500, 1500]),
     memory=st.sampled_from([0, 1 << 28, 1 << 30]),
+    extended=st.sampled_from([(), (), (("a.b/gpu", 1),), (("a.b/gpu", 1), ("ephemeral-storage", 2))]),
     ports=st.sampled_from([frozenset[HostPort](), frozenset({HostPort("TCP", 80)})]),
     owner=st.sampled_from(["", "rs-1", "rs-2"]),
 )

@@ -70,6 +70,16 @@ PROBE = {
     "failureThreshold": 5,
     "terminationGracePeriodSeconds": 6,
 }
+NODE_TERM = {
+    "matchExpressions": [{"key": "zone", "operator": "In", "values": ["a", "b"]}],
+    "matchFields": [{"key": "metadata.name", "operator": "NotIn", "values": ["node-9"]}],
+}
+AFFINITY = {
+    "nodeAffinity": {
+        "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [NODE_TERM]},
+        "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 50, "preference": NODE_TERM}],
+    }
+}
 RESOURCES = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}}
 POD_SPEC: dict[str, Any] = {
     "containers": [
@@ -102,6 +112,7 @@ POD_SPEC: dict[str, Any] = {
     ],
     "nodeName": "node-1",
     "nodeSelector": {"kubernetes.io/arch": "arm64"},
+    "affinity": AFFINITY,
     "tolerations": [
         {"key": "a", "operator": "Equal", "value": "b", "effect": "NoExecute", "tolerationSeconds": 60},
         {"operator": "Exists"},
