@@ -1,4 +1,4 @@
-"""Deployments, ReplicaSets, DaemonSets and ControllerRevisions (apps/v1), and the Scale that some share (autoscaling/v1)."""
+"""Deployments, ReplicaSets, DaemonSets, StatefulSets and ControllerRevisions (apps/v1), and the Scale that some share."""
 
 from __future__ import annotations
 
@@ -242,15 +242,112 @@ class DaemonSet(KubeObject):
     """How far it is."""
 
 
+class RollingUpdateStatefulSet(Model):
+    """How far a rollout goes, and how fast."""
+
+    partition: Count = 0
+    """Pods with an ordinal below it keep their template: 0 rolls out to all of them."""
+    max_unavailable: IntOrString | None = None
+    """Pods that may be unavailable during the rollout: a number, or a percentage of the pods rounded up. Default 1."""
+
+
+class StatefulSetUpdateStrategy(Model):
+    """How old pods give way to new ones."""
+
+    type: Literal["RollingUpdate", "OnDelete"] = "RollingUpdate"
+    """RollingUpdate replaces them from the highest ordinal down, OnDelete replaces those that somebody deletes."""
+    rolling_update: RollingUpdateStatefulSet | None = None
+    """For RollingUpdate; default all of them, one at a time."""
+
+
+class StatefulSetOrdinals(Model):
+    """How its pods are numbered."""
+
+    start: Count = 0
+    """The lowest ordinal."""
+
+
+class StatefulSetSpec(Model):
+    """How many pods of which kind, each with a name of its own that stays."""
+
+    replicas: Count = 1
+    """Pods wanted. 0 means none."""
+    selector: LabelSelector = Field(json_schema_extra=SELECTOR_MARKS)
+    """Pods that belong to it; must match the template's labels; cannot be changed."""
+    template: PodTemplateSpec
+    """What its pods look like; a change begins a rollout."""
+    service_name: str | None = None
+    """The Service that its pods' `subdomain` names; cannot be changed. There is no DNS: see spec.subdomain of pods."""
+    pod_management_policy: Literal["OrderedReady", "Parallel"] = "OrderedReady"
+    """OrderedReady makes and stops one pod after the other, each when the one before it is available; Parallel does not
+    wait. Cannot be changed."""
+    update_strategy: StatefulSetUpdateStrategy = Field(
+        default_factory=StatefulSetUpdateStrategy, json_schema_extra=DEFAULT_EMPTY
+    )
+    """How old pods give way to new ones."""
+    min_ready_seconds: Count = 0
+    """Seconds a pod must be ready before it counts as available."""
+    revision_history_limit: Count = REVISION_HISTORY_LIMIT
+    """Old templates kept for rollback, as ControllerRevisions."""
+    ordinals: StatefulSetOrdinals | None = None
+    """How its pods are numbered; default from 0."""
+
+
+class StatefulSetStatus(Model):
+    """How many of its pods there are, and how far the rollout is."""
+
+    observed_generation: Int64 | None = None
+    """metadata.generation of the spec this status is about."""
+    replicas: Count = written(0)
+    """Pods there are."""
+    ready_replicas: Count | None = None
+    """Pods that are ready."""
+    current_replicas: Count | None = None
+    """Pods of `currentRevision`."""
+    updated_replicas: Count | None = None
+    """Pods of `updateRevision`."""
+    current_revision: str | None = None
+    """The ControllerRevision that pods are rolled out from."""
+    update_revision: str | None = None
+    """The ControllerRevision of the present template."""
+    collision_count: Count | None = None
+    """How often a ControllerRevision's name was taken; part of the hash that names the next one."""
+    conditions: list[Condition] = Field(default_factory=list, json_schema_extra=list_map("type"))
+    """Conclusions, one of each type."""
+    available_replicas: Count = written(0)
+    """Pods that have been ready for minReadySeconds."""
+
+
+class StatefulSet(KubeObject):
+    """Keeps a number of pods that are numbered: each has a name of its own, and at most one pod ever has it."""
+
+    RESOURCE: ClassVar[ResourceDef] = ResourceDef(
+        group="apps",
+        version="v1",
+        kind="StatefulSet",
+        plural="statefulsets",
+        namespaced=True,
+        short_names=("sts",),
+        categories=("all",),
+        subresources=("status", "scale"),
+        extra={"scale": SCALE_PATHS},
+    )
+
+    spec: StatefulSetSpec
+    """What is wanted."""
+    status: StatefulSetStatus = Field(default_factory=StatefulSetStatus)
+    """How far it is."""
+
+
 class ControllerRevision(KubeObject):
-    """What a controller's object looked like at a time: a DaemonSet's old templates, for going back to one."""
+    """What a controller's object looked like at a time: the old templates of a DaemonSet or StatefulSet, to go back to."""
 
     RESOURCE: ClassVar[ResourceDef] = ResourceDef(
         group="apps", version="v1", kind="ControllerRevision", plural="controllerrevisions", namespaced=True
     )
 
     data: dict[str, Any] | None = Field(default=None, json_schema_extra=PRESERVE_UNKNOWN)
-    """The state; of a DaemonSet, the strategic merge patch that puts the template back. Cannot be changed."""
+    """The state; of a DaemonSet or StatefulSet, the strategic merge patch that puts the template back. Cannot be changed."""
     revision: Int64 = Field(ge=0)
     """Higher is newer. Going back to a state gives it the highest number."""
 

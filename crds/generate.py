@@ -65,7 +65,7 @@ def _names(resource: ResourceDef) -> dict[str, Any]:
 
 def _version(kind: type[KubeObject]) -> dict[str, Any]:
     resource = kind.RESOURCE
-    version: dict[str, Any] = {"name": resource.version, "served": True, "storage": True}
+    version: dict[str, Any] = {"name": resource.version, "served": True, "storage": _is_first(kind)}
     if resource.subresources:
         version["subresources"] = {name: dict(resource.extra.get(name, {})) for name in resource.subresources}
     if resource.columns:
@@ -89,8 +89,19 @@ def _column(column: Column) -> dict[str, Any]:
 
 
 def file_name(kind: type[KubeObject]) -> str:
-    """`core_pods.yaml`, `apps_deployments.yaml`."""
-    return f"{kind.RESOURCE.group or 'core'}_{kind.RESOURCE.plural}.yaml"
+    """`core_pods.yaml`, `apps_deployments.yaml`; with the version, when another version of the kind is served before it."""
+    resource = kind.RESOURCE
+    stem = f"{resource.group or 'core'}_{resource.plural}"
+    return f"{stem}.yaml" if _is_first(kind) else f"{stem}_{resource.version}.yaml"
+
+
+def _is_first(kind: type[KubeObject]) -> bool:
+    """Of a kind's versions, the first in the list is the one that is stored."""
+    return next(each for each in (*KINDS, *COMPUTED_KINDS, *SUBRESOURCE_KINDS) if _place(each) == _place(kind)) is kind
+
+
+def _place(kind: type[KubeObject]) -> tuple[str, str]:
+    return kind.RESOURCE.group, kind.RESOURCE.plural
 
 
 def generated() -> Mapping[Path, str]:

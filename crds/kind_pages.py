@@ -15,14 +15,14 @@ from .structural import Schema, field_docs, models, structural_schema
 NOTE = "Generated from the models by `python -m stark.crds.generate`; do not edit.\n"
 
 
-NAMESAKES = frozenset({("events.k8s.io", "Event")})
-"""Kinds that share their name with one of another group: their pages say the group, too."""
+NAMESAKES = frozenset({("events.k8s.io", "v1", "Event"), ("autoscaling", "v1", "HorizontalPodAutoscaler")})
+"""Kinds that share their name with one of another group or version: their pages say the group and the version, too."""
 
 
 def page_name(resource: ResourceDef) -> str:
-    """The file of a kind's page: `Pod.md`, `Event.events.k8s.io.md`."""
-    is_namesake = (resource.group, resource.kind) in NAMESAKES
-    return f"{resource.kind}.{resource.group}.md" if is_namesake else f"{resource.kind}.md"
+    """The file of a kind's page: `Pod.md`, `Event.events.k8s.io.v1.md`."""
+    is_namesake = (resource.group, resource.version, resource.kind) in NAMESAKES
+    return f"{resource.kind}.{resource.group}.{resource.version}.md" if is_namesake else f"{resource.kind}.md"
 
 
 def overview_page(kinds: Sequence[type[KubeObject]]) -> str:

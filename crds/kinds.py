@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .admission_policies import ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding
-from .apps import ControllerRevision, DaemonSet, Deployment, ReplicaSet, Scale
+from .apps import ControllerRevision, DaemonSet, Deployment, ReplicaSet, Scale, StatefulSet
+from .autoscaling import HorizontalPodAutoscaler, PlainAutoscaler
 from .batch import CronJob, Job
 from .certificates import CertificateRevocation, CertificateSigningRequest
 from .cluster import ClusterConfig
@@ -40,9 +41,12 @@ KINDS: tuple[type[KubeObject], ...] = (
     Deployment,
     ReplicaSet,
     DaemonSet,
+    StatefulSet,
     ControllerRevision,
     Job,
     CronJob,
+    HorizontalPodAutoscaler,
+    PlainAutoscaler,
     Lease,
     CustomResourceDefinition,
     Pack,

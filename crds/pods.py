@@ -291,7 +291,10 @@ class PodSpec(Model):
     dns_policy: DNSPolicy | None = None
     """How names are looked up. Programs share the node's network, and there both values mean the node's own resolver."""
     hostname: str | None = Field(default=None, max_length=63, pattern=DNS_LABEL_PATTERN)
-    """Hostname given to the program; default the pod's name."""
+    """Hostname given to the program as `HOSTNAME`; default the pod's name. No DNS answers for it: the node's name stays."""
+    subdomain: str | None = Field(default=None, max_length=63, pattern=DNS_LABEL_PATTERN)
+    """The Service whose endpoint of this hostname the pod is: `hostname` of its EndpointSlice's endpoint. No DNS answers
+    for it."""
 
 
 class PodTemplateSpec(Model):

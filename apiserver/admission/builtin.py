@@ -16,7 +16,15 @@ from .attributes import Plugin
 from .certificates import CertificateRights, stamp_requester
 from .chain import Chain, Only, Step
 from .cluster import ClusterRules
-from .defaults import base64_defaults, deployment_defaults, pod_defaults, pod_spec_defaults, secret_defaults
+from .defaults import (
+    autoscaler_defaults,
+    base64_defaults,
+    deployment_defaults,
+    pod_defaults,
+    pod_spec_defaults,
+    secret_defaults,
+    statefulset_defaults,
+)
 from .images import pin_images
 from .incarnations import node_incarnation
 from .limit_ranges import limit_range_defaults, limit_ranges
@@ -66,6 +74,8 @@ def builtin_chain(
             Ownership(resources),
             pin_images,
             Only(deployment_defaults, ("apps", "deployments")),
+            Only(statefulset_defaults, ("apps", "statefulsets")),
+            Only(autoscaler_defaults, ("autoscaling", "horizontalpodautoscalers")),
             *([cluster.grace] if cluster is not None else []),
             pod_spec_defaults,
             Only(pod_priority, PODS),

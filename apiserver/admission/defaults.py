@@ -9,6 +9,7 @@ import base64
 from typing import Any
 
 from stark.crds.annotations import TAINT_NOT_READY, TAINT_UNREACHABLE
+from stark.crds.autoscaler_forms import FULL, with_defaults
 from stark.crds.pods import TERMINATION_GRACE_PERIOD_SECONDS
 
 from .attributes import Attributes, Lookup
@@ -43,6 +44,26 @@ async def deployment_defaults(attributes: Attributes, lookup: Lookup) -> None:
         rolling = strategy.setdefault("rollingUpdate", {})
         for bound in ("maxUnavailable", "maxSurge"):
             rolling.setdefault(bound, ROLLING_UPDATE_BOUND)
+
+
+async def statefulset_defaults(attributes: Attributes, lookup: Lookup) -> None:
+    """A rolling update reaches every pod unless it says otherwise (apps/v1)."""
+    if attributes.object is None or attributes.subresource:
+        return
+    strategy = attributes.object.get("spec", {}).setdefault("updateStrategy", {})
+    if strategy.setdefault("type", "RollingUpdate") == "RollingUpdate":
+        strategy["rollingUpdate"] = {"partition": 0, **(strategy.get("rollingUpdate") or {})}
+
+
+async def autoscaler_defaults(attributes: Attributes, lookup: Lookup) -> None:
+    """A bound, a measure and policies; what autoscaling/v1 has no word for is filled in when it is converted."""
+    obj = attributes.object
+    if obj is None or attributes.subresource or not isinstance(obj.get("spec"), dict):
+        return
+    if obj.get("apiVersion") == FULL:
+        obj["spec"] = with_defaults(obj["spec"])
+    elif obj["spec"].get("minReplicas") is None:
+        obj["spec"]["minReplicas"] = 1
 
 
 def pull_policy(image: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stark.crds.annotations import FOLLOW_LATEST, MODE, MODE_DAEMON_SET, MODE_REPLICAS
+from stark.crds.names import dns_label_problems
 from stark.crds.selectors import SelectorError, from_label_selector
 
 from ..errors import Cause
@@ -16,6 +17,8 @@ from .validate_pods import labels_causes, pod_spec_causes
 
 PERCENTAGE = re.compile(r"[0-9]+%")
 STRATEGIES = ("Recreate", "RollingUpdate")
+CHANGEABLE = ("replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit", "minReadySeconds")
+"""What may change in the spec of a StatefulSet."""
 
 Mapped = Mapping[str, Any]
 
@@ -23,9 +26,14 @@ Mapped = Mapping[str, Any]
 def workload_causes(obj: Mapped, old: Mapped | None, found: FoundSpec | None) -> Iterator[Cause]:
     """Every complaint about a Deployment, ReplicaSet or DaemonSet."""
     spec = obj.get("spec") or {}
-    yield from _selector_causes(spec, found)
     if old is not None:
         yield from immutable("spec.selector", (old.get("spec") or {}).get("selector"), spec.get("selector"))
+    yield from _pods_causes(spec, found, "deployment", "ReplicaSet")
+
+
+def _pods_causes(spec: Mapped, found: FoundSpec | None, selecting: str, kind: str) -> Iterator[Cause]:
+    """Complaints about selector and template; `selecting` and `kind` are what Kubernetes' messages say of the kind."""
+    yield from _selector_causes(spec, found, selecting)
     if found is None:
         yield required("spec.template")
         return
@@ -35,17 +43,17 @@ def workload_causes(obj: Mapped, old: Mapped | None, found: FoundSpec | None) ->
     if restart_policy != "Always":
         yield not_supported("spec.template.spec.restartPolicy", restart_policy, ["Always"])
     if found.spec.get("activeDeadlineSeconds") is not None:
-        message = "activeDeadlineSeconds in ReplicaSet is not Supported"
+        message = f"activeDeadlineSeconds in {kind} is not Supported"
         yield not_allowed("spec.template.spec.activeDeadlineSeconds", message)
 
 
-def _selector_causes(spec: Mapped, found: FoundSpec | None) -> Iterator[Cause]:
+def _selector_causes(spec: Mapped, found: FoundSpec | None, selecting: str) -> Iterator[Cause]:
     selector = spec.get("selector")
     if not selector:
         yield (
             required("spec.selector")
             if selector is None
-            else bad_value("spec.selector", selector, "empty selector is invalid for deployment")
+            else bad_value("spec.selector", selector, f"empty selector is invalid for {selecting}")
         )
         return
     try:
@@ -89,6 +97,40 @@ def daemonset_causes(obj: Mapped, old: Mapped | None, found: FoundSpec | None) -
     yield from amount_causes(path, unavailable)
     if unavailable in (0, "0%"):
         yield bad_value(path, unavailable, "cannot be 0 when maxSurge is 0")
+
+
+def statefulset_causes(obj: Mapped, old: Mapped | None, found: FoundSpec | None) -> Iterator[Cause]:
+    """Every complaint about a StatefulSet."""
+    spec = obj.get("spec") or {}
+    if old is None:
+        name = (obj.get("metadata") or {}).get("name") or ""
+        for problem in dns_label_problems(name) if name else ():
+            yield bad_value("metadata.name", name, problem)  # it becomes part of a hostname
+    yield from _pods_causes(spec, found, "statefulset", "StatefulSet")
+    yield from _ordered_update_causes(spec.get("updateStrategy") or {})
+    if old is not None and _settled(spec) != _settled(old.get("spec") or {}):
+        named = "', '".join(CHANGEABLE[:-1])
+        message = f"updates to statefulset spec for fields other than '{named}' and '{CHANGEABLE[-1]}' are forbidden"
+        yield not_allowed("spec", message)
+
+
+def _settled(spec: Mapped) -> Mapped:
+    return {name: value for name, value in spec.items() if name not in CHANGEABLE}
+
+
+def _ordered_update_causes(strategy: Mapped) -> Iterator[Cause]:
+    rolling, path = strategy.get("rollingUpdate"), "spec.updateStrategy.rollingUpdate"
+    if rolling is None:
+        return
+    if strategy.get("type") == "OnDelete":
+        yield bad_value(path, rolling, "only allowed for updateStrategy 'RollingUpdate'")
+        return
+    unavailable = rolling.get("maxUnavailable")
+    yield from amount_causes(f"{path}.maxUnavailable", unavailable)
+    if unavailable in (0, "0%"):
+        yield bad_value(f"{path}.maxUnavailable", unavailable, "cannot be 0")
+    if isinstance(unavailable, str) and PERCENTAGE.fullmatch(unavailable) and int(unavailable[:-1]) > 100:
+        yield bad_value(f"{path}.maxUnavailable", unavailable, "must not be greater than 100%")
 
 
 def revision_causes(obj: Mapped, old: Mapped | None, found: FoundSpec | None) -> Iterator[Cause]:

@@ -13,7 +13,14 @@ from .podspecs import FoundSpec, find_spec
 from .priority import priority_class_causes
 from .services import endpoint_slice_causes, service_causes
 from .validate_admission_policies import admission_binding_causes
-from .validate_apps import daemonset_causes, deployment_causes, revision_causes, workload_causes
+from .validate_apps import (
+    daemonset_causes,
+    deployment_causes,
+    revision_causes,
+    statefulset_causes,
+    workload_causes,
+)
+from .validate_autoscaling import autoscaler_causes
 from .validate_batch import cronjob_causes, job_causes
 from .validate_config import config_map_causes, node_causes, secret_causes
 from .validate_flowcontrol import flow_schema_causes, priority_level_causes
@@ -52,6 +59,8 @@ JUDGES: Mapping[tuple[str, str], Judge] = {
     ("flowcontrol.apiserver.k8s.io", "flowschemas"): lambda obj, old, found: flow_schema_causes(obj),
     ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations"): lambda obj, old, found: priority_level_causes(obj),
     ("apps", "daemonsets"): daemonset_causes,
+    ("apps", "statefulsets"): statefulset_causes,
+    ("autoscaling", "horizontalpodautoscalers"): lambda obj, old, found: autoscaler_causes(obj, old),
     ("apps", "controllerrevisions"): revision_causes,
     ("batch", "jobs"): job_causes,
     ("batch", "cronjobs"): cronjob_causes,

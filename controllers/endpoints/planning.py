@@ -126,12 +126,18 @@ def endpoint_of(service: Service, pod: Pod) -> tuple[Family, Endpoint] | None:
         conditions=EndpointConditions(
             ready=published or (ready and not ending), serving=published or ready, terminating=ending
         ),
+        hostname=_hostname(service, pod),
         node_name=pod.spec.node_name,
         target_ref=ObjectReference(
             kind="Pod", namespace=pod.metadata.namespace, name=pod.metadata.name, uid=pod.metadata.uid
         ),
     )
     return ("IPv6" if ":" in address else "IPv4", tuple(ports)), endpoint
+
+
+def _hostname(service: Service, pod: Pod) -> str | None:
+    """The name by which the Service knows the pod: one that says that it belongs to this Service."""
+    return pod.spec.hostname if pod.spec.subdomain == service.metadata.name else None
 
 
 def real_port(port: ServicePort, pod: Pod) -> int | None:

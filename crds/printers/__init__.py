@@ -48,7 +48,16 @@ from .others import (
 )
 from .pods import node_cells, node_roles, node_status, pod_cells, summarize_pod
 from .rbac import binding_cells
-from .workloads import cronjob_cells, daemonset_cells, deployment_cells, job_cells, replicaset_cells, revision_cells
+from .workloads import (
+    autoscaler_cells,
+    cronjob_cells,
+    daemonset_cells,
+    deployment_cells,
+    job_cells,
+    replicaset_cells,
+    revision_cells,
+    statefulset_cells,
+)
 
 
 def find_printer(group: str, kind: str) -> Printer | None:
@@ -201,6 +210,22 @@ PRINTERS: Mapping[tuple[str, str], Printer] = {
             *WIDE_WORKLOAD,
         ),
         daemonset_cells,
+    ),
+    ("apps", "StatefulSet"): Printer(
+        (NAME_COLUMN, text_column("Ready", "Ready pods of the desired ones."), AGE_COLUMN, *WIDE_WORKLOAD[:2]),
+        statefulset_cells,
+    ),
+    ("autoscaling", "HorizontalPodAutoscaler"): Printer(
+        (
+            NAME_COLUMN,
+            text_column("Reference", "What it scales."),
+            text_column("Targets", "What was measured, and what it should come to."),
+            text_column("MinPods", "The least pods."),
+            text_column("MaxPods", "The most pods."),
+            text_column("Replicas", "Pods there are."),
+            AGE_COLUMN,
+        ),
+        autoscaler_cells,
     ),
     ("apps", "ControllerRevision"): Printer(
         (

@@ -1,14 +1,17 @@
-"""The rows of what owns pods: deployments, replica sets, daemon sets, jobs and cron jobs."""
+"""The rows of what owns pods, from deployments to cron jobs, and of autoscalers."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from ..annotations import MODE, MODE_DAEMON_SET
+from ..autoscaler_forms import PLAIN, SOURCES, full
 from ..selectors import SelectorError, from_label_selector
 from .base import (
     INVALID,
     NONE,
+    UNKNOWN,
     Cells,
     Object,
     age_of,
@@ -21,6 +24,8 @@ from .base import (
     spec_of,
     status_of,
 )
+
+MEASURES_SHOWN = 2
 
 
 def workload_cells(obj: Object) -> Cells:
@@ -87,6 +92,51 @@ def daemonset_cells(daemonset: Object, now: datetime) -> Cells:
         age_of(daemonset, now),
         *workload_cells(daemonset),
     ]
+
+
+def statefulset_cells(statefulset: Object, now: datetime) -> Cells:
+    """Name, ready/desired, age, containers, images."""
+    ready = status_of(statefulset).get("readyReplicas") or 0
+    state = f"{ready}/{desired_of(statefulset)}"
+    return [name_of(statefulset), state, age_of(statefulset, now), *workload_cells(statefulset)[:2]]
+
+
+def autoscaler_cells(autoscaler: Object, now: datetime) -> Cells:
+    """Name, what it scales, measures and their targets, least and most pods, pods there are, age."""
+    said = full(autoscaler) if autoscaler.get("apiVersion") == PLAIN else autoscaler
+    spec, status = spec_of(said), status_of(said)
+    reference: Object = spec.get("scaleTargetRef") or {}
+    least = spec.get("minReplicas")
+    return [
+        name_of(autoscaler),
+        f"{reference.get('kind')}/{reference.get('name')}",
+        _measures(spec.get("metrics") or (), status.get("currentMetrics") or ()),
+        "<unset>" if least is None else str(least),
+        spec.get("maxReplicas") or 0,
+        status.get("currentReplicas") or 0,
+        age_of(autoscaler, now),
+    ]
+
+
+def _measures(metrics: Sequence[Object], measured: Sequence[Object]) -> str:
+    """`cpu: 12%/80%` for each of the first two, in the order of the spec."""
+    if not metrics:
+        return NONE
+    told = [_measure(metric, measured[index] if index < len(measured) else {}) for index, metric in enumerate(metrics)]
+    more = len(told) - MEASURES_SHOWN
+    return ", ".join(told[:MEASURES_SHOWN]) + (f" + {more} more..." if more > 0 else "")
+
+
+def _measure(metric: Object, measured: Object) -> str:
+    field = SOURCES.get(str(metric.get("type")), "")
+    source: Object = metric.get(field) or {}
+    target: Object = source.get("target") or {}
+    current: Object = (measured.get(field) or {}).get("current") or {}
+    if target.get("averageValue") is not None:
+        return f"{source.get('name')}: {current.get('averageValue', UNKNOWN)}/{target['averageValue']}"
+    percent, wanted = current.get("averageUtilization"), target.get("averageUtilization")
+    now = UNKNOWN if percent is None else f"{percent}%"
+    return f"{source.get('name')}: {now}/{'<auto>' if wanted is None else f'{wanted}%'}"
 
 
 def revision_cells(revision: Object, now: datetime) -> Cells:

@@ -60,15 +60,15 @@ async def test_an_object_is_replaced(api: Api) -> None:
 
 
 async def test_a_strict_write_is_refused_by_the_names_that_json_has(api: Api) -> None:
-    sent = pod_body("a", f(17, "sub"), f(26, f(1, "10.0.0.1")))
+    sent = pod_body("a", f(11, 1), f(26, f(1, "10.0.0.1")))
     message = (await send(api, f"{PODS}?fieldValidation=Strict", sent)).refused(400, "BadRequest")
-    assert 'strict decoding error: unknown field "spec.subdomain", unknown field "spec.dnsConfig"' in message
+    assert 'strict decoding error: unknown field "spec.hostNetwork", unknown field "spec.dnsConfig"' in message
 
 
 async def test_a_write_without_a_wish_is_warned_and_done(api: Api) -> None:
-    answer = await send(api, PODS, pod_body("a", f(17, "sub")))
-    assert "subdomain" not in answer.ok(201)["spec"]
-    assert answer.headers["Warning"] == '299 - "unknown field \\"spec.subdomain\\""'
+    answer = await send(api, PODS, pod_body("a", f(11, 1)))
+    assert "hostNetwork" not in answer.ok(201)["spec"]
+    assert answer.headers["Warning"] == '299 - "unknown field \\"spec.hostNetwork\\""'
 
 
 async def test_validation_speaks_of_protobuf_as_of_json(api: Api) -> None:

@@ -130,6 +130,7 @@ POD_SPEC: dict[str, Any] = {
     "imagePullSecrets": [{"name": "registry"}],
     "dnsPolicy": "ClusterFirst",
     "hostname": "web-0",
+    "subdomain": "web",
 }
 SELECTOR = {
     "matchLabels": {"app": "web"},
@@ -144,6 +145,16 @@ REFERENCE = {
     "uid": "6e1c9d4e-0000-4000-8000-000000000003",
     "resourceVersion": "5",
     "fieldPath": "spec.containers{main}",
+}
+SCALED = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
+UTILIZATION = {"type": "Utilization", "averageUtilization": 60}
+AVERAGE = {"type": "AverageValue", "averageValue": "100Mi"}
+MEASURED = {"averageUtilization": 70, "averageValue": "70m"}
+SCALING_RULES = {
+    "stabilizationWindowSeconds": 60,
+    "selectPolicy": "Min",
+    "policies": [{"type": "Percent", "value": 50, "periodSeconds": 30}],
+    "tolerance": "50m",
 }
 JOB_SPEC = {
     "parallelism": 2,
@@ -380,6 +391,83 @@ _BODIES: dict[tuple[str, str], dict[str, Any]] = {
             "updatedNumberScheduled": 3,
             "numberAvailable": 2,
             "numberUnavailable": 2,
+        },
+    },
+    ("apps/v1", "StatefulSet"): {
+        "metadata": METADATA,
+        "spec": {
+            "replicas": 3,
+            "selector": SELECTOR,
+            "template": TEMPLATE,
+            "serviceName": "web",
+            "podManagementPolicy": "Parallel",
+            "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 1, "maxUnavailable": "10%"}},
+            "minReadySeconds": 5,
+            "revisionHistoryLimit": 4,
+            "ordinals": {"start": 2},
+        },
+        "status": {
+            "observedGeneration": 2,
+            "replicas": 3,
+            "readyReplicas": 2,
+            "currentReplicas": 2,
+            "updatedReplicas": 1,
+            "currentRevision": "web-1",
+            "updateRevision": "web-2",
+            "collisionCount": 1,
+            "conditions": [CONDITION],
+            "availableReplicas": 2,
+        },
+    },
+    ("autoscaling/v2", "HorizontalPodAutoscaler"): {
+        "metadata": METADATA,
+        "spec": {
+            "scaleTargetRef": SCALED,
+            "minReplicas": 2,
+            "maxReplicas": 5,
+            "metrics": [
+                {"type": "Resource", "resource": {"name": "cpu", "target": UTILIZATION}},
+                {"type": "Resource", "resource": {"name": "memory", "target": AVERAGE}},
+                {
+                    "type": "ContainerResource",
+                    "containerResource": {"name": "cpu", "container": "main", "target": UTILIZATION},
+                },
+                {
+                    "type": "ContainerResource",
+                    "containerResource": {"name": "memory", "container": "main", "target": AVERAGE},
+                },
+            ],
+            "behavior": {"scaleUp": SCALING_RULES, "scaleDown": SCALING_RULES},
+        },
+        "status": {
+            "observedGeneration": 2,
+            "lastScaleTime": TIME,
+            "currentReplicas": 2,
+            "desiredReplicas": 3,
+            "currentMetrics": [
+                {"type": "Resource", "resource": {"name": "cpu", "current": MEASURED}},
+                {
+                    "type": "ContainerResource",
+                    "containerResource": {"name": "memory", "container": "main", "current": MEASURED},
+                },
+            ],
+            "conditions": [CONDITION],
+        },
+    },
+    ("autoscaling/v1", "HorizontalPodAutoscaler"): {
+        "metadata": METADATA,
+        "spec": {
+            "scaleTargetRef": SCALED,
+            "minReplicas": 2,
+            "maxReplicas": 5,
+            "targetCPUUtilizationPercentage": 60,
+        },
+        "status": {
+            "observedGeneration": 2,
+            "lastScaleTime": TIME,
+            "currentReplicas": 2,
+            "desiredReplicas": 3,
+            "currentCPUUtilizationPercentage": 70,
         },
     },
     ("apps/v1", "ControllerRevision"): {

@@ -71,6 +71,11 @@ BODIES: dict[tuple[str, str], Object] = {
     ("apps", "deployments"): {"kind": "Deployment", "spec": WORKLOAD},
     ("apps", "replicasets"): {"kind": "ReplicaSet", "spec": WORKLOAD},
     ("apps", "daemonsets"): {"kind": "DaemonSet", "spec": WORKLOAD},
+    ("apps", "statefulsets"): {"kind": "StatefulSet", "spec": {**WORKLOAD, "serviceName": "x"}},
+    ("autoscaling", "horizontalpodautoscalers"): {
+        "kind": "HorizontalPodAutoscaler",
+        "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "x"}, "maxReplicas": 3},
+    },
     ("batch", "jobs"): {"kind": "Job", "spec": {"template": JOB_TEMPLATE}},
     ("batch", "cronjobs"): {
         "kind": "CronJob",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ...resources import Resource
+from .autoscaling import PlainAutoscalerStrategy
 from .base import Strategy
 from .batch import JobStrategy
 from .certificates import CertificateRequestStrategy, CertificateRevocationStrategy
@@ -48,8 +49,15 @@ STRATEGIES: Mapping[tuple[str, str], Strategy] = {
     ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"): WebhookConfigurationStrategy(),
     ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"): WebhookConfigurationStrategy(),
 }
+VERSIONED: Mapping[tuple[str, str, str], Strategy] = {
+    ("autoscaling", "v1", "HorizontalPodAutoscaler"): PlainAutoscalerStrategy(),
+}
+"""The same, for a version of a kind that is not the one that is stored."""
 
 
 def strategy_of(resource: Resource) -> Strategy:
     """The kind's own strategy, or the one that adds nothing."""
+    versioned = VERSIONED.get((resource.group, resource.version, resource.kind))
+    if versioned is not None:
+        return versioned
     return STRATEGIES.get((resource.group, resource.kind), DEFAULT)

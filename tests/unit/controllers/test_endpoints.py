@@ -132,3 +132,13 @@ def test_a_restricted_users_service_reaches_their_own_pods_only() -> None:
     hers, his, nobodys = owned(pod("a"), "alice"), owned(pod("b"), "bob"), pod("c")
     assert [selects(owned(service(), "alice"), each) for each in (hers, his, nobodys)] == [True, False, False]
     assert all(selects(service(), each) for each in (hers, his, nobodys))
+
+
+@pytest.mark.parametrize(("subdomain", "hostname"), [("web", "web-0"), ("other", None), (None, None)])
+def test_an_endpoint_has_the_hostname_of_a_pod_that_names_the_service(
+    subdomain: str | None, hostname: str | None
+) -> None:
+    one = at_port("web-0", 20000)
+    spec = one.spec.model_copy(update={"hostname": "web-0", "subdomain": subdomain})
+    (made,) = plan(service(), [one.model_copy(update={"spec": spec})], []).create
+    assert made.endpoints[0].hostname == hostname
