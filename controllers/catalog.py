@@ -19,6 +19,7 @@ CATALOG: Mapping[str, str] = MappingProxyType(
         "certificate-cleaner": "stark.controllers.certificate_cleaner:build",
         "clusterrole-aggregation": "stark.controllers.clusterrole_aggregation:build",
         "config-rollout": "stark.controllers.config_rollout:build",
+        "crash-loop": "stark.controllers.crash_loop.controller:build",
         "daemonset": "stark.controllers.daemonset.controller:build",
         "deployment": "stark.controllers.deployment.controller:build",
         "disruption": "stark.controllers.disruption.controller:build",

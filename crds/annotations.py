@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 PREFIX = "stark.dev/"
@@ -95,7 +95,7 @@ MODE_DAEMON_SET = "DaemonSet"
 MODE_REPLICAS = "Replicas"
 """The mode of a Deployment that says nothing of it."""
 CRASH_LOOP = "stark.dev/crash-loop"
-"""Annotation: JSON {"threshold", "initialBackoffSeconds", "maxBackoffSeconds"}; see CrashLoopSettings."""
+"""Annotation: JSON with when a version counts as broken and how long it is left alone; see `crash_loop.Settings`."""
 
 ROLLOUT_ON_CHANGE = "stark.dev/rollout-on-change"
 """Annotation of Deployments and DaemonSets: `true` replaces their pods when a ConfigMap or Secret that they read changes."""
@@ -123,8 +123,11 @@ BLOCKED_VERSIONS = "stark.dev/blocked-versions"
 """Annotation of Deployments, written by the crash-loop controller: JSON list of BlockedVersion."""
 LAST_SUCCESSFUL_VERSION = "stark.dev/last-successful-version"
 """Annotation of Deployments, written by the crash-loop controller: the version of the last rollout that held."""
+LAST_SUCCESSFUL_TEMPLATE = "stark.dev/last-successful-template"
+"""Annotation of Deployments, written by the crash-loop controller: the fingerprint of the template that held last."""
 COUNTED_FAILURES = "stark.dev/counted-failures"
-"""Annotation of Deployments, written by the crash-loop controller: JSON list of the uids of failed pods in a row."""
+"""Annotation of Deployments, written by the crash-loop controller: JSON with the failures in a row of the present
+template, and until when it is paused; see `crash_loop.Counted`."""
 CRASH_LOOP_PAUSED = "stark.dev/crash-loop-paused"
 """Annotation of Deployments, written by the crash-loop controller: why it stopped them; `resume` removes it."""
 
@@ -136,6 +139,7 @@ KEPT_BY_UNDO = (
     CONFIG_VERSIONS,
     BLOCKED_VERSIONS,
     LAST_SUCCESSFUL_VERSION,
+    LAST_SUCCESSFUL_TEMPLATE,
 )
 """Annotations of a Deployment that all its ReplicaSets carry as it does: `kubectl rollout undo` replaces a Deployment's
 annotations by those of a ReplicaSet, and going back to a template must change neither a setting nor what is known."""
@@ -149,10 +153,6 @@ NAMESPACE_NAME = "kubernetes.io/metadata.name"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 """Label of any object: the tool that keeps it."""
 
-CRASH_LOOP_THRESHOLD = 3
-CRASH_LOOP_INITIAL_BACKOFF_S = 60
-CRASH_LOOP_MAX_BACKOFF_S = 3600
-
 
 class AnnotationError(ValueError):
     """An annotation's value is not what its declaration says; the message names it."""
@@ -164,60 +164,38 @@ def flag(annotations: Mapping[str, str] | None, key: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class CrashLoopSettings:
-    """When a version counts as broken, and how long it is left alone then."""
-
-    threshold: int = CRASH_LOOP_THRESHOLD
-    """Failed pods in a row."""
-    initial_backoff_s: int = CRASH_LOOP_INITIAL_BACKOFF_S
-    """Seconds the version is blocked after its first failed attempt; doubled with each further one."""
-    max_backoff_s: int = CRASH_LOOP_MAX_BACKOFF_S
-    """Seconds it is blocked at most."""
-
-    def backoff_s(self, attempt: int) -> int:
-        """Seconds a version is blocked after its `attempt`-th failed attempt, counted from 1."""
-        assert attempt >= 1, attempt
-        # The shift is bounded so that a counter gone wild cannot make a number of a million digits.
-        return min(self.max_backoff_s, self.initial_backoff_s << min(attempt - 1, 32))
-
-
-def crash_loop_settings(annotations: Mapping[str, str] | None) -> CrashLoopSettings:
-    """The settings of a deployment; defaults for what is absent. Raises AnnotationError for a value out of range."""
-    body = _json(annotations, CRASH_LOOP, {})
-    if not isinstance(body, dict):
-        raise AnnotationError(f"{CRASH_LOOP}: must be a JSON object")
-    default = CrashLoopSettings()
-    return CrashLoopSettings(
-        threshold=_positive(body, "threshold", default.threshold),
-        initial_backoff_s=_positive(body, "initialBackoffSeconds", default.initial_backoff_s),
-        max_backoff_s=_positive(body, "maxBackoffSeconds", default.max_backoff_s),
-    )
-
-
-@dataclass(frozen=True, slots=True)
 class BlockedVersion:
     """A version that a deployment does not try again before a moment."""
 
     version: str
+    """Of a pack, or the template's fingerprint where the version is not what changed."""
     until: str
-    """RFC 3339."""
+    """RFC 3339. What is past blocks no more, and only remembers the attempts."""
     attempts: int
     """How often it has failed."""
+    template: str = ""
+    """Fingerprint of the template that failed last with it."""
+    cause: str = ""
+    """How it failed last, for people."""
 
 
 def blocked_versions(annotations: Mapping[str, str] | None) -> tuple[BlockedVersion, ...]:
     """The blocked versions of a deployment. Raises AnnotationError when they are not readable."""
     body = _json(annotations, BLOCKED_VERSIONS, [])
     try:
-        return tuple(BlockedVersion(str(x["version"]), str(x["until"]), int(x["attempts"])) for x in body)
-    except (TypeError, KeyError, ValueError) as error:
+        return tuple(_blocked_version(item) for item in body)
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise AnnotationError(f"{BLOCKED_VERSIONS}: must be a JSON list of version, until and attempts") from error
+
+
+def _blocked_version(item: Mapping[str, Any]) -> BlockedVersion:
+    template, cause = str(item.get("template", "")), str(item.get("cause", ""))
+    return BlockedVersion(str(item["version"]), str(item["until"]), int(item["attempts"]), template, cause)
 
 
 def format_blocked_versions(blocked: tuple[BlockedVersion, ...]) -> str:
     """The annotation's value for blocked versions."""
-    items = [{"version": x.version, "until": x.until, "attempts": x.attempts} for x in blocked]
-    return json.dumps(items, separators=(",", ":"))
+    return json.dumps([asdict(each) for each in blocked], separators=(",", ":"))
 
 
 def host_ports(annotations: Mapping[str, str] | None) -> dict[str, int]:
@@ -237,10 +215,3 @@ def _json(annotations: Mapping[str, str] | None, key: str, default: Any) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise AnnotationError(f"{key}: is not JSON: {error}") from error
-
-
-def _positive(body: Mapping[str, Any], key: str, default: int) -> int:
-    value = body.get(key, default)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise AnnotationError(f"{CRASH_LOOP}: {key}: must be a whole number above 0, got {value!r}")
-    return value

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from stark.crds.annotations import FOLLOW_LATEST, MODE, MODE_DAEMON_SET, MODE_REPLICAS
+from stark.crds.annotations import CRASH_LOOP, FOLLOW_LATEST, MODE, MODE_DAEMON_SET, MODE_REPLICAS
+from stark.crds.crash_loop import settings_problems
 from stark.crds.names import dns_label_problems
 from stark.crds.selectors import SelectorError, from_label_selector
 
@@ -86,6 +87,9 @@ def _setting_causes(annotations: Mapped) -> Iterator[Cause]:
     for key, values in SETTINGS.items():
         if key in annotations and annotations[key] not in values:
             yield not_supported(f"metadata.annotations[{key}]", annotations[key], values)
+    for problem in settings_problems(annotations[CRASH_LOOP]) if CRASH_LOOP in annotations else ():
+        path = f"metadata.annotations[{CRASH_LOOP}]"
+        yield bad_value(f"{path}.{problem.path}" if problem.path else path, problem.value, problem.message)
 
 
 def daemonset_causes(obj: Mapped, old: Mapped | None, found: FoundSpec | None) -> Iterator[Cause]:

@@ -167,7 +167,7 @@ CONTROLLER_RULES: Mapping[str, tuple[Rule, ...]] = {
         Rule(READ, ("",), ("pods",)),
         Rule((*READ, "update", "patch"), ("apps",), ("deployments",)),
         Rule(("update", "patch"), ("apps",), ("deployments/status",)),
-        Rule(READ, ("apps",), ("replicasets",)),
+        Rule(READ, ("apps",), ("replicasets", "daemonsets", "controllerrevisions")),
     ),
     "node-lifecycle": (
         Rule((*READ, "update", "patch", "delete"), ("",), ("nodes",)),

@@ -19,6 +19,7 @@ from stark.crds.meta import KubeObject, controller_of
 from stark.crds.packs import Pack
 from stark.crds.podfacts import is_finished
 from stark.crds.pods import Pod
+from stark.crds.templates import same_template
 
 from ..kit import DONE, Context, Controller, Expectations, Outcome, RequeueAfter, Source, controller_key
 from ..kit.claims import adoption, claim, release
@@ -26,7 +27,7 @@ from . import status
 from .daemons import DaemonChange
 from .following import Following, followed, plan_following
 from .planning import Change, Observed, Plan, plan
-from .revisions import same_template, split
+from .revisions import split
 from .strategy import is_daemon, is_rolling
 
 BY_OWNER = "controller-uid"

@@ -25,8 +25,9 @@ from stark.crds.apps import (
     RollingUpdateDeployment,
 )
 from stark.crds.meta import ObjectMeta
+from stark.crds.templates import same_template
 
-from .revisions import oldest_first, same_template
+from .revisions import oldest_first
 from .scaling import Sizes, active, wanted
 from .status import Tally, tally
 from .strategy import bounds_of, is_rolling

@@ -11,8 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from stark.crds.annotations import BLOCKED_VERSIONS
 from stark.crds.apps import DaemonSet, Deployment, DeploymentStatus, ReplicaSet
 from stark.crds.conditions import find_condition
+from stark.crds.crash_loop import is_template_blocked
+from stark.crds.templates import fingerprint
 
 from . import scaling, status
 from .daemons import NO_CHANGE, DaemonChange, enter, leave, tally_daemons, tally_leaving
@@ -78,7 +81,7 @@ def plan(observed: Observed, now: datetime) -> Plan:
     if deployment.metadata.deletion_timestamp is not None:
         return _finish(observed, new, olds, Plan(), list(deployment.status.conditions), now, rolling=False)
     conditions = status.with_pause(deployment, list(deployment.status.conditions), now)
-    halted = bool(status.halted_by(deployment))
+    halted = bool(status.halted_by(deployment)) or is_left_alone(deployment, now)
     if is_daemon(deployment):
         step = Plan() if halted else _keep_daemons(observed, new, olds)
     elif halted or scaling.is_scaling(deployment, observed.sets):
@@ -93,6 +96,17 @@ def plan(observed: Observed, now: datetime) -> Plan:
         return _finish(observed, new, olds, step, conditions, now, rolling=False)
     conditions = _with_discovery(deployment, new, step, conditions, now)
     return _finish(observed, new, olds, step, conditions, now, rolling=True)
+
+
+def is_left_alone(deployment: Deployment, now: datetime) -> bool:
+    """Whether the template crash-looped and its time is not over: it is not rolled out again, however it came back.
+
+    The crash-loop controller makes this a pause, which it also ends; until it has, nothing may be begun.
+    """
+    annotations = deployment.metadata.annotations
+    return BLOCKED_VERSIONS in annotations and is_template_blocked(
+        annotations, fingerprint(deployment.spec.template), now
+    )
 
 
 def _move(observed: Observed, new: ReplicaSet | None, olds: Sequence[ReplicaSet]) -> Plan:

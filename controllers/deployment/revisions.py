@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from stark.crds.annotations import (
     DESIRED_REPLICAS,
@@ -19,7 +18,7 @@ from stark.crds.annotations import (
 from stark.crds.apps import Deployment, ReplicaSet, ReplicaSetSpec
 from stark.crds.labels import LabelSelector
 from stark.crds.meta import ObjectMeta
-from stark.crds.pods import PodTemplateSpec
+from stark.crds.templates import same_template, template_facts
 
 REVISION_HISTORY = "deployment.kubernetes.io/revision-history"
 OWN_ANNOTATIONS = frozenset({REVISION, REVISION_HISTORY, DESIRED_REPLICAS, MAX_REPLICAS, LAST_APPLIED, *LIFTED_BY_UNDO})
@@ -31,20 +30,6 @@ SAFE_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 """No vowels and no look-alikes, so that a hash is never a word."""
 HASH_LENGTH = 10
 NAME_LENGTH_MAX = 253
-
-
-def template_facts(template: PodTemplateSpec) -> dict[str, Any]:
-    """The template without the hash label and without fields at their defaults: what equality is about."""
-    facts = template.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-    meta = facts.get("metadata", {})
-    meta.get("labels", {}).pop(POD_TEMPLATE_HASH, None)
-    kept = {key: meta[key] for key in ("labels", "annotations") if meta.get(key)}
-    return {"metadata": kept, "spec": facts.get("spec", {})}
-
-
-def same_template(one: PodTemplateSpec, other: PodTemplateSpec | None) -> bool:
-    """Whether pods of both would be the same."""
-    return other is not None and template_facts(one) == template_facts(other)
 
 
 def template_hash(deployment: Deployment) -> str:

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from stark.controllers.deployment.planning import Observed, Plan, plan, surplus
-from stark.controllers.deployment.revisions import new_replica_set, revision_of, same_template, split, template_hash
+from stark.controllers.deployment.revisions import new_replica_set, revision_of, split, template_hash
 from stark.controllers.deployment.strategy import bounds
 from stark.crds.apps import Deployment, ReplicaSet
 from stark.crds.conditions import find_condition
+from stark.crds.templates import same_template
 from tests.support.workloads import NOW, at, deployment, replica_set
 
 NEW = "pack.stark/web:2.0.0"
