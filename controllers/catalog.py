@@ -24,6 +24,7 @@ CATALOG: Mapping[str, str] = MappingProxyType(
         "deployment": "stark.controllers.deployment.controller:build",
         "disruption": "stark.controllers.disruption.controller:build",
         "endpoints": "stark.controllers.endpoints.controller:build",
+        "horizontal-autoscaler": "stark.controllers.horizontal_autoscaler.controller:build",
         "garbage": "stark.controllers.garbage.controller:build",
         "cronjob": "stark.controllers.cronjob.controller:build",
         "job": "stark.controllers.job.controller:build",

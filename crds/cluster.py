@@ -56,6 +56,11 @@ class ClusterConfigSpec(Model):
     """How often an agent says that it is alive. Agents look at it once a minute."""
     node_heartbeat_timeout_seconds: Int32 = limit(30)
     """How long a node may be silent before it counts as lost; longer than the interval."""
+    autoscaler_period_seconds: Int32 = limit(15)
+    """How often each HorizontalPodAutoscaler looks at what its pods use."""
+    autoscaler_scale_down_window_seconds: Int32 = limit(300)
+    """How long the highest recommendation is followed before an autoscaler gives up pods, where its `behavior` says no
+    other time."""
 
 
 class ClusterConfig(KubeObject):

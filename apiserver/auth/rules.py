@@ -182,6 +182,16 @@ CONTROLLER_RULES: Mapping[str, tuple[Rule, ...]] = {
         Rule(READ, ("",), ("pods",)),
         Rule(READ, ("apps",), ("replicasets", "deployments")),
     ),
+    # What it scales may be of any kind, kinds that do not exist yet included; whose it is stands in its metadata.
+    "horizontal-autoscaler": (
+        Rule(READ, ("autoscaling",), ("horizontalpodautoscalers",)),
+        Rule(("update", "patch"), ("autoscaling",), ("horizontalpodautoscalers/status",)),
+        Rule(("get", "update"), (ANY,), ("*/scale",)),
+        Rule(("get",), (ANY,), (ANY,)),
+        Rule(READ, ("",), ("pods",)),
+        Rule(("list",), ("metrics.k8s.io",), ("pods",)),
+        Rule(READ, ("stark.dev",), ("clusterconfigs",)),
+    ),
     "endpoints": (
         Rule(READ, ("",), ("services", "pods")),
         Rule((*READ, *WRITE), ("discovery.k8s.io",), ("endpointslices",)),

@@ -1,0 +1,1 @@
+"""Horizontal pod autoscalers: as many pods as what they use asks for."""
