@@ -12,18 +12,15 @@ import logging
 import os
 import ssl
 import time
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram
 
 from stark.client.api import Client
-from stark.client.backoff import Backoff
 from stark.client.config import ClientConfig
-from stark.client.errors import ApiError, Gone
-from stark.client.watching import BOOKMARK, DELETED
-from stark.crds.meta import Undecodable
+from stark.client.errors import ApiError
 from stark.crds.packs import Pack
 from stark.crds.pods import Pod
 
@@ -31,7 +28,7 @@ from .accounts import AccountFiles
 from .bundles import BundleError, BundleStore
 from .cgroups import Cgroups
 from .hands import PodHands
-from .host import address_towards, architecture
+from .host import address_towards, architecture, system_info
 from .joining import Credential, IdentityKeeper, IdentityShelf
 from .joining.shelf import Use
 from .launch import Workshop
@@ -45,7 +42,6 @@ from .machine import (
     Exited,
     Machine,
     MachineSettings,
-    PodGone,
     PodSeen,
     Prepare,
     Probed,
@@ -61,7 +57,9 @@ from .machine import (
     Tick,
     WriteStatus,
 )
+from .membership import Contact, Membership, holder_of
 from .noderecord import Facts, NodeRecord
+from .ownpods import OwnPods
 from .portforward import PortForwards, Target
 from .probes import Prober
 from .records import InUse, PodRecords
@@ -109,12 +107,10 @@ class Agent:
         self._hands: dict[str, PodHands] = {}
         self._pods: dict[str, Pod] = {}
         self._first_seen: dict[str, float] = {}
-        self._known: set[str] = set()
-        """Uids the machine has been told of and not told that they are gone."""
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._errands: set[asyncio.Task[None]] = set()
-        self._idle = asyncio.Event()
+        self._idle, self.stepped = asyncio.Event(), asyncio.Event()
         self._stopping = False
         self.registered = asyncio.Event()
         self.port = 0
@@ -151,7 +147,11 @@ class Agent:
                 accounts=AccountFiles(self._client, self._config, records),
                 separate_users=users,
             )
-            self._statuses = StatusWriter(self._client)
+            system = system_info()
+            self._membership = Membership(self._client, holder_of(self.settings.data_dir, system.machine_id))
+            contact = Contact(self.settings.data_dir, system.boot_id)
+            self._own = OwnPods(self._client, self.settings.name, self._membership, contact, self)
+            self._statuses = StatusWriter(self._client, self._membership)
             self._events = EventRecorder(self._client, self.settings.name)
             self._forwards = PortForwards(self._target, self._node_ip)
 
@@ -172,7 +172,9 @@ class Agent:
                 isolation={"limits": cgroups.described, "users": "per pod" if users else "the agent's"},
             )
             log.info("agent starts", extra={"address": self._node_ip, "port": self.port, **facts.isolation})
-            self._record = NodeRecord(self.settings, facts, self._client, self.registered.set)
+            self._record = NodeRecord(
+                self.settings, facts, self._client, self._membership, self._own, self.registered.set
+            )
             await self._work(self._record, stop)
 
     @property
@@ -239,7 +241,8 @@ class Agent:
                 self._spawn(work, name)
                 for name, work in (
                     ("machine", self._decide()),
-                    ("pods", self._follow_pods()),
+                    ("pods", self._own.follow()),
+                    ("contact", self._own.watch_contact()),
                     ("node", record.run()),
                     ("statuses", self._statuses.run()),
                     ("events", self._events.run()),
@@ -275,14 +278,39 @@ class Agent:
             await self._idle.wait()
             await asyncio.gather(*(hands.settled() for hands in self._hands.values()))
         try:
-            await asyncio.wait_for(self._statuses.drained(), FLUSH_S)
+            async with asyncio.timeout(FLUSH_S):
+                await self._statuses.drained()
+                if self.settings.on_stop == "stop":
+                    await self._record.leave()
         except TimeoutError:
             log.warning("not every status was reported before the end")
+        except ApiError as error:
+            log.info("the node was not given back", extra={"error": error.message})
 
     # -- the loop -------------------------------------------------------------------------------------------------
 
     def _post(self, stimulus: Stimulus) -> None:
         self._stimuli.put_nowait(stimulus)
+
+    # What `ownpods` sees of us.
+
+    def post(self, stimulus: Stimulus) -> None:
+        """Let the machine hear something."""
+        self._post(stimulus)
+
+    @property
+    def unheard(self) -> int:
+        """Stimuli that the machine has not heard yet."""
+        return self._stimuli.qsize()
+
+    @property
+    def pods(self) -> Mapping[str, Pod]:
+        """The pods that are not yet released, by uid."""
+        return self._pods
+
+    def runs(self, uid: str) -> bool:
+        """Whether the pod has a process."""
+        return bool(self._running(uid))
 
     async def _decide(self) -> None:
         while True:
@@ -291,6 +319,7 @@ class Agent:
             for effect in self._machine.step(stimulus, time.time()):
                 await self._carry_out(effect)
             self._forget_released()
+            self.stepped.set()
             if self._stopping and isinstance(stimulus, Shutdown | Exited | SupervisorLost) and not self._machine.busy:
                 self._idle.set()
 
@@ -441,13 +470,13 @@ class Agent:
                 await self._abandon(hands, [memory.name for memory in remembered if memory.exit is None])
                 continue
             self._pods[uid] = pod
-            self._known.add(uid)
+            self._own.adopted(uid)
             self._post(Adopted(pod, remembered))
             if not hands.connected:
                 runs = tuple((memory.name, memory.attempt) for memory in remembered if memory.exit is None)
                 self._post(SupervisorLost(uid, runs))
             self._tasks[uid] = self._spawn(hands.run(), f"pod {uid}")
-        log.info("pods were adopted", extra={"pods": len(self._known)})
+        log.info("pods were adopted", extra={"pods": len(self._pods)})
 
     async def _abandon(self, hands: PodHands, running: list[str]) -> None:
         """A folder that names no pod: whatever runs there belongs to nobody."""
@@ -456,56 +485,6 @@ class Agent:
             hands.stop(Stop(hands.uid, name, 0, 0.0, "Orphaned"))
         hands.release()
         self._tasks[hands.uid] = self._spawn(hands.run(), f"pod {hands.uid}")
-
-    async def _follow_pods(self) -> None:
-        backoff = Backoff(max_s=5.0)
-        version = ""
-        while True:
-            try:
-                if not version:
-                    version = await self._list_pods()
-                version = await self._watch_pods(version)
-                backoff.reset()
-            except Gone:
-                version = ""
-            except ApiError as error:
-                log.warning("pods cannot be followed", extra={"error": error.message})
-                await asyncio.sleep(backoff.next_s())
-
-    async def _list_pods(self) -> str:
-        page = await self._client.list_all(Pod, field_selector=f"spec.nodeName={self.settings.name}")
-        for pod in page.items:
-            self._see(pod)
-        present = {pod.uid for pod in page.items}
-        for uid in self._known - present:
-            self._lose(uid, None)
-        return page.resource_version
-
-    async def _watch_pods(self, version: str) -> str:
-        events = self._client.watch(Pod, resource_version=version, field_selector=f"spec.nodeName={self.settings.name}")
-        async with aclosing(events) as stream:  # type: ignore[type-var]  # it is an async generator
-            async for event in stream:
-                version = event.resource_version
-                if event.type == BOOKMARK:
-                    continue
-                try:
-                    pod = event.object
-                except Undecodable as error:
-                    log.error("a pod cannot be understood", extra={"error": str(error)})
-                    continue
-                if event.type == DELETED:
-                    self._lose(pod.uid, pod.metadata.deletion_grace_period_seconds)
-                else:
-                    self._see(pod)
-        return version
-
-    def _see(self, pod: Pod) -> None:
-        self._known.add(pod.uid)
-        self._post(PodSeen(pod))
-
-    def _lose(self, uid: str, grace_s: float | None) -> None:
-        self._known.discard(uid)
-        self._post(PodGone(uid, grace_s))
 
     # -- bundles and house ----------------------------------------------------------------------------------------
 

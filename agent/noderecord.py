@@ -10,16 +10,16 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from prometheus_client import Counter
 
 from stark.client.api import Client, PatchType
 from stark.client.backoff import Backoff
-from stark.client.errors import AlreadyExists, ApiError, NotFound
+from stark.client.errors import ApiError, Conflict, NotFound, Superseded
 from stark.crds.annotations import (
     ACCEPT_PUBLIC_PACKS,
     ARCH,
@@ -34,6 +34,8 @@ from stark.crds.annotations import (
 from stark.crds.cluster import CLUSTER_CONFIG_NAME, ClusterConfig, ClusterConfigSpec
 from stark.crds.conditions import find_condition
 from stark.crds.coordination import Lease, LeaseSpec
+from stark.crds.events import Event, EventSource
+from stark.crds.incarnations import HOLDER, INCARNATION, claimed, read_incarnation, revoked
 from stark.crds.meta import ObjectMeta, to_wire
 from stark.crds.nodes import (
     DaemonEndpoint,
@@ -45,9 +47,11 @@ from stark.crds.nodes import (
     NodeStatus,
     Taint,
 )
+from stark.crds.pods import ObjectReference
 from stark.crds.quantity import format_milli_cpu
 
 from .host import Pressure, architecture, cpu_milli, memory_bytes, pressure, system_info
+from .membership import Membership
 from .settings import AgentSettings
 
 log = logging.getLogger(__name__)
@@ -58,6 +62,8 @@ ISOLATION = PREFIX + "isolation"
 CONFIG_PERIOD_S = 60.0
 """How often the cluster's settings are looked at, at most."""
 REGISTER_RETRY_MAX_S = 5.0
+HELD_PAUSE_S = 5.0
+"""Between two looks at whether the agent that is this node has gone."""
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 BEATS = Counter("stark_agent_heartbeats", "Lease renewals", ["outcome"])
@@ -159,12 +165,35 @@ def _gist(status: NodeStatus) -> tuple[object, ...]:
     )
 
 
+class HeldByAnother(Exception):
+    """Another agent is this node."""
+
+
+class Pods(Protocol):
+    """What the node's record needs of the pods."""
+
+    async def surrender(self, *, everything: bool) -> None:
+        """End what the API server no longer has for this node, or all, and return when it has ended. Raises ApiError."""
+        ...
+
+    def heard(self) -> None:
+        """The API server took a heartbeat."""
+        ...
+
+
 class NodeRecord:
-    """Keeps Node and Lease. `on_registered` is called after the first success."""
+    """Keeps Node and Lease. `on_registered` is called after each success."""
 
     def __init__(
-        self, settings: AgentSettings, facts: Facts, client: Client, on_registered: Callable[[], None]
+        self,
+        settings: AgentSettings,
+        facts: Facts,
+        client: Client,
+        membership: Membership,
+        pods: Pods,
+        on_registered: Callable[[], None],
     ) -> None:
+        self._membership, self._pods = membership, pods
         self._settings = settings
         self._facts = facts
         self._client = client
@@ -173,6 +202,7 @@ class NodeRecord:
         self._written_at = float("-inf")
         self._config, self._config_asked_s = ClusterConfigSpec(), float("-inf")
         self._node_uid = ""
+        self._told = self._leaving = False
 
     @property
     def node_uid(self) -> str:
@@ -180,45 +210,125 @@ class NodeRecord:
         return self._node_uid
 
     async def run(self) -> None:
-        """Register, then report until cancelled."""
+        """Be the node: join, report until that is over, join again; until cancelled, or until it was left."""
+        while not self._leaving:
+            await self._join()
+            self._on_registered()
+            async with asyncio.TaskGroup() as group:
+                reports = [group.create_task(self._heartbeats()), group.create_task(self._statuses())]
+                await self._membership.over.wait()
+                for report in reports:
+                    report.cancel()
+
+    async def leave(self) -> None:
+        """Make room for another agent: our pods have ended. Raises ApiError."""
+        if not self._membership.current.is_set():
+            return
+        seen = await self._client.get(Node, self._name)
+        await self._client.patch(Node, self._name, _patch(seen, {}, revoked(seen.metadata.annotations)))
+        self._leaving = True
+        self._membership.fence("the agent leaves")
+
+    async def _join(self) -> None:
         backoff = Backoff(max_s=REGISTER_RETRY_MAX_S)
         while True:
             try:
-                await self.register()
-                break
+                return await self.register()
+            except HeldByAnother as error:
+                await self._tell(error)
+                pause_s = HELD_PAUSE_S
+            except Conflict as error:
+                log.info("the node changed while it was claimed", extra={"error": error.message})
+                pause_s = backoff.next_s()
             except ApiError as error:
                 log.warning("node is not registered yet", extra={"error": error.message})
-                await asyncio.sleep(backoff.next_s())
-        self._on_registered()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._heartbeats())
-            group.create_task(self._statuses())
+                pause_s = backoff.next_s()
+            await asyncio.sleep(pause_s)
 
     async def register(self) -> None:
-        """Create the Node, or correct what is ours of one that exists; then its status. Raises ApiError."""
-        labels = own_labels(self._settings, self._facts)
+        """Claim the Node, created or corrected, and write its status. Raises HeldByAnother, ApiError.
+
+        What is no longer ours ends before: the claim says that whatever the node reports from here on is so.
+        """
+        try:
+            seen = await self._client.get(Node, self._name)
+        except NotFound:
+            await self._pods.surrender(everything=False)
+            node = await self._create()
+        else:
+            await self._make_way(seen)
+            given = {**self._annotations(), **claimed(seen.metadata.annotations, self._membership.holder)}
+            try:
+                node = await self._client.patch(Node, self._name, _patch(seen, self._labels(), given))
+            except Superseded as error:
+                raise (HeldByAnother(error.message) if error.is_held_by_another else error) from error
+        self._node_uid, self._config_asked_s = node.uid, float("-inf")
+        self._membership.claimed(read_incarnation(node.uid, node.metadata.annotations))
+        await self._write(node)
+
+    async def _make_way(self, seen: Node) -> None:
+        """End what is not ours, if the node is somebody else's or nobody's. Raises HeldByAnother, ApiError."""
+        holder, us = read_incarnation(seen.uid, seen.metadata.annotations).holder, self._membership.holder
+        if holder is None or holder == us:
+            await self._pods.surrender(everything=False)
+        elif holder.installation != us.installation or self._membership.has_held:
+            # Of our own installation, and we live: somebody has copied it, machine and all, and has taken over.
+            await self._pods.surrender(everything=True)
+            raise HeldByAnother(f"node {self._name!r} is held by another agent, {holder}; we are {us}")
+
+    async def _create(self) -> Node:
+        node = Node(
+            metadata=ObjectMeta(
+                name=self._name,
+                labels={key: value for key, value in self._labels().items() if value is not None},
+                annotations={**self._annotations(), INCARNATION: "1", HOLDER: str(self._membership.holder)},
+            ),
+            spec=NodeSpec(taints=[parse_taint(text) for text in self._settings.taints]),
+        )
+        made = await self._client.create(node)
+        log.info("node registered", extra={"labels": node.metadata.labels})
+        return made
+
+    def _labels(self) -> dict[str, str | None]:
+        return own_labels(self._settings, self._facts)
+
+    def _annotations(self) -> dict[str, str]:
         annotations = {ISOLATION: json.dumps(self._facts.isolation, sort_keys=True)}
         if self._settings.accept_public_packs is not None:
             annotations[ACCEPT_PUBLIC_PACKS] = "true" if self._settings.accept_public_packs else "false"
-        given = {key: value for key, value in labels.items() if value is not None}
-        node = Node(
-            metadata=ObjectMeta(name=self._name, labels=given, annotations=annotations),
-            spec=NodeSpec(taints=[parse_taint(text) for text in self._settings.taints]),
+        return annotations
+
+    async def _tell(self, error: HeldByAnother) -> None:
+        log.error("another agent is this node: nothing runs here", extra={"detail": str(error)})
+        if self._told:
+            return
+        about = ObjectReference(kind="Node", name=self._name, uid=self._name)
+        at = datetime.now(UTC)
+        event = Event(
+            metadata=ObjectMeta(name=f"{self._name[:200]}.{time.time_ns():x}", namespace="default"),
+            involved_object=about,
+            reason="IdentityHeld",
+            message=str(error)[:1024],
+            type="Warning",
+            source=EventSource(component="stark-agent", host=self._name),
+            first_timestamp=at,
+            last_timestamp=at,
+            count=1,
         )
         try:
-            seen = await self._client.create(node)
-            log.info("node registered", extra={"labels": given})
-        except AlreadyExists:
-            patch = {"metadata": {"labels": labels, "annotations": annotations}}
-            seen = await self._client.patch(Node, self._name, patch)
-        self._node_uid = seen.uid
-        await self._write(seen)
+            await self._client.create(event)
+            self._told = True
+        except ApiError as trouble:
+            log.info("an Event was not sent", extra={"error": trouble.message})
 
     async def _heartbeats(self) -> None:
         while True:
             try:
                 await self._renew()
                 BEATS.labels("sent").inc()
+                self._pods.heard()
+            except Superseded as error:
+                return self._membership.refused(error)
             except ApiError as error:
                 BEATS.labels("failed").inc()
                 log.warning("heartbeat was not sent", extra={"error": error.message})
@@ -256,21 +366,14 @@ class NodeRecord:
         while True:
             await asyncio.sleep(self._settings.status_period_s)
             try:
-                seen = await self._client.get(Node, self._name)
-                if seen.uid != self._node_uid:
-                    self._node_uid = seen.uid
-                await self._write(seen)
+                await self._write(await self._client.get(Node, self._name))
             except NotFound:
-                await self._register_again()
+                # Somebody deleted the Node while its agent lives: that means a fresh start, not a farewell.
+                return self._membership.fence("the Node was deleted")
+            except Superseded as error:
+                return self._membership.refused(error)
             except ApiError as error:
                 log.warning("node status was not written", extra={"error": error.message})
-
-    async def _register_again(self) -> None:
-        """Somebody deleted the Node while its agent lives: that means a fresh start, not a farewell."""
-        try:
-            await self.register()
-        except ApiError as error:
-            log.warning("node is not registered again yet", extra={"error": error.message})
 
     async def _write(self, seen: Node) -> None:
         low = await asyncio.to_thread(pressure, self._settings.data_dir)
@@ -281,3 +384,11 @@ class NodeRecord:
         body = to_wire(Node(metadata=ObjectMeta(name=self._name), status=status))["status"]
         await self._client.patch(Node, self._name, {"status": body}, type=PatchType.STRATEGIC, subresource="status")
         self._written_at = time.monotonic()
+
+
+def _patch(seen: Node, labels: Mapping[str, str | None], annotations: Mapping[str, str | None]) -> dict[str, Any]:
+    """A merge patch against exactly the Node that was seen."""
+    meta: dict[str, Any] = {"labels": labels, "annotations": annotations}
+    if seen.metadata.resource_version:
+        meta["resourceVersion"] = seen.metadata.resource_version
+    return {"metadata": meta}

@@ -19,7 +19,7 @@ from prometheus_client import Counter
 
 from stark.client.api import Client, PatchType
 from stark.client.backoff import Backoff
-from stark.client.errors import ApiError, Conflict, Forbidden, Invalid, NotFound
+from stark.client.errors import ApiError, Conflict, Forbidden, Invalid, NotFound, Superseded
 from stark.crds.annotations import PORTS
 from stark.crds.events import Event, EventSource
 from stark.crds.meta import ObjectMeta
@@ -27,6 +27,7 @@ from stark.crds.pods import ObjectReference, Pod, PodStatus
 
 from .machine import Emit
 from .machine.status import OWN_CONDITIONS
+from .membership import Membership
 
 log = logging.getLogger(__name__)
 
@@ -66,10 +67,11 @@ def status_patch(uid: str, status: PodStatus, ports: dict[str, int] | None) -> d
 
 
 class StatusWriter:
-    """Writes each pod's newest status, then deletes the pod if that was asked for."""
+    """Writes each pod's newest status, then deletes the pod if that was asked for. Waits while we are not the node."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, membership: Membership) -> None:
         self._client = client
+        self._membership = membership
         self._jobs: OrderedDict[str, _Job] = OrderedDict()
         self._active: set[str] = set()
         self._changed = asyncio.Condition()
@@ -110,16 +112,21 @@ class StatusWriter:
     async def _work(self) -> None:
         backoff = Backoff(max_s=RETRY_MAX_S)
         while True:
+            await self._membership.current.wait()
             async with self._changed:
                 await self._changed.wait_for(lambda: self._next() is not None)
                 uid = self._next()
                 assert uid is not None, "the condition was waited for"
                 job = self._jobs.pop(uid)
                 self._active.add(uid)
-            pause_s = 0.0
+            pause_s, again = 0.0, False
             try:
                 await self._carry_out(uid, job)
                 backoff.reset()
+            except Superseded as error:  # said for a life that is over: whether it is still so, the next one says
+                WRITES.labels("fenced").inc()
+                self._membership.refused(error)
+                again = True
             except (NotFound, Conflict):  # gone, or another pod of that name: nobody is interested any more
                 WRITES.labels("obsolete").inc()
             except ApiError as error:
@@ -130,7 +137,7 @@ class StatusWriter:
             if pause_s:
                 await asyncio.sleep(pause_s)
             async with self._changed:
-                if pause_s:
+                if pause_s or again:
                     self._put_back(uid, job)
                 self._active.discard(uid)
                 self._changed.notify_all()

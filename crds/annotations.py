@@ -62,6 +62,8 @@ DESCRIPTION = "kubernetes.io/description"
 
 PORTS = "stark.dev/ports"
 """Annotation of pods, written by the agent: JSON {"<port name or number>": hostPort}."""
+STOP_WHEN_DISCONNECTED = "stark.dev/stop-when-disconnected-seconds"
+"""Annotation of pods, written by users: the agent stops the pod when the API server has taken no heartbeat for so long."""
 POD_TEMPLATE_HASH = "pod-template-hash"
 """Label of ReplicaSets and pods, written by the deployment controller: which template they come from."""
 CREATED_BY = "stark.dev/created-by"
@@ -153,6 +155,8 @@ NAMESPACE_NAME = "kubernetes.io/metadata.name"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 """Label of any object: the tool that keeps it."""
 
+STOP_SECONDS_DIGITS_MAX = 9
+
 
 class AnnotationError(ValueError):
     """An annotation's value is not what its declaration says; the message names it."""
@@ -205,6 +209,16 @@ def host_ports(annotations: Mapping[str, str] | None) -> dict[str, int]:
         return {str(name): int(port) for name, port in body.items()}
     except (AttributeError, TypeError, ValueError) as error:
         raise AnnotationError(f"{PORTS}: must be a JSON object of port numbers") from error
+
+
+def stop_when_disconnected_s(annotations: Mapping[str, str] | None) -> int | None:
+    """How long the pod may run without contact to the control plane; None: for ever. Raises AnnotationError."""
+    text = (annotations or {}).get(STOP_WHEN_DISCONNECTED)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal() and 0 < len(text) <= STOP_SECONDS_DIGITS_MAX and int(text) > 0):
+        raise AnnotationError(f"{STOP_WHEN_DISCONNECTED}: must be a whole number of seconds above 0, got {text!r}")
+    return int(text)
 
 
 def _json(annotations: Mapping[str, str] | None, key: str, default: Any) -> Any:

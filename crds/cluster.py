@@ -56,6 +56,11 @@ class ClusterConfigSpec(Model):
     """How often an agent says that it is alive. Agents look at it once a minute."""
     node_heartbeat_timeout_seconds: Int32 = limit(30)
     """How long a node may be silent before it counts as lost; longer than the interval."""
+    node_suspect_seconds: Int32 | None = Field(default=None, ge=1)
+    """How long a node may be silent before it is suspect; between the interval and the time-out. Default: two thirds of
+    the time-out."""
+    default_toleration_seconds: Int32 = Field(default=120, ge=0, json_schema_extra={WRITTEN: True})
+    """How long a pod that says nothing of it stays on a node that is not ready or unreachable, from when that is known."""
     autoscaler_period_seconds: Int32 = limit(15)
     """How often each HorizontalPodAutoscaler looks at what its pods use."""
     autoscaler_scale_down_window_seconds: Int32 = limit(300)

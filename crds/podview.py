@@ -14,12 +14,15 @@ PodState = Literal["pending", "scheduled", "starting", "running", "stopping", "s
 EVICTED = "Evicted"
 PREEMPTED = "Preempted"
 NODE_LOST = "NodeLost"
+NODE_DISCONNECTED = "NodeDisconnected"
+"""The agent stopped it because it had lost contact, as the pod asked for."""
 
 EVICTION_REASONS = frozenset({EVICTED, PREEMPTED, "Preempting", "NodeDraining", "NodeMaintenance", "NodeUnhealthy"})
 """status.reason of a failed pod that was sent away rather than failed by itself."""
 
 TERMINATION_REASONS: Mapping[str, str] = {
     NODE_LOST: "node_lost",
+    NODE_DISCONNECTED: "node_lost",
     "NodeUnhealthy": "node_unhealthy",
     "NodeDraining": "node_draining",
     "NodeMaintenance": "node_maintenance",

@@ -8,6 +8,7 @@ stimulus, so a stimulus that comes twice, late or out of order does no harm.
 from .messages import (
     Adopted,
     Called,
+    Condemned,
     DeletePod,
     Effect,
     Emit,
@@ -41,6 +42,7 @@ from .settings import MachineSettings
 __all__ = [
     "Adopted",
     "Called",
+    "Condemned",
     "DeletePod",
     "Effect",
     "Emit",

@@ -151,6 +151,15 @@ class Probed:
 
 
 @dataclass(frozen=True, slots=True)
+class Condemned:
+    """The pod must stop and counts as failed, unless it has finished."""
+
+    uid: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Released:
     """Nothing of the pod is left on this node."""
 
@@ -178,6 +187,7 @@ Stimulus = (
     | Exited
     | SupervisorLost
     | Probed
+    | Condemned
     | Released
     | Tick
     | Shutdown

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from .messages import (
     Adopted,
+    Condemned,
     Effect,
     PodGone,
     PodSeen,
@@ -75,6 +76,8 @@ class Machine:
             return
         elif isinstance(stimulus, PodGone):
             pod_life.disappear(stimulus.grace_s)
+        elif isinstance(stimulus, Condemned):
+            pod_life.fail((stimulus.reason, stimulus.message))
         elif isinstance(stimulus, SupervisorLost):
             pod_life.lost(stimulus.runs, now)
         elif isinstance(stimulus, Released):

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..registry.refusals import forbidden
 from .attributes import Attributes, Lookup
+from .defaults import with_default_tolerations
 from .podspecs import find_spec, writes_pod, written_spec
 
 BOUNDS = {"pods": "maxPods", "nodes": "maxNodes"}
@@ -40,6 +41,13 @@ class ClusterRules:
             return
         for container in (attributes.object.get("spec") or {}).get("containers") or ():
             fill(container, defaults)
+
+    async def tolerations(self, attributes: Attributes, lookup: Lookup) -> None:
+        """How long a new pod that does not say it stays on a node that is not well."""
+        if not writes_pod(attributes) or attributes.operation != "CREATE" or attributes.object is None:
+            return
+        spec, seconds = attributes.object.get("spec") or {}, self._config()["defaultTolerationSeconds"]
+        spec["tolerations"] = with_default_tolerations(spec.get("tolerations") or [], seconds)
 
     async def bounds(self, attributes: Attributes, lookup: Lookup) -> None:
         """Refuse one pod or node more than the cluster takes. Several at the same moment may be let in together."""

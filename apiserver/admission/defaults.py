@@ -16,7 +16,8 @@ from .attributes import Attributes, Lookup
 from .podspecs import containers, find_spec, writes_pod, written_spec
 
 TOLERATION_SECONDS = 120
-"""How long a pod stays on a node that went silent: long enough for a reboot, short enough to be noticed in time."""
+"""How long a pod stays on a node that went silent, where the cluster's settings are not known: long enough for a reboot,
+short enough to be noticed in time."""
 DEFAULT_SERVICE_ACCOUNT = "default"
 LATEST = "latest"
 ROLLING_UPDATE_BOUND = "25%"
@@ -98,15 +99,14 @@ def _requests_from_limits(container: dict[str, Any]) -> None:
         resources["requests"] = {**limits, **(resources.get("requests") or {})}
 
 
-def with_default_tolerations(tolerations: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def with_default_tolerations(
+    tolerations: list[dict[str, Any]], seconds: int = TOLERATION_SECONDS
+) -> list[dict[str, Any]]:
     """`tolerations` plus a bounded one for each of not-ready and unreachable that none of them covers."""
     missing = [
         key for key in (TAINT_NOT_READY, TAINT_UNREACHABLE) if not any(_tolerates(given, key) for given in tolerations)
     ]
-    added = [
-        {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": TOLERATION_SECONDS}
-        for key in missing
-    ]
+    added = [{"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds} for key in missing]
     return [*tolerations, *added]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from stark.crds.annotations import STOP_WHEN_DISCONNECTED, AnnotationError, stop_when_disconnected_s
 from stark.crds.names import env_name_problems, label_key_problems, label_value_problems, port_name_problems
 
 from ..errors import Cause
@@ -41,6 +42,11 @@ def pod_spec_causes(found: FoundSpec) -> Iterator[Cause]:
             yield duplicate(f"{path}.name", name)
         names.add(name)
         yield from _container_causes(path, container, host_ports)
+    try:
+        stop_when_disconnected_s(found.metadata.get("annotations"))
+    except AnnotationError as error:
+        path = f"{found.path.removesuffix('spec')}metadata.annotations[{STOP_WHEN_DISCONNECTED}]"
+        yield bad_value(path, found.metadata["annotations"][STOP_WHEN_DISCONNECTED], str(error).partition(": ")[2])
     yield from _toleration_causes(found.path, found.spec.get("tolerations") or ())
     yield from affinity_causes(f"{found.path}.affinity", found.spec.get("affinity") or {})
     yield from labels_causes(f"{found.path}.nodeSelector", found.spec.get("nodeSelector") or {})

@@ -1,7 +1,7 @@
 """Turn missed heartbeats into conditions, conditions into taints, and NoExecute taints into evictions.
 
-Reads Lease, Node and Pod; writes Node status and taints, the Ready and DisruptionTarget conditions of pods, and deletes
-pods that do not tolerate. One missed beat never condemns a node: the grace period covers a lost packet and a restart,
+Reads Lease, Node and Pod; writes Node status, incarnation and taints, the Ready and DisruptionTarget conditions of pods, and
+deletes pods that do not tolerate. One missed beat never condemns a node: the grace period covers a lost packet, a restart,
 and before the verdict the lease is read once more from the server itself, because it may be our own view that stands
 still.
 """
@@ -9,8 +9,10 @@ still.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from prometheus_client import Counter
 
 from stark.client.api import PatchType
 from stark.client.errors import Conflict, NotFound
@@ -18,19 +20,23 @@ from stark.client.indexes import FieldIndex
 from stark.crds.cluster import CLUSTER_CONFIG_NAME, ClusterConfig, ClusterConfigSpec
 from stark.crds.conditions import find_condition
 from stark.crds.coordination import Lease
+from stark.crds.incarnations import INCARNATION, read_incarnation, revoked
 from stark.crds.nodes import Node, NodeCondition
 from stark.crds.podfacts import is_finished, is_ready
 from stark.crds.pods import Pod, PodCondition
 
 from ..kit import DONE, Context, Controller, Outcome, RequeueAfter, Source
 from .eviction import plan_evictions
-from .health import Health, beat_of, grace_s, hear, silent_conditions
+from .health import Health, beat_of, grace_s, hear, silent_conditions, suspect_condition
 from .settings import NodeSettings
 from .tainting import health_taint, is_tainted_for_eviction, wanted_taints
 from .zones import Bucket, all_lost, census, rate_per_s, zone_of
 
 LEASES = "kube-node-lease"
 BY_NODE = "spec.nodeName"
+SUSPECT_SHARE = 2 / 3
+"""Of the heartbeat's time-out: when a node becomes suspect, where the cluster's settings do not say it."""
+LOST = Counter("stark_nodes_lost", "Nodes that were declared lost, and whose agents were fenced off")
 EVICTED_AT_ONCE_MAX = 16
 """Pods deleted at the same time; the others of the node follow right after."""
 
@@ -58,7 +64,8 @@ class NodeLifecycle(Controller):
             return self._given
         found = self._config.get(CLUSTER_CONFIG_NAME)
         spec = found.spec if found is not None else ClusterConfigSpec()
-        return NodeSettings(grace_period_s=spec.node_heartbeat_timeout_seconds)
+        grace_s, suspect_s = spec.node_heartbeat_timeout_seconds, spec.node_suspect_seconds
+        return NodeSettings(grace_period_s=grace_s, suspect_after_s=suspect_s or grace_s * SUSPECT_SHARE)
 
     def sources(self) -> Sequence[Source[Any]]:
         """Nodes, their leases, the pods on them; and the cluster's settings, which concern every node."""
@@ -92,22 +99,43 @@ class NodeLifecycle(Controller):
         now = asyncio.get_running_loop().time()
         lease = self._leases.get(f"{LEASES}/{name}")
         health = self._health[name] = hear(self._health.get(name), node, beat_of(node, lease), now)
-        allowed_s = grace_s(node, self._settings)
-        left_s = health.heard_at + allowed_s - now
-        if left_s > 0:
-            return node, left_s
+        settings = self._settings
+        allowed_s, silent_s = grace_s(node, settings), now - health.heard_at
+        if silent_s < min(settings.suspect_after_s, allowed_s):
+            node = await self._suspect(node, None)
+            return node, min(settings.suspect_after_s, allowed_s) - silent_s
         conditions = silent_conditions(node, self._context.clock())
-        if conditions is None:
+        is_held = read_incarnation(node.uid, node.metadata.annotations).holder is not None
+        if conditions is None and not is_held:
             return node, None
         live = await self._live_lease(name)
         if beat_of(node, live) != health.beat:
             # Our view stood still, not the node.
             self._health[name] = Health(node.uid, beat_of(node, live), now)
-            return node, allowed_s
-        node = await self._write_conditions(node, conditions)
-        text = f"Node {name} status is now: NodeNotReady"
-        self._context.recorder.event(node, "Normal", "NodeNotReady", text)
+            return node, min(settings.suspect_after_s, allowed_s)
+        if silent_s < allowed_s:
+            return await self._suspect(node, silent_s), allowed_s - silent_s
+        node = await self._declare_lost(node, conditions or node.status.conditions)
         return node, None
+
+    async def _suspect(self, node: Node, silent_s: float | None) -> Node:
+        conditions = suspect_condition(node, silent_s=silent_s, now=self._context.clock())
+        if conditions is None:
+            return node
+        if silent_s is not None:
+            text = f"Node {node.metadata.name} has said nothing for {silent_s:.0f} s"
+            self._context.recorder.event(node, "Warning", "NodeSuspect", text)
+        return await self._write_conditions(node, conditions, {})
+
+    async def _declare_lost(self, node: Node, conditions: Sequence[NodeCondition]) -> Node:
+        """In one commit with the verdict, the agent's life as the node ends: what it says from now on is refused."""
+        ended = revoked(node.metadata.annotations)
+        node = await self._write_conditions(node, conditions, ended)
+        name = node.metadata.name
+        LOST.inc()
+        text = f"Node {name} status is now: NodeNotReady; incarnation {ended[INCARNATION]} waits for its agent"
+        self._context.recorder.event(node, "Normal", "NodeNotReady", text)
+        return node
 
     async def _live_lease(self, name: str) -> Lease | None:
         try:
@@ -115,10 +143,13 @@ class NodeLifecycle(Controller):
         except NotFound:
             return None
 
-    async def _write_conditions(self, node: Node, conditions: Sequence[NodeCondition]) -> Node:
+    async def _write_conditions(
+        self, node: Node, conditions: Sequence[NodeCondition], annotations: Mapping[str, str | None]
+    ) -> Node:
         body = [each.model_dump(mode="json", by_alias=True, exclude_none=True) for each in conditions]
         # With the resourceVersion: if the agent speaks up at this moment, its word counts.
-        patch = {"metadata": _precondition(node), "status": {"conditions": body}}
+        meta = {**_precondition(node), **({"annotations": annotations} if annotations else {})}
+        patch = {"metadata": meta, "status": {"conditions": body}}
         name = node.metadata.name
         return await self._api.patch(Node, name, patch, type=PatchType.STRATEGIC, subresource="status")
 

@@ -1,5 +1,8 @@
 """When a node was last heard of, and what its conditions should say about it.
 
+Silence comes in two steps: after a while the node is suspect, which only makes others the better choice for new pods; later
+it is lost, which ends its agent's life as the node (docs/decisions/0014) and, by and by, moves its pods away.
+
 Only changes of the heartbeat count, by our own clock: whether a node's clock is right does not matter, and a node that
 we see for the first time has just been heard of. So after a start nobody is condemned for what happened while we were
 away.
@@ -13,13 +16,15 @@ from datetime import datetime
 
 from stark.crds.conditions import find_condition, set_condition
 from stark.crds.coordination import Lease
+from stark.crds.incarnations import HOLDER
 from stark.crds.nodes import Node, NodeCondition
+from stark.crds.nodestate import SUSPECT
 
 from .settings import NodeSettings
 
 JUDGED = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
 """Conditions that only the node's agent can know, and nobody when it is silent."""
-Beat = tuple[datetime | None, datetime | None]
+Beat = tuple[datetime | None, datetime | None, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +37,20 @@ class Health:
 
 
 def beat_of(node: Node, lease: Lease | None) -> Beat:
-    """What changes when the agent is alive: the lease's renewal, and the heartbeat in the Ready condition."""
+    """What changes when the agent is alive: the lease's renewal, the heartbeat in the Ready condition, a new life."""
     ready = find_condition(node.status.conditions, "Ready")
-    return (lease.spec.renew_time if lease else None, ready.last_heartbeat_time if ready else None)
+    holder = node.metadata.annotations.get(HOLDER, "")
+    return (lease.spec.renew_time if lease else None, ready.last_heartbeat_time if ready else None, holder)
 
 
 def hear(known: Health | None, node: Node, beat: Beat, now: float) -> Health:
-    """The health after looking at the node again."""
-    if known is None or known.uid != node.uid or known.beat != beat:
+    """The health after looking at the node again. That a holder is gone is our own doing, and no sign of life."""
+    if known is None or known.uid != node.uid:
         return Health(node.uid, beat, now)
-    return known
+    if known.beat == beat:
+        return known
+    is_sign = known.beat[:2] != beat[:2] or bool(beat[2])
+    return Health(node.uid, beat, now if is_sign else known.heard_at)
 
 
 def grace_s(node: Node, settings: NodeSettings) -> float:
@@ -61,6 +70,19 @@ def silent_conditions(node: Node, now: datetime) -> Sequence[NodeCondition] | No
             continue
         conditions = set_condition(conditions, _unknown(type_, old), now)
     return None if conditions == node.status.conditions else conditions
+
+
+def suspect_condition(node: Node, *, silent_s: float | None, now: datetime) -> Sequence[NodeCondition] | None:
+    """The conditions of a node that has been silent for `silent_s`, or heard again (None); None when they say so already."""
+    old = find_condition(node.status.conditions, SUSPECT)
+    if (old is not None and old.status == "True") == (silent_s is not None):
+        return None
+    if silent_s is None:
+        new = NodeCondition(type=SUSPECT, status="False", reason="HeartbeatHeard", message="The agent is heard again.")
+    else:
+        text = f"The agent has said nothing for {silent_s:.0f} s."
+        new = NodeCondition(type=SUSPECT, status="True", reason="HeartbeatMissed", message=text)
+    return set_condition(list(node.status.conditions), new, now)
 
 
 def _unknown(type_: str, old: NodeCondition | None) -> NodeCondition:

@@ -11,6 +11,8 @@ class NodeSettings:
 
     grace_period_s: float = 40.0
     """How long a node may be silent, where the cluster's settings (ClusterConfig) do not say it."""
+    suspect_after_s: float = 25.0
+    """How long it may be silent before it is suspect, where the cluster's settings do not say it: two missed beats."""
     startup_grace_s: float = 60.0
     """How long a new node may take until its agent first says that it is ready."""
     eviction_rate_per_s: float = 0.1

@@ -14,6 +14,7 @@ from stark.crds.annotations import (
 )
 from stark.crds.conditions import find_condition, is_true
 from stark.crds.nodes import Node, NodeCondition, Taint
+from stark.crds.nodestate import SUSPECT, TAINT_SUSPECT
 
 TAINT_PID_PRESSURE = "node.kubernetes.io/pid-pressure"
 HEALTH = (TAINT_NOT_READY, TAINT_UNREACHABLE)
@@ -25,6 +26,7 @@ PRESSURES = {
 OURS = frozenset(
     [(key, "NoSchedule") for key in (*HEALTH, *PRESSURES.values(), TAINT_UNSCHEDULABLE)]
     + [(key, "NoExecute") for key in HEALTH]
+    + [(TAINT_SUSPECT, "PreferNoSchedule")]
 )
 """The taints that this controller alone puts on and takes off, by key and effect."""
 
@@ -56,6 +58,8 @@ def wanted_taints(node: Node, conditions: Sequence[NodeCondition], *, evict: boo
         if evict:
             wanted.add((unwell, "NoExecute"))
     wanted |= {(key, "NoSchedule") for type_, key in PRESSURES.items() if is_true(conditions, type_)}
+    if unwell is None and is_true(conditions, SUSPECT):
+        wanted.add((TAINT_SUSPECT, "PreferNoSchedule"))
     if node.spec.unschedulable:
         wanted.add((TAINT_UNSCHEDULABLE, "NoSchedule"))
     kept = [taint for taint in node.spec.taints if (taint.key, taint.effect) not in OURS - wanted]
@@ -66,7 +70,7 @@ def wanted_taints(node: Node, conditions: Sequence[NodeCondition], *, evict: boo
 
 
 def _taint(key: str, effect: str) -> Taint:
-    return Taint(key=key, effect="NoExecute" if effect == "NoExecute" else "NoSchedule")
+    return Taint.model_validate({"key": key, "effect": effect})
 
 
 def _timed(taint: Taint, now: datetime) -> Taint:

@@ -831,6 +831,8 @@ _BODIES: dict[tuple[str, str], dict[str, Any]] = {
             "defaultResources": {"requests": {"cpu": "100m"}, "limits": {"cpu": "500m"}},
             "nodeHeartbeatIntervalSeconds": 20,
             "nodeHeartbeatTimeoutSeconds": 60,
+            "nodeSuspectSeconds": 45,
+            "defaultTolerationSeconds": 60,
             "autoscalerPeriodSeconds": 5,
             "autoscalerScaleDownWindowSeconds": 60,
         },

@@ -51,6 +51,10 @@ def _contradictions(obj: Known) -> Sequence[Cause]:
     interval, timeout = spec["nodeHeartbeatIntervalSeconds"], spec["nodeHeartbeatTimeoutSeconds"]
     field, message = "spec.nodeHeartbeatTimeoutSeconds", f"must be longer than the interval, {interval}"
     silent = [Cause(field, f"Invalid value: {shown(timeout)}: {message}")] if timeout <= interval else []
+    suspect = spec.get("nodeSuspectSeconds")
+    if suspect is not None and not interval < suspect < timeout:
+        message = f"must be between the interval, {interval}, and the time-out, {timeout}"
+        silent.append(Cause("spec.nodeSuspectSeconds", f"Invalid value: {shown(suspect)}: {message}"))
     return [*silent, *_limits_below_requests(spec)]
 
 

@@ -1,0 +1,150 @@
+"""A node that is cut off: its pods are replaced, and what was given up ends there before the node takes part again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.e2e.test_main_job import HELLO, process_of, register, running
+from tests.support.up import Up, stark_up
+from tests.support.up import ready as is_ready
+
+pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
+
+NUMBER = "stark.dev/incarnation"
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """Two agents that are given up after four seconds of silence, and their pods two seconds later."""
+    with stark_up(tmp_path_factory.mktemp("up"), "sqlite", "--agents", "2") as up:
+        settings = ("nodeHeartbeatIntervalSeconds=1", "nodeHeartbeatTimeoutSeconds=4", "defaultTolerationSeconds=2")
+        up.starkctl("server-config", "set", *settings)
+        register(up, "hello", "1.0.0", "examples/hello-node/bundle.js", "node")
+        former = agents(up)
+        for process in former.values():  # they look at the settings when they start
+            process.kill()
+        others = {process.pid for process in former.values()}
+        up.until("new agents", lambda: len({each.pid for each in agents(up).values()} - others) == 2)
+        yield up
+
+
+def agents(up: Up) -> dict[str, psutil.Process]:
+    """The agents' processes by the names of their nodes."""
+    found = {}
+    for process in psutil.Process(up.pid).children():
+        with contextlib.suppress(psutil.Error):
+            line = process.cmdline()
+            if "stark.agent" in line:
+                found[line[line.index("--name") + 1]] = process
+    return found
+
+
+def incarnation(up: Up, name: str) -> int:
+    return int(up.json("node", name)["metadata"]["annotations"][NUMBER])
+
+
+def ready(up: Up, name: str) -> str:
+    conditions = up.json("node", name)["status"]["conditions"]
+    return next(str(each["status"]) for each in conditions if each["type"] == "Ready")
+
+
+def settled(up: Up) -> None:
+    up.until("both nodes are ready", lambda: all(ready(up, name) == "True" for name in agents(up)))
+
+
+def test_a_frozen_agent_is_fenced_and_stops_what_was_given_up_before_it_takes_part_again(up: Up) -> None:
+    settled(up)
+    up.starkctl("apply", "-f", HELLO)
+    pods = running(up, "app=hello", 3)
+    victim = pods[0]["spec"]["nodeName"]
+    given_up = [pod for pod in pods if pod["spec"]["nodeName"] == victim]
+    processes = [process_of(up, pod) for pod in given_up]
+    before, agent = incarnation(up, victim), agents(up)[victim]
+    agent.send_signal(signal.SIGSTOP)
+    try:
+
+        def replaced() -> bool:
+            found = [pod for pod in up.pods("app=hello") if is_ready(pod)]
+            return len(found) == 3 and all(pod["spec"]["nodeName"] != victim for pod in found)
+
+        up.until("three pods elsewhere", replaced)
+        assert ready(up, victim) == "Unknown"
+        assert incarnation(up, victim) == before + 1
+        # Nobody has said that they ended, so their objects are still there, and nobody else has their names.
+        names = {pod["metadata"]["name"] for pod in up.json("pods", "-l", "app=hello")["items"]}
+        assert {pod["metadata"]["name"] for pod in given_up} <= names
+        assert all(process.is_running() for process in processes)
+    finally:
+        agent.send_signal(signal.SIGCONT)
+    up.until("the node is back", lambda: ready(up, victim) == "True")
+    assert not any(process.is_running() for process in processes)
+    assert incarnation(up, victim) == before + 2
+    up.until("the old pods are gone", lambda: len(up.json("pods", "-l", "app=hello")["items"]) == 3)
+    up.starkctl("delete", "-f", HELLO)
+
+
+def test_a_second_agent_with_the_same_identity_runs_nothing_and_is_told(up: Up, tmp_path: Path) -> None:
+    settled(up)
+    name = sorted(agents(up))[0]
+    before = incarnation(up, name)
+    kubeconfig = up.data_dir / "agents" / name / "kubeconfig"
+    command = [sys.executable, "-m", "stark.agent", "--kubeconfig", str(kubeconfig)]
+    command += ["--data-dir", str(tmp_path / "second"), "--name", name]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as second:
+        try:
+            told = up.until("an Event", lambda: _event(up, "IdentityHeld"))
+        finally:
+            second.send_signal(signal.SIGTERM)
+            out, err = second.communicate(timeout=30)
+    assert "held by another agent" in told
+    assert "another agent is this node" in err
+    assert out == ""  # it was never ready
+    assert (ready(up, name), incarnation(up, name)) == ("True", before)
+
+
+def _event(up: Up, reason: str) -> str:
+    found = [each for each in up.json("events")["items"] if each["reason"] == reason]
+    return str(found[0]["message"]) if found else ""
+
+
+def test_a_pod_that_asks_for_it_is_stopped_by_its_agent_when_nobody_hears_of_it(up: Up) -> None:
+    settled(up)
+    name = sorted(agents(up))[0]
+    annotations = {"stark.dev/stop-when-disconnected-seconds": "3"}
+    for index, given in enumerate((annotations, {})):
+        container = {"name": "main", "image": "pack.stark/hello:1.0.0", "ports": [{"containerPort": 8080}]}
+        spec = {"nodeName": name, "containers": [container], "tolerations": [{"operator": "Exists"}]}
+        labels = {"app": "cut-off"}
+        meta = {"name": f"cut-off-{index}", "annotations": given, "labels": labels}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
+        up.kubectl("apply", "-f", "-", stdin=json.dumps(pod))
+    running(up, "app=cut-off", 2)
+    found = {pod["metadata"]["name"]: process_of(up, pod) for pod in up.json("pods", "-l", "app=cut-off")["items"]}
+    server = up.child("stark.apiserver")
+    server.send_signal(signal.SIGSTOP)
+    try:
+        deadline = time.monotonic() + 30
+        while found["cut-off-0"].is_running():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert found["cut-off-1"].is_running()
+    finally:
+        server.send_signal(signal.SIGCONT)
+
+    def status() -> dict[str, Any]:
+        return dict(up.json("pod", "cut-off-0")["status"])
+
+    up.until("it is told", lambda: status().get("reason") == "NodeDisconnected")
+    assert status()["phase"] == "Failed"
+    up.kubectl("delete", "pods", "-l", "app=cut-off")
