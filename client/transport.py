@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import aiohttp
 import orjson
+from prometheus_client import Counter
 from yarl import URL
 
 from .config import ClientConfig
@@ -44,6 +45,9 @@ class NeverSent(Unavailable):
 
 class Broken(Unavailable):
     """The connection ended before the whole answer was here."""
+
+
+REQUESTS = Counter("rest_client_requests", "Answers of API servers to this program", ["method", "code"])
 
 
 class RawResponse:
@@ -183,6 +187,7 @@ class Transport:
             shown = await self._identity.headers()
             response = await self._send(method, path, body, [*shown, *given.items()], timeout)
         async with response:
+            REQUESTS.labels(method, response.status).inc()
             for warning in response.headers.getall("Warning", ()):
                 self._on_warning(_warning_text(warning))
             if not 200 <= response.status < 300:

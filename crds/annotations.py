@@ -62,6 +62,8 @@ DESCRIPTION = "kubernetes.io/description"
 
 PORTS = "stark.dev/ports"
 """Annotation of pods, written by the agent: JSON {"<port name or number>": hostPort}."""
+VERSION_HISTORY = "stark.dev/version-history"
+"""Annotation of pods, written by `starkctl pod rollback`: JSON list of {"at", "from", "to", "reason"}, the oldest first."""
 STOP_WHEN_DISCONNECTED = "stark.dev/stop-when-disconnected-seconds"
 """Annotation of pods, written by users: the agent stops the pod when the API server has taken no heartbeat for so long."""
 POD_TEMPLATE_HASH = "pod-template-hash"

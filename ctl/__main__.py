@@ -11,7 +11,7 @@ from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from importlib import import_module
 
-from .commands import ALIASES, COMMANDS, GROUPS, HELP_HEADING
+from .commands import COMMANDS, GROUP_ALIASES, GROUPS, HELP_HEADING, resolve
 from .errors import EXIT_INTERRUPTED, EXIT_OK, CommandError, UsageError
 from .options import Parser, Session, add_global_options, split_command
 
@@ -45,6 +45,7 @@ def run(argv: Sequence[str]) -> int:
         name, rest = (rest[0], [*rest[1:], "--help"]) if rest else (None, ["--help"])
         if name is None:
             return _without_command(rest)
+    name = GROUP_ALIASES.get(name, name)
     if name in GROUPS:
         return _in_group(name, rest)
     if name not in COMMANDS:
@@ -60,10 +61,9 @@ def _in_group(group: str, rest: Sequence[str]) -> int:
             raise UsageError(f"say what to do: one of {', '.join(GROUPS[group])}; see `starkctl {group} --help`")
         print(group_overview(group))
         return EXIT_OK
-    word = ALIASES.get(word, word)
-    name = f"{group} {word}"
+    name = resolve(group, word)
     if name not in COMMANDS:
-        raise UsageError(f"unknown command {name!r}; `{group}` has {', '.join(GROUPS[group])}")
+        raise UsageError(f"unknown command '{group} {word}'; `{group}` has {', '.join(GROUPS[group])}")
     return run_command(name, arguments)
 
 

@@ -25,6 +25,28 @@ COMMANDS: dict[str, Command] = {
     "delete": Command("delete", "Objects", "delete objects by name, label or manifest"),
     "scale": Command("scale", "Objects", "set the number of replicas"),
     "logs": Command("logs", "Objects", "print what a pod wrote, or follow it"),
+    "deployment create": Command("deployment_create", "Deployments", "run a pack, and keep it running"),
+    "deployment list": Command("deployment_list", "Deployments", "list deployments with their versions"),
+    "deployment status": Command("deployment_status", "Deployments", "tell how a deployment stands"),
+    "deployment scale": Command("deployment_scale", "Deployments", "set how many pods it keeps, or one on every node"),
+    "deployment pause": Command("deployment_pause", "Deployments", "let changes wait"),
+    "deployment resume": Command("deployment_resume", "Deployments", "end a pause, or the stop after a crash loop"),
+    "deployment rollback": Command("deployment_rollback", "Deployments", "go back to another version of the pack"),
+    "deployment undo": Command("deployment_undo", "Deployments", "go back to an earlier template"),
+    "deployment delete": Command("deployment_delete", "Deployments", "delete it and stop its pods"),
+    "rollout status": Command("rollout_status", "Deployments", "wait for the end of a rollout"),
+    "rollout history": Command("rollout_history", "Deployments", "list the revisions of a workload"),
+    "rollout undo": Command("rollout_undo", "Deployments", "go back to an earlier revision"),
+    "rollout pause": Command("rollout_pause", "Deployments", "let changes of a template wait"),
+    "rollout resume": Command("rollout_resume", "Deployments", "end a pause"),
+    "rollout restart": Command("rollout_restart", "Deployments", "replace every pod by a new one"),
+    "pod create": Command("pod_create", "Pods", "run a pack as pods of their own"),
+    "pod list": Command("pod_list", "Pods", "list pods with their versions, states and nodes"),
+    "pod status": Command("pod_status", "Pods", "tell how a pod stands"),
+    "pod history": Command("pod_history", "Pods", "tell what happened to a pod"),
+    "pod rollback": Command("pod_rollback", "Pods", "restart a pod with another version of its pack"),
+    "pod stop": Command("pod_stop", "Pods", "stop a pod and delete it"),
+    "pod logs": Command("pod_logs", "Pods", "print what a pod wrote, or follow it"),
     "pack register": Command("pack_register", "Packs", "upload a bundle as a new version of a pack"),
     "pack list": Command("pack_list", "Packs", "list packs with their latest versions"),
     "pack versions": Command("pack_versions", "Packs", "list the versions of one pack, newest first"),
@@ -78,5 +100,17 @@ for _name in COMMANDS:
     if _space:
         GROUPS[_group] = (*GROUPS.get(_group, ()), _word)
 
-ALIASES = {"ls": "list"}
+ALIASES = {"ls": "list", "rm": "delete"}
 """Second words that mean another one, as in the original command line."""
+GROUP_ALIASES = {"deploy": "deployment", "deployments": "deployment", "pods": "pod"}
+"""First words that mean another one."""
+COMMAND_ALIASES = {"pod run": "pod create"}
+"""Whole commands that mean another one."""
+
+
+def resolve(group: str, word: str) -> str:
+    """The command that two words mean, whether there is one or not: `deploy ls` is `deployment list`."""
+    name = f"{GROUP_ALIASES.get(group, group)} {word}"
+    if name in COMMANDS:
+        return name
+    return COMMAND_ALIASES.get(name, f"{GROUP_ALIASES.get(group, group)} {ALIASES.get(word, word)}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from .commands import COMMANDS, GROUPS
+from .commands import COMMANDS, GROUP_ALIASES, GROUPS, resolve
 from .errors import CommandError
 from .options import Session, add_global_options
 
@@ -23,6 +23,7 @@ TAKES_OBJECTS = {"get", "describe", "delete", "scale", "logs"}
 def candidates(words: Sequence[str]) -> list[str]:
     """The completions of the last word, given the ones before it."""
     *before, current = words or [""]
+    before[:1] = [GROUP_ALIASES.get(word, word) for word in before[:1]]
     command = _command(before)
     if command is None:
         first = before[0] if before and before[0] in GROUPS else None
@@ -40,7 +41,7 @@ def candidates(words: Sequence[str]) -> list[str]:
 
 def _command(before: Sequence[str]) -> str | None:
     if before and before[0] in GROUPS:
-        name = " ".join(before[:2])
+        name = resolve(*before[:2]) if len(before) > 1 else ""
         return name if name in COMMANDS else None
     return before[0] if before and before[0] in COMMANDS else None
 

@@ -76,7 +76,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
 
         deadline = time.monotonic() + args.timeout if args.timeout else None
         for kind, namespace, name, uid in asked:
-            _wait_gone(session, kind, namespace, name, uid, deadline)
+            wait_gone(session, kind, namespace, name, uid, deadline)
     if not asked and not failed and not args.ignore_not_found:
         print("No resources found", file=sys.stderr)
     return EXIT_ERROR if failed else EXIT_OK
@@ -132,7 +132,7 @@ def _uid(answer: dict[str, Any]) -> str:
     return str((answer.get("metadata") or {}).get("uid") or (answer.get("details") or {}).get("uid") or "")
 
 
-def _wait_gone(session: Session, kind: Kind, namespace: str, name: str, uid: str, deadline: float | None) -> None:
+def wait_gone(session: Session, kind: Kind, namespace: str, name: str, uid: str, deadline: float | None) -> None:
     """Return when the object we deleted is gone, or another one has taken its name."""
     import time
 
