@@ -19,6 +19,8 @@ from stark.crds.podview import APPLICATION_REASONS, TERMINATION_REASONS, counts_
 
 START_RETRY_S = 10.0
 """The agent's first pause between two attempts to start what cannot be started; each further one is twice as long."""
+BEGINNING = frozenset({"ContainerCreating", "PodInitializing"})
+"""Waiting reasons of a container whose next run is being made: whether it counts as begun cannot be told."""
 CAUSE_MAX = 200
 """Characters of a cause: it is kept in annotations."""
 
@@ -85,10 +87,12 @@ def _container(
     pod: Pod, status: ContainerStatus, settings: Settings, hold_s: float, since: datetime | None, now: datetime
 ) -> Failing | None:
     end = status.state.terminated or status.last_state.terminated
-    ends = status.restart_count + (1 if end is not None and status.state.running is None else 0)
     counts = end is not None and _counts(end, settings)
     waiting = status.state.waiting
     reason = waiting.reason or "" if waiting is not None else ""
+    # The restart count rises when the next run begins: until then there is one end more.
+    is_over = end is not None and status.state.running is None and reason not in BEGINNING
+    ends = status.restart_count + (1 if is_over else 0)
     if TERMINATION_REASONS.get(reason) in APPLICATION_REASONS:
         began = (end.finished_at if end is not None else None) or pod.status.start_time
         tries, left_s = _attempts(began, since, now)
@@ -98,7 +102,8 @@ def _container(
         return Failing(Seen(ends if counts else 0, tries), cause[:CAUSE_MAX], None, waits_until=left_s)
     if end is None or not counts:
         return None
-    held = _lasted(end) >= hold_s and not _is_probed(pod, status.name)
+    # The wire's times have whole seconds: only what is more by one is surely as long.
+    held = _lasted(end) > hold_s and not _is_probed(pod, status.name)
     return Failing(Seen(ends, 0), f"container {status.name}: {_ended(end)}"[:CAUSE_MAX], end.finished_at, held)
 
 

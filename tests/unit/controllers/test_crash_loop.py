@@ -92,6 +92,9 @@ OVER = {"running": None, "terminated": ended()}
         pytest.param(pod("p", crashed()), {}, (1, 0), id="the first crash, waiting to be restarted"),
         pytest.param(pod("p", crashed(3)), {}, (4, 0), id="four crashes, the first three unseen"),
         pytest.param(pod("p", container(1, end=ended(), waiting=None)), {}, (1, 0), id="restarted and not ready"),
+        pytest.param(
+            pod("p", container(1, end=ended(), waiting="ContainerCreating")), {}, (1, 0), id="the next run is being made"
+        ),
         pytest.param(pod("p", crashed(1), ready=True), {}, None, id="a ready pod is not judged"),
         pytest.param(
             pod("p", crashed(1), container(7, end=ended(), waiting=None, ready=True, name="b")), {}, (2, 0),
