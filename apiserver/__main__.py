@@ -7,14 +7,9 @@ fails says why, and what to do, in one sentence. SIGTERM and SIGINT stop it clea
 from __future__ import annotations
 
 import argparse
-import asyncio
-import errno
-import gc
 import logging
-import math
 import os
 import resource
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,39 +17,22 @@ from pathlib import Path
 from typing import Final
 
 import structlog
-import uvloop
 
 from stark.crds.version import VERSION
 
-from .app import serving
-from .audit.errors import AuditError
 from .audit.flags import add_audit_flags, audit_settings
 from .auth.authority_rotation import add_ca_command
 from .auth.flags import add_identity_flags, oidc_settings, service_account_settings
 from .auth.identities import node_identity
 from .auth.kubeconfig import add_kubeconfig_command
-from .auth.pki import PkiError
 from .cors import Cors
-from .encryption.configuration import BadConfiguration
 from .migration import add_migrate_command
-from .settings import Settings
-from .store.protocol import StoreError
-from .store.sqlite import DataDirLocked
-from .stores import UnknownStore, add_etcd_flags, etcd_access, open_store
+from .running import in_a_loop, serve_alone
+from .settings import WORKERS_MAX, Settings
+from .stores import add_etcd_flags, etcd_access
+from .workers.supervisor import supervise
 
-EXIT_OK: Final = 0
-EXIT_ERROR: Final = 1
-EXIT_USAGE: Final = 2
-YOUNG_OBJECTS_MAX: Final = 20_000
-"""New objects between two looks of the garbage collector. A request makes some hundred, which nearly all end with it anyway;
-at Python's own 700 the collector looks at the same waiting requests again and again."""
 ORIGINS_VARIABLE: Final = "CORS_ORIGINS"
-ONE_SIGNAL_S: Final = 1.0
-"""Signals that come closer together count as one."""
-
-
-class CannotServe(Exception):
-    """Why, and the next step, in one sentence."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,13 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _log_as_json()
     # A core dump would be a copy of every Secret and key in a file that nobody guards.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(settings))
-    except CannotServe as error:
-        sys.stderr.write(f"stark-apiserver: {error}\n")
-        return EXIT_ERROR
-    return EXIT_OK
+    if settings.workers > 1:
+        return supervise(settings)
+    return in_a_loop(serve_alone(settings))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -122,6 +96,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="keys of Secrets in the store; default DATA_DIR/pki/encryption.yaml, made when missing",
     )
+    parser.add_argument(
+        "--workers",
+        type=_workers,
+        default=1,
+        metavar="N",
+        help="processes that serve, besides one that keeps the store; default 1: everything in one process",
+    )
     add_etcd_flags(parser)
     add_audit_flags(parser)
     add_identity_flags(parser)
@@ -150,6 +131,7 @@ def _settings(parsed: argparse.Namespace) -> Settings:
         cors_origins=origins,
         tls_min_version=parsed.tls_min_version,
         encryption_config=parsed.encryption_provider_config,
+        workers=parsed.workers,
         etcd=etcd_access(parsed),
         audit=audit_settings(parsed),
         service_accounts=service_account_settings(parsed),
@@ -157,6 +139,13 @@ def _settings(parsed: argparse.Namespace) -> Settings:
     )
     lifetime_s = parsed.cluster_signing_duration
     return settings if lifetime_s is None else replace(settings, certificate_lifetime_s=lifetime_s)
+
+
+def _workers(text: str) -> int:
+    """How many processes serve."""
+    if not text.isdecimal() or not 1 <= int(text) <= WORKERS_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {WORKERS_MAX}")
+    return int(text)
 
 
 def _hours(text: str) -> float:
@@ -194,94 +183,6 @@ def _log_as_json() -> None:
 
 def _with_service(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     return {**event, "service": "apiserver"}
-
-
-async def _serve(settings: Settings) -> None:
-    """Serve until a signal. Raises CannotServe."""
-    stop = _signals()
-    broken: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
-    _own(settings.data_dir)
-    try:
-        store = await open_store(settings, fatal=broken.set_result)
-    except DataDirLocked as error:
-        raise CannotServe(f"{error}: stop that process or choose another --data-dir") from error
-    except (UnknownStore, BadConfiguration, StoreError) as error:
-        raise CannotServe(str(error)) from error
-    try:
-        async with serving(settings, store) as running:
-            await _announce(running.ready(), running.url, stop)
-            stopping = asyncio.ensure_future(stop.wait())
-            await asyncio.wait((stopping, running.background, broken), return_when=asyncio.FIRST_COMPLETED)
-            stopping.cancel()
-            if broken.done():
-                raise CannotServe(
-                    f"the disk of {settings.data_dir} failed: {broken.result()}; check it, then start again"
-                )
-            if running.background.done():
-                running.background.result()
-    except OSError as error:
-        raise CannotServe(_listen_trouble(settings, error)) from error
-    except (PkiError, AuditError) as error:
-        raise CannotServe(str(error)) from error
-    finally:
-        await store.close()
-
-
-async def _announce(ready: object, url: str, stop: asyncio.Event) -> None:
-    """Say `ready` as soon as it is true, unless we are told to stop first."""
-    becoming = asyncio.ensure_future(ready)  # type: ignore[call-overload]
-    stopping = asyncio.ensure_future(stop.wait())
-    await asyncio.wait((becoming, stopping), return_when=asyncio.FIRST_COMPLETED)
-    if becoming.done():
-        # Everything loaded so far stays: the collector need not look at it again and again.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(YOUNG_OBJECTS_MAX)
-        sys.stdout.write(f"ready {url}\n")
-        sys.stdout.flush()
-    becoming.cancel()
-    stopping.cancel()
-
-
-def _signals() -> asyncio.Event:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    told_at = -math.inf
-
-    def on_signal() -> None:
-        nonlocal told_at
-        # A parent that dies with several threads lets the kernel send its last signal more than once.
-        if stop.is_set() and loop.time() - told_at > ONE_SIGNAL_S:
-            os._exit(EXIT_ERROR)
-        if not stop.is_set():
-            told_at = loop.time()
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)
-    return stop
-
-
-def _own(data_dir: Path) -> None:
-    """The data directory must be there and writable before anything else is tried. Raises CannotServe."""
-    try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise CannotServe(
-            f"{data_dir} cannot be used as a data directory ({error.strerror}): choose another --data-dir"
-        ) from error
-    if not os.access(data_dir, os.W_OK | os.X_OK):
-        raise CannotServe(f"{data_dir} is not writable: make it so, or choose another --data-dir")
-
-
-def _listen_trouble(settings: Settings, error: OSError) -> str:
-    where = f"{settings.host}:{settings.port}"
-    if error.errno == errno.EADDRINUSE:
-        return f"{where} is in use by another program: stop it, or choose another address with --listen"
-    if error.errno in (errno.EADDRNOTAVAIL, errno.EACCES):
-        return f"{where} cannot be listened on ({error.strerror}): choose another address with --listen"
-    return f"{error.strerror or error}: check {settings.data_dir} and {where}"
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from .departures import Departures
 from .facade.accounts import Accounts
 from .facade.config import ConfigDesk
 from .facade.facade import Route
-from .facade.guessing import Guessing
+from .facade.guessing import Guessing, OwnTries, Tries, tries
 from .facade.people import PeopleDesk
 from .facade.permission import Permission
 from .metrics import Metrics
@@ -34,16 +34,27 @@ from .registry.writes import Writes
 from .resources import Resources
 from .settings import Settings
 from .store.protocol import Store
+from .workers.place import Place
+from .workers.tries import SharedTries
+from .workers.words import COUNTED
 
 
 class People:
     """Users, their passwords and their sessions."""
 
-    def __init__(self, settings: Settings, store: Store, feed: Feed, records: Records, metrics: Metrics) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, feed: Feed, records: Records, metrics: Metrics, place: Place
+    ) -> None:
         self._settings, self._records, registry = settings, records, metrics.registry
         self.credentials = StoredCredentials(store)
         self.open_requests = OpenRequests()
-        self.rates = RequestRates(settings.rates, registry)
+        colleagues = place.colleagues
+        self._tries: Tries = OwnTries(tries(settings.rates)) if colleagues is None else SharedTries(colleagues)
+        if colleagues is None:
+            self.rates = RequestRates(settings.rates, registry)
+        else:
+            self.rates = RequestRates(settings.rates, registry, tell=partial(colleagues.tell_others, COUNTED))
+            colleagues.on(COUNTED, self.rates.count)
         self.known = KnownPeople(feed, records)
         self.live = LiveSessions(self.credentials)
         keys = SigningKeys.open(_pki(settings))
@@ -61,7 +72,7 @@ class People:
         """What the facade answers about them."""
         registrar = Registrar(resources, self._records, writes, self.credentials)
         permission = Permission(authorizer)
-        guessing = Guessing(self._settings.rates, self.rates.limited, clock=time.monotonic)
+        guessing = Guessing(self._tries, self.rates.limited)
         accounts = Accounts(self.known, registrar, self.passwords, self.sessions, config, guessing, self._registry)
         desk = PeopleDesk(self.known, registrar, self.passwords, self.sessions, permission)
         settings = ConfigDesk(resources, self._records, writes, config, permission)

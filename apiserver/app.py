@@ -62,6 +62,7 @@ from .fairness.gate import Gate
 from .fairness.metrics import FairnessCollector
 from .fairness.upkeep import Upkeep
 from .fairness.widths import Widths
+from .freshness import Freshness
 from .health import Health
 from .http.server import HttpServer
 from .kinds import builtin_resources
@@ -103,6 +104,7 @@ from .usage.kinds import usage_kinds
 from .wire.discovery import Discovery
 from .wire.openapi import OpenApi
 from .wire.protobuf import decode_protobuf
+from .workers.place import ALONE, Place
 
 log = structlog.get_logger(__name__)
 
@@ -137,23 +139,28 @@ TLS_VERSIONS: Final = {"VersionTLS12": ssl.TLSVersion.TLSv1_2, "VersionTLS13": s
 
 
 @asynccontextmanager
-async def serving(settings: Settings, store: Store, *, encrypted: bool = True) -> AsyncIterator[Running]:
+async def serving(
+    settings: Settings, store: Store, *, place: Place = ALONE, encrypted: bool = True
+) -> AsyncIterator[Running]:
     """Serve `store` until the block ends. Raises OSError (address in use), PkiError, AuditError.
 
-    `encrypted` is False only where the cost of TLS is measured: no program of ours offers it.
+    `place`: which of several processes we are that serve it together. `encrypted` is False only where the cost of TLS is
+    measured: no program of ours offers it.
     """
     authority = Authority.open(settings.data_dir / "pki")
     tls = ServerTls(
         authority, listen_hosts(settings.host, settings.names), min_version=TLS_VERSIONS[settings.tls_min_version]
     )
-    parts = _Parts(settings, store, authority)
+    parts = _Parts(settings, store, authority, place)
     server = HttpServer(Pipeline(parts.served()).handle, settings.http)
     await parts.blobs.open()
     async with writing(parts.audit):
-        await server.listen(settings.host, settings.port, tls.context if encrypted else None)
+        context = tls.context if encrypted else None
+        await server.listen(settings.host, settings.port, context, shares_port=place.count > 1)
         url = f"http{'s' if encrypted else ''}://{_host_of(settings.host)}:{server.port}"
         parts.issuer.served_at(f"https://{settings.names[0]}:{server.port}" if settings.names else url)
-        _write_kubeconfigs(authority, settings, url)
+        if place.leads:
+            _write_kubeconfigs(authority, settings, url)
         background = asyncio.create_task(_together(parts.background(tls, server)))
         try:
             yield Running(url, server.port, authority, parts.feed, parts.health, parts.resources, background)
@@ -193,8 +200,8 @@ def _write_kubeconfigs(authority: Authority, settings: Settings, url: str) -> No
 class _Parts:
     """Everything a server consists of but its sockets."""
 
-    def __init__(self, settings: Settings, store: Store, authority: Authority) -> None:
-        self.settings, self.store, self._authority = settings, store, authority
+    def __init__(self, settings: Settings, store: Store, authority: Authority, place: Place) -> None:
+        self.settings, self.store, self._authority, self._place = settings, store, authority, place
         self.is_stopping = False
         self.resources = Resources(builtin_resources())
         self.feed = Feed(store)
@@ -203,8 +210,10 @@ class _Parts:
         self.lookup = CachedLookup(self.feed)
         self.records = Records(store, self.feed)
         self.roles = self._roles()
-        self.metrics = Metrics()
-        self.audit = make_audit(settings.data_dir, settings.audit, partial(read_object, protobuf=decode_protobuf))
+        self.metrics = Metrics(place)
+        read = partial(read_object, protobuf=decode_protobuf)
+        send = place.colleagues.record if place.colleagues is not None else None
+        self.audit = make_audit(settings.data_dir, settings.audit, read, send)
         self.metrics.registry.register(AuditCollector(self.audit))
         self.callbacks = Callbacks(self.lookup)
         self.schemas = Schemas()
@@ -220,7 +229,7 @@ class _Parts:
             self.versions,
             Quotas(self.resources, self.records),
         )
-        self.blobs = BlobStore.local(settings.data_dir / "blobs")
+        self.blobs = BlobStore.local(settings.data_dir / "blobs", spool=place.name)
         self.agent_tls = AgentTls(authority)
         agents = self.agent_tls.context
         self.logs = PodLogs(self.lookup, agents)
@@ -232,7 +241,7 @@ class _Parts:
         self.gate = Gate(settings.limits.seats_max, settings.http.request_timeout_s)
         self.fairness = Upkeep(self.resources, self.feed, self.writes, self.gate)
         self.health = self._health()
-        self.people = People(settings, store, self.feed, self.records, self.metrics)
+        self.people = People(settings, store, self.feed, self.records, self.metrics, place)
         self.revocations = Revocations(CachedObjects(self.feed, "stark.dev", "certificaterevocations"))
         self.signing = Signing(
             authority,
@@ -315,6 +324,7 @@ class _Parts:
             self.virtual,
             self._subresources(verbs),
             self.issuer,
+            Freshness(self.feed, self._place.newest) if self._place.newest is not None else None,
         )
 
     def _authenticator(self) -> Authenticator:
@@ -348,10 +358,10 @@ class _Parts:
             self.fairness.run(),
             self.gate.run(),
             *self.people.background(),
-            self.signing.run(),
+            *([self.signing.run()] if self._place.leads else []),
             tell_of_another_authority(self.feed, self.lookup, self._authority),
             shut_out_forever(self.feed, self.revocations, server.cut_off),
-            compact_forever(self.store, self.settings.history_s),
+            *([compact_forever(self.store, self.settings.history_s)] if self._place.leads else []),
             _renew_forever(tls, self.agent_tls),
             *([self.provider.run()] if self.provider is not None else []),
             *([self.encryption.run()] if self.encryption is not None else []),

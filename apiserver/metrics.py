@@ -17,6 +17,9 @@ from prometheus_client.registry import Collector
 from .cache.feed import Feed
 from .request import Response
 from .routes import Asked
+from .workers.place import ALONE, Place
+from .workers.scraping import together
+from .workers.words import METRICS
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 DURATIONS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0)
@@ -28,7 +31,10 @@ Labels = tuple[str, str, str, str, str, str]
 class Metrics:
     """One registry per server, so that several can live in one process (tests do that)."""
 
-    def __init__(self) -> None:
+    def __init__(self, place: Place = ALONE) -> None:
+        self._place = place
+        if place.colleagues is not None:
+            place.colleagues.reply(METRICS, self._told)
         self.registry = CollectorRegistry()
         self._requests = RequestsCollector()
         self.registry.register(self._requests)
@@ -52,9 +58,17 @@ class Metrics:
         """Tell about the caches."""
         self.registry.register(FeedCollector(feed))
 
-    def respond(self) -> Response:
-        """The answer for `/metrics`."""
-        return Response(body=generate_latest(self.registry), content_type=CONTENT_TYPE)
+    async def respond(self) -> Response:
+        """The answer for `/metrics`: of all processes, whichever is asked."""
+        place, body = self._place, generate_latest(self.registry)
+        if place.colleagues is not None:
+            texts = dict(await place.colleagues.gather(METRICS))
+            body = together({**texts, place.index: body.decode()}, place.count).encode()
+        return Response(body=body, content_type=CONTENT_TYPE)
+
+    async def _told(self) -> str:
+        """What another process of this server is told of us."""
+        return generate_latest(self.registry).decode()
 
 
 def _labels(asked: Asked) -> Labels:

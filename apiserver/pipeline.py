@@ -28,6 +28,7 @@ from .errors import ApiError, InternalError, MethodNotAllowed, Timeout, Unauthor
 from .facade.facade import Facade
 from .fairness.gate import Gate
 from .fairness.widths import Widths
+from .freshness import Freshness
 from .health import Health
 from .limits import Limits
 from .metrics import Metrics
@@ -92,6 +93,8 @@ class Served:
     """By group, plural and subresource."""
     issuer: Issuer | None = None
     """What others verify tokens of service accounts by."""
+    freshness: Freshness | None = None
+    """Whether we have heard what the other processes of this server have told their clients; None when we are alone."""
 
 
 class Pipeline:
@@ -192,6 +195,8 @@ class Pipeline:
 
     async def _answer(self, request: Request, asked: Asked, recording: Recording) -> Answer:
         served = self._served
+        if served.freshness is not None and served.freshness.is_behind and not asked.is_probe:
+            await served.freshness.caught_up()
         try:
             request.proven = user = await served.authentication.authenticate(request)
         except Unauthorized:
@@ -361,7 +366,7 @@ class Pipeline:
         if path == "/version" or path == "/version/":
             return Response(body=VERSION_BODY)
         if path == "/metrics":
-            return served.metrics.respond()
+            return await served.metrics.respond()
         if path == "/":
             return Response(body=orjson.dumps({"paths": self._paths()}))
         if path in (CONFIGURATION_PATH, KEYS_PATH) and served.issuer is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter
@@ -23,6 +24,12 @@ from .settings import RateSettings
 UNCOUNTED: Final = frozenset({MASTERS, CONTROLLERS})
 SYSTEM_PREFIX: Final = "system:"
 """Names of nodes and of accounts of programs begin with it, and no user's address does."""
+PEOPLE: Final = "person"
+SYSTEMS: Final = "system"
+ANONYMOUS_ONES: Final = "address"
+UPLOADS: Final = "uploads"
+CONNECTIONS_MADE: Final = "connections"
+REFUSALS: Final = "tokens"
 HOUR_S: Final = 3_600.0
 MINUTE_S: Final = 60.0
 QUARTER_S: Final = 900.0
@@ -32,44 +39,59 @@ class RequestRates:
     """The buckets. Asked once for every request, so it costs about a microsecond."""
 
     def __init__(
-        self, settings: RateSettings, registry: CollectorRegistry, *, clock: Callable[[], float] = time.monotonic
+        self,
+        settings: RateSettings,
+        registry: CollectorRegistry,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        tell: Callable[[str, str], object] | None = None,
     ) -> None:
+        """`tell` hears of each that is taken, with its bucket's name and key, where several processes serve."""
         self.limited = Counter(
             "stark_rate_limited_requests_total", "Requests refused by a rate.", ("limit",), registry=registry
         )
-        self._people = Buckets(Rate(settings.person_burst, settings.person_per_s), clock=clock)
-        self._systems = Buckets(Rate(settings.system_burst, settings.system_per_s), clock=clock)
-        self._anonymous = Buckets(Rate(settings.anonymous_burst, settings.anonymous_per_s), clock=clock)
-        self._uploads = Buckets(Rate(settings.uploads_per_h, settings.uploads_per_h / HOUR_S), clock=clock)
-        per_minute = settings.connections_per_min
-        self._connections = Buckets(Rate(per_minute, per_minute / MINUTE_S), clock=clock)
-        failures = settings.refused_tokens
-        self._refusals = Buckets(Rate(failures, failures / QUARTER_S), clock=clock)
+        per_minute, failures = settings.connections_per_min, settings.refused_tokens
+        rates = {
+            PEOPLE: Rate(settings.person_burst, settings.person_per_s),
+            SYSTEMS: Rate(settings.system_burst, settings.system_per_s),
+            ANONYMOUS_ONES: Rate(settings.anonymous_burst, settings.anonymous_per_s),
+            UPLOADS: Rate(settings.uploads_per_h, settings.uploads_per_h / HOUR_S),
+            CONNECTIONS_MADE: Rate(per_minute, per_minute / MINUTE_S),
+            REFUSALS: Rate(failures, failures / QUARTER_S),
+        }
+        self._buckets = {
+            name: Buckets(rate, clock=clock, on_take=None if tell is None else partial(tell, name))
+            for name, rate in rates.items()
+        }
+
+    def count(self, name: str, key: str) -> None:
+        """Another process of this server took one from the bucket of that name."""
+        self._buckets[name].count(key)
 
     def admit(self, user: User, request: Request, asked: Asked) -> None:
         """Count a request of somebody who may be somebody. Raises TooManyRequests."""
         if not UNCOUNTED.isdisjoint(user.groups):
             return
         if user.name == ANONYMOUS:
-            self._take(self._anonymous, network_of(request.peer.address), "address")
+            self._take(ANONYMOUS_ONES, network_of(request.peer.address))
         elif user.name.startswith(SYSTEM_PREFIX):
-            self._take(self._systems, user.name, "system")
+            self._take(SYSTEMS, user.name)
         else:
-            self._take(self._people, user.name, "person")
+            self._take(PEOPLE, user.name)
             if asked.subresource == "bundles" and request.method == "PUT":
-                self._take(self._uploads, user.name, "uploads")
+                self._take(UPLOADS, user.name)
             elif asked.subresource in CONNECTIONS:
-                self._take(self._connections, user.name, "connections")
+                self._take(CONNECTIONS_MADE, user.name)
 
     def refused(self, request: Request) -> None:
         """Count a token that was not good, or none where one is needed. Raises TooManyRequests for too many from there."""
         if "authorization" in request.headers:
-            self._take(self._refusals, network_of(request.peer.address), "tokens")
+            self._take(REFUSALS, network_of(request.peer.address))
         else:
-            self._take(self._anonymous, network_of(request.peer.address), "address")
+            self._take(ANONYMOUS_ONES, network_of(request.peer.address))
 
-    def _take(self, buckets: Buckets, key: str, limit: str) -> None:
-        wait_s = buckets.take(key)
+    def _take(self, name: str, key: str) -> None:
+        wait_s = self._buckets[name].take(key)
         if wait_s:
-            self.limited.labels(limit).inc()
+            self.limited.labels(name).inc()
             raise TooManyRequests("Too many requests, please try again later.", retry_after_s=math.ceil(wait_s))

@@ -24,6 +24,7 @@ OBJECT_VERBS: Final = {
 COLLECTION_VERBS: Final = {**OBJECT_VERBS, "GET": "list", "HEAD": "list", "DELETE": "deletecollection"}
 CONNECTIONS: Final = ("exec", "attach", "portforward", "proxy")
 LONG_SUBRESOURCES: Final = ("log", "bundles", *CONNECTIONS)
+PROBES: Final = ("/healthz", "/livez", "/readyz", "/metrics", "/version")
 NAMESPACES: Final = "namespaces"
 NAMESPACE_SUBRESOURCES: Final = ("status", "finalize")
 
@@ -58,6 +59,11 @@ class Asked:
         if self.subresource in CONNECTIONS:
             return False
         return self.verb in ("get", "list", "watch") or (not self.plural and self.verb in ("get", "head", "options"))
+
+    @property
+    def is_probe(self) -> bool:
+        """It asks how this very process is."""
+        return not self.plural and self.path.startswith(PROBES)
 
 
 def parse(method: str, path: str, query: Query) -> Asked:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from .audit.settings import AuditSettings
+
+WORKERS_MAX: Final = 64
+"""Processes of one server. The one that keeps the store is busy long before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +182,10 @@ class Settings:
     """Further names and addresses by which clients reach us: they go into the certificate."""
     store: str = "sqlite"
     """`sqlite`, `memory` (nothing survives; for tests), or `etcd=URL[,URL...]`."""
+    workers: int = 1
+    """Processes that serve. One: everything in one process. More: one process keeps the store and the audit log, and so many
+    others, each with its own copy of the watch cache, share the port; worth it from three cores on, when one is always
+    busy. See docs/operations.md for how to choose."""
     node_kubeconfigs: tuple[tuple[str, Path], ...] = ()
     """Names of nodes and the files in which they get a new identity at every start: the agents of this machine, which
     `starkctl up` starts. Other machines' are issued once, by the command `kubeconfig`."""

@@ -37,7 +37,11 @@ async def open_store(settings: Settings, *, fatal: Callable[[BaseException], obj
     `fatal` hears of a disk that failed, after which it answers nothing any more. Raises UnknownStore, BadConfiguration,
     StoreError with what to do.
     """
-    beneath = await _open_plain_store(settings, fatal)
+    return await encrypted(settings, await open_plain_store(settings, fatal))
+
+
+async def encrypted(settings: Settings, beneath: Store) -> EncryptingStore:
+    """The store with encryption over it, as the settings want it; closed when that cannot be. Raises as `open_store`."""
     given = settings.encryption_config
     try:
         path = given or default_key_file(settings.data_dir)
@@ -47,7 +51,8 @@ async def open_store(settings: Settings, *, fatal: Callable[[BaseException], obj
         raise
 
 
-async def _open_plain_store(settings: Settings, fatal: Callable[[BaseException], object] | None) -> Store:
+async def open_plain_store(settings: Settings, fatal: Callable[[BaseException], object] | None) -> Store:
+    """The same without encryption."""
     if settings.store == "memory":
         return MemoryStore()
     if settings.store == "sqlite":

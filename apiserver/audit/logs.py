@@ -58,7 +58,7 @@ class AuditLogs:
         data: dict[str, Any] = {"logs": page.events}
         if page.before:
             data["continue"] = str(page.before)
-        return success({**data, "end": str(self._audit.writer.journal.link)})
+        return success({**data, "end": str(self._audit.writer.link)})
 
     async def verification(self, request: Request, found: Sequence[str]) -> Answer:
         """Whether the log is whole, as far as the one who writes it can say that."""

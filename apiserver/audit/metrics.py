@@ -38,9 +38,7 @@ class AuditCollector(Collector):
             value=audit.rejected,
         )
         yield GaugeMetricFamily("stark_audit_queued", "Events that are not written yet.", writer.queued)
-        yield GaugeMetricFamily(
-            "stark_audit_last_record", "Number of the last line of the log.", writer.journal.link.seq
-        )
+        yield GaugeMetricFamily("stark_audit_last_record", "Number of the last line of the log.", writer.link.seq)
         yield GaugeMetricFamily(
             "stark_audit_hampered", "1: changes are refused, as they cannot be recorded.", int(writer.is_hampered)
         )

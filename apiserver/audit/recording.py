@@ -15,8 +15,8 @@ from ..request import Answer, Body, ByteStream, Request, Response, Stream, User
 from ..routes import Asked
 from .events import CLIENT_LEFT, Entry, Outcome
 from .policy import COMPLETE, NOTHING, PANIC, RECEIVED, STARTED, Judgement, Level, Policy
+from .queueing import EntryQueue
 from .settings import AuditSettings
-from .writer import Writer
 
 DECISION = "authorization.k8s.io/decision"
 REASON = "authorization.k8s.io/reason"
@@ -30,7 +30,7 @@ FREEING = frozenset({"delete", "deletecollection"})
 class Audit:
     """Makes recordings."""
 
-    def __init__(self, policy: Policy, writer: Writer, settings: AuditSettings) -> None:
+    def __init__(self, policy: Policy, writer: EntryQueue[Entry], settings: AuditSettings) -> None:
         self.policy, self.writer, self.settings = policy, writer, settings
         self.policy_digest = ""
         """SHA-256 of the policy's text, so that the log tells under which one it was written."""
@@ -193,4 +193,4 @@ class Recording:
         entry = Entry(self._request, self._asked, judgement, self._user, stage, self.received_at, at, outcome)
         if self._kept is not None:
             entry.sent, entry.sent_bytes = self._kept.kept, self._kept.size
-        self._audit.writer.add(entry)
+        self._audit.writer.add(entry, entry.cost if judgement.level > Level.METADATA else 0)

@@ -41,10 +41,17 @@ class Rate:
 class Buckets:
     """All buckets of one rate. `clock` in seconds, never going back."""
 
-    def __init__(self, rate: Rate, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        rate: Rate,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        on_take: Callable[[str], object] | None = None,
+    ) -> None:
+        """`on_take` hears of every one that is taken: others have buckets of the same clients."""
         assert rate.burst >= 1, rate
         assert rate.per_s > 0, rate
-        self._rate, self._clock = rate, clock
+        self._rate, self._clock, self._on_take = rate, clock, on_take
         self._levels: dict[str, tuple[float, float]] = {}
         """How full, and when; in the order of use."""
 
@@ -57,9 +64,16 @@ class Buckets:
         level = self._level(key, now_s)
         if level >= 1:
             self._set(key, level - 1, now_s)
+            if self._on_take is not None:
+                self._on_take(key)
             return 0.0
         self._set(key, level, now_s)
         return (1 - level) / self._rate.per_s
+
+    def count(self, key: str) -> None:
+        """Another took one. There may have been none left: then it is missing until it has filled up again."""
+        now_s = self._clock()
+        self._set(key, self._level(key, now_s) - 1, now_s)
 
     def give_back(self, key: str) -> None:
         """What was taken turned out not to count."""

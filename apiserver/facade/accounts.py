@@ -83,7 +83,7 @@ class Accounts:
         """Make the first administrator: of all who try, one."""
         fields = await read_fields(request, NEW_ACCOUNT, ("email", "password"))
         spec = new_spec(fields, ["admin"])
-        self._guessing.registration(network_of(request.peer.address))
+        await self._guessing.registration(network_of(request.peer.address))
         if not await self._needs_setup():
             raise Conflict("the cluster has its first administrator already: log in")
         hashed = await self._passwords.hash(fields["password"])
@@ -105,7 +105,7 @@ class Accounts:
             beyond = sorted(set(spec["roles"]) - set(SELF_ROLES))
             if beyond:
                 raise Forbidden(f"the role {', '.join(beyond)} is given by administrators only")
-            self._guessing.registration(network_of(request.peer.address))
+            await self._guessing.registration(network_of(request.peer.address))
         user = await create_user(self._registrar, self._passwords, spec, fields["password"], by)
         log.info("a user registered", user=spec["email"], roles=spec["roles"], peer=request.peer.address)
         return await self._logged_in(request, user, 201)
@@ -116,7 +116,7 @@ class Accounts:
         # What is longer than any address is nobody's, and is not remembered as a whole.
         email = normal_email(fields["email"])[: EMAIL_LENGTH_MAX + 1]
         address = network_of(request.peer.address)
-        with self._guessing.attempt(email, address) as attempt:
+        async with self._guessing.attempt(email, address) as attempt:
             entry = await self._people.entry(email)
             user = None if entry is None else entry.decode()
             if user is not None:
@@ -171,7 +171,7 @@ class Accounts:
         )
         user, person = await self._person(request)
         known = await self._registrar.password(person.uid)
-        with self._guessing.attempt(person.email, network_of(request.peer.address)) as attempt:
+        async with self._guessing.attempt(person.email, network_of(request.peer.address)) as attempt:
             good = await self._passwords.matches(fields["currentPassword"], known.hash if known is not None else None)
             attempt.judge(good=good)
         if not good:

@@ -7,8 +7,10 @@ Whoever is out of tries is not told whether this one would have been good.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Final, Protocol
 
 from prometheus_client import Counter
 
@@ -16,44 +18,89 @@ from ..auth.buckets import Buckets, Rate
 from ..errors import ApiError, TooManyRequests
 from ..settings import RateSettings
 
-MINUTES_15_S = 900.0
+MINUTES_15_S: Final = 900.0
+ACCOUNTS: Final = "login-accounts"
+ADDRESSES: Final = "login-addresses"
+REGISTRATIONS: Final = "registrations"
+
+
+class Tries(Protocol):
+    """Buckets by name, of which there is one set however many processes serve."""
+
+    async def take(self, name: str, key: str) -> float:
+        """Take one. 0 when there was one, else the seconds until there is. Raises ServiceUnavailable."""
+        ...
+
+    def give_back(self, name: str, key: str) -> None:
+        """What was taken turned out not to count."""
+        ...
+
+    def fill(self, name: str, key: str) -> None:
+        """As if nothing had ever been taken."""
+        ...
+
+
+def tries(settings: RateSettings, *, clock: Callable[[], float] = time.monotonic) -> dict[str, Buckets]:
+    """The buckets of logins and registrations."""
+    counts = {
+        ACCOUNTS: settings.login_failures,
+        ADDRESSES: settings.login_failures_address,
+        REGISTRATIONS: settings.registrations,
+    }
+    return {name: Buckets(_per_15_min(count), clock=clock) for name, count in counts.items()}
+
+
+class OwnTries:
+    """`Tries` of a server that is alone."""
+
+    def __init__(self, buckets: Mapping[str, Buckets]) -> None:
+        self._buckets = buckets
+
+    async def take(self, name: str, key: str) -> float:
+        """See `Tries.take`."""
+        return self._buckets[name].take(key)
+
+    def give_back(self, name: str, key: str) -> None:
+        """See `Tries.give_back`."""
+        self._buckets[name].give_back(key)
+
+    def fill(self, name: str, key: str) -> None:
+        """See `Tries.fill`."""
+        self._buckets[name].fill(key)
 
 
 class Guessing:
-    """The buckets of logins and registrations."""
+    """How often somebody may try to log in, or to register."""
 
-    def __init__(self, settings: RateSettings, limited: Counter, *, clock: Callable[[], float]) -> None:
-        self._limited = limited
-        self._accounts = Buckets(_per_15_min(settings.login_failures), clock=clock)
-        self._addresses = Buckets(_per_15_min(settings.login_failures_address), clock=clock)
-        self._registrations = Buckets(_per_15_min(settings.registrations), clock=clock)
+    def __init__(self, tries: Tries, limited: Counter) -> None:
+        self._tries, self._limited = tries, limited
 
-    @contextmanager
-    def attempt(self, email: str, address: str) -> Iterator[Attempt]:
+    @asynccontextmanager
+    async def attempt(self, email: str, address: str) -> AsyncIterator[Attempt]:
         """One try to log in. Raises TooManyRequests."""
-        self._take(self._addresses, address, "login-address")
+        await self._take(ADDRESSES, address, "login-address")
         try:
-            self._take(self._accounts, email, "login-account")
-        except TooManyRequests:
-            self._addresses.give_back(address)
+            await self._take(ACCOUNTS, email, "login-account")
+        except ApiError:
+            self._tries.give_back(ADDRESSES, address)
             raise
         attempt = Attempt()
         try:
             yield attempt
         except ApiError:
-            self._addresses.give_back(address)
-            self._accounts.give_back(email)
+            self._tries.give_back(ADDRESSES, address)
+            self._tries.give_back(ACCOUNTS, email)
             raise
         if attempt.was_good:
-            self._accounts.fill(email)
-            self._addresses.give_back(address)
+            self._tries.fill(ACCOUNTS, email)
+            self._tries.give_back(ADDRESSES, address)
 
-    def registration(self, address: str) -> None:
+    async def registration(self, address: str) -> None:
         """One more account from there. Raises TooManyRequests."""
-        self._take(self._registrations, address, "registration")
+        await self._take(REGISTRATIONS, address, "registration")
 
-    def _take(self, buckets: Buckets, key: str, limit: str) -> None:
-        wait_s = buckets.take(key)
+    async def _take(self, name: str, key: str, limit: str) -> None:
+        wait_s = await self._tries.take(name, key)
         if wait_s:
             self._limited.labels(limit).inc()
             raise TooManyRequests("too many attempts: wait, then try again", retry_after_s=math.ceil(wait_s))

@@ -46,13 +46,18 @@ class HttpServer:
         self._loop: asyncio.AbstractEventLoop
         self._look: asyncio.TimerHandle | None = None
 
-    async def listen(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
-        """Accept connections from now on. Raises OSError when the address cannot be had."""
+    async def listen(self, host: str, port: int, tls: ssl.SSLContext | None, *, shares_port: bool = False) -> None:
+        """Accept connections from now on. Raises OSError when the address cannot be had.
+
+        With `shares_port` others listen there, too, and the kernel gives each connection to one of them.
+        """
         self._loop = asyncio.get_running_loop()
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if shares_port:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             sock.bind((host, port))
             sock.setblocking(False)
             self._look_at_times()

@@ -13,6 +13,7 @@ import errno
 import hashlib
 import os
 import re
+import shutil
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
@@ -49,6 +50,11 @@ class BlobSettings:
     """Uploads at a time; further ones wait, since they share one disk anyway."""
 
 
+def empty_spools(directory: Path) -> None:
+    """Remove what interrupted uploads left, whosever they were. Raises OSError."""
+    shutil.rmtree(directory / SPOOL_FOLDER, ignore_errors=True)
+
+
 class WrongBytes(Exception):
     """The bytes are not the announced ones, in digest or number; nothing was stored."""
 
@@ -70,10 +76,10 @@ class BlobStore:
         self._publishing = asyncio.Lock()
 
     @classmethod
-    def local(cls, directory: Path, settings: BlobSettings | None = None) -> BlobStore:
-        """Blobs in a local folder, which is made when it is missing."""
+    def local(cls, directory: Path, settings: BlobSettings | None = None, *, spool: str = "") -> BlobStore:
+        """Blobs in a local folder, which is made when it is missing. Who shares it with others has a `spool` of its own."""
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return cls(LocalStore(directory), directory / SPOOL_FOLDER, settings or BlobSettings(), directory)
+        return cls(LocalStore(directory), directory / SPOOL_FOLDER / spool, settings or BlobSettings(), directory)
 
     async def open(self) -> None:
         """Prepare the spool and remove what interrupted uploads left there. Raises OSError."""
@@ -82,7 +88,10 @@ class BlobStore:
     def _empty_spool(self) -> None:
         self._spool.mkdir(mode=0o700, parents=True, exist_ok=True)
         for leftover in self._spool.iterdir():
-            leftover.unlink(missing_ok=True)
+            if leftover.is_dir():
+                shutil.rmtree(leftover)  # of the workers that there were once
+            else:
+                leftover.unlink(missing_ok=True)
 
     async def size(self, sha256: str) -> int | None:
         """Bytes of a blob; None when it is not there."""

@@ -27,10 +27,11 @@ TOKEN = "bench-token"
 
 
 @contextlib.contextmanager
-def server(directory: Path) -> Iterator[tuple[int, Target]]:
-    """A running API server on SQLite: its process id, and how to reach it as admin."""
+def server(directory: Path, workers: int = 1) -> Iterator[tuple[int, Target]]:
+    """A running API server on SQLite: its process id (its supervisor's, with workers), and how to reach it as admin."""
     command = [sys.executable, "-m", "stark.apiserver", "--data-dir", str(directory), "--listen", "127.0.0.1:0"]
-    process = subprocess.Popen([*command, "--access-log", "none"], stdout=subprocess.PIPE, text=True)
+    command += ["--access-log", "none", "--workers", str(workers)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
         url = process.stdout.readline().split()[1]

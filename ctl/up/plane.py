@@ -39,6 +39,8 @@ class PlaneSettings:
     """Port it listens on."""
     store: str
     """`sqlite` or `etcd=URL[,URL...]`."""
+    workers: int
+    """How many processes of the API server serve."""
     agents: int
     """How many agents run on this machine, each with a node of its own."""
     agent_options: tuple[str, ...] = ()
@@ -103,6 +105,8 @@ class Plane:
             f"{host}:{settings.port}",
             "--store",
             settings.store,
+            "--workers",
+            str(settings.workers),
         ]
         for name in self.node_names():
             directory = settings.data_dir / "agents" / name

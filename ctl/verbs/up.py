@@ -45,6 +45,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--store", default="sqlite", metavar="STORE", help="sqlite (default) or etcd=URL[,URL...]")
     parser.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes of the API server that serve (default 1: all in one)",
+    )
+    parser.add_argument(
         "--agents", type=int, default=1, metavar="N", help="agents to run on this machine (default 1; 0: none)"
     )
     parser.add_argument("--label", action="append", default=[], metavar="KEY=VALUE", help="label of the agents' nodes")
@@ -60,6 +67,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, session: Session) -> int:
     """Run until told to stop."""
+    if args.workers < 1:
+        raise UsageError("--workers must be one or more")
     if args.agents < 0:
         raise UsageError("--agents must be zero or more")
     if not 0 <= args.port <= 65535:
@@ -132,6 +141,7 @@ def _settings(args: argparse.Namespace, directory: Path) -> PlaneSettings:
         address=args.address,
         port=args.port or _free_port(args.address),
         store=args.store,
+        workers=args.workers,
         agents=args.agents,
         agent_options=tuple(options),
         echo_logs=args.verbose,

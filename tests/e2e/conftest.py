@@ -24,7 +24,24 @@ def on_etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         yield up
 
 
-@pytest.fixture(params=["sqlite", pytest.param("etcd", marks=pytest.mark.slow)])
+@pytest.fixture(scope="session")
+def on_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    with stark_up(tmp_path_factory.mktemp("workers"), "sqlite", "--workers", "2") as up:
+        yield up
+
+
+WITH_WORKERS = ("test_main_job.py", "test_kubectl_creates.py")
+"""What is also run against a server in several processes: the main road, and what kubectl makes and looks for at once."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the workers out elsewhere: their own suite says what is different about them."""
+    left_out = [item for item in items if "[workers" in item.name and item.path.name not in WITH_WORKERS]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(params=["sqlite", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("etcd", "workers"))])
 def up(request: pytest.FixtureRequest) -> Up:
     chosen: Up = request.getfixturevalue(f"on_{request.param}")
     return chosen

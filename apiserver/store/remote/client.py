@@ -34,7 +34,7 @@ from ..protocol import (
     Unavailable,
 )
 from .forms import Plain, plain_ops, read_error, read_events, read_kv, read_page, read_result
-from .link import Link, LinkLost, Refused, Switchboard, connect
+from .link import Link, LinkLost, Refused, connect
 from .serving import (
     BEGUN,
     BROKEN,
@@ -59,14 +59,9 @@ log = structlog.get_logger(__name__)
 DEFAULTS = RemoteSettings()
 
 
-async def open_remote(
-    path: Path, shared: SharedRevision, settings: RemoteSettings = DEFAULTS, *, others: Switchboard | None = None
-) -> RemoteStore:
-    """The store of the process that listens at `path`. `others` hear what is not about the store.
-
-    Raises Unavailable when it does not answer in time.
-    """
-    store = RemoteStore(path, shared, settings, others)
+async def open_remote(path: Path, shared: SharedRevision, settings: RemoteSettings = DEFAULTS) -> RemoteStore:
+    """The store of the process that listens at `path`. Raises Unavailable when it does not answer in time."""
+    store = RemoteStore(path, shared, settings)
     try:
         async with asyncio.timeout(settings.start_timeout_s):
             await store.connected()
@@ -79,11 +74,9 @@ async def open_remote(
 class RemoteStore:
     """Implements `Store` over a link. Made by `open_remote`."""
 
-    def __init__(
-        self, path: Path, shared: SharedRevision, settings: RemoteSettings, others: Switchboard | None = None
-    ) -> None:
+    def __init__(self, path: Path, shared: SharedRevision, settings: RemoteSettings) -> None:
         self._loop = asyncio.get_running_loop()
-        self._path, self.shared, self._settings, self._others = path, shared, settings, others
+        self._path, self.shared, self._settings = path, shared, settings
         self._closed = False
         self._feed = Feed(0, 0, settings, self._read_history)
         self._has_begun = False
@@ -218,15 +211,6 @@ class RemoteStore:
         except Refused as refused:
             raise read_error(refused) from None
 
-    def ask(self, question: str, *values: Any) -> asyncio.Future[Any]:
-        """A question that is not about the store. It raises Refused, LinkLost. Raises Unavailable."""
-        return self._usable().ask(question, *values)
-
-    def say(self, news: str, *values: Any) -> None:
-        """News that are not about the store; dropped while its process is away."""
-        if self._link is not None:
-            self._link.say(news, *values)
-
     def _usable(self) -> Link:
         if self._closed:
             raise Unavailable("the store is closed")
@@ -238,9 +222,8 @@ class RemoteStore:
         """See `Switchboard.opened`."""
 
     def asked(self, link: Link, number: int, question: str, values: Plain) -> None:
-        """See `Switchboard.asked`: nothing is asked about the store."""
-        assert self._others is not None, question
-        self._others.asked(link, number, question, values)
+        """See `Switchboard.asked`: nobody asks a worker about the store."""
+        raise AssertionError(question)
 
     def told(self, link: Link, news: str, values: Plain) -> None:
         """See `Switchboard.told`."""
@@ -257,8 +240,6 @@ class RemoteStore:
             self._begin(link, *values)
         elif news == BROKEN:
             self._end(link, read_error(Refused(*values)))
-        elif self._others is not None:
-            self._others.told(link, news, values)
 
     def lost(self, link: Link) -> None:
         """See `Switchboard.lost`."""
@@ -266,8 +247,6 @@ class RemoteStore:
         if self._link is not None:
             log.warning("the store's process has gone, what is asked is refused until it is back")
         self._link = None
-        if self._others is not None:
-            self._others.lost(link)
 
     async def _follow_forever(self) -> None:
         while True:
@@ -304,8 +283,6 @@ class RemoteStore:
             self._has_begun = True
         self._link = link
         self._linked.set()
-        if self._others is not None:
-            self._others.opened(link)
 
     def _end(self, link: Link, trouble: Exception) -> None:
         """The feed does not come any more."""
@@ -322,10 +299,9 @@ class RemoteStore:
         """See `Store.close`."""
         if self._closed:
             return
-        self._closed = True
+        self._closed, self._link = True, None
         self._following.cancel()
         await asyncio.gather(self._following, return_exceptions=True)
-        self._link = None
         self._feed.end(None)
 
 

@@ -16,7 +16,7 @@ import struct
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from ..protocol import Unavailable
 
@@ -135,8 +135,8 @@ class Link(asyncio.Protocol):
     # Listening.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's is one by behaviour and not by class.
+        self._transport = transport = cast(asyncio.Transport, transport)
         if not _is_ours(transport.get_extra_info("socket")):
             self.is_lost = True
             transport.abort()

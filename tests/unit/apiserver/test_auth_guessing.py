@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import Counter
 
 from stark.apiserver.errors import ServiceUnavailable, TooManyRequests
-from stark.apiserver.facade.guessing import Guessing
+from stark.apiserver.facade.guessing import Guessing, OwnTries, tries
 from stark.apiserver.settings import RateSettings
 
 ADA, HERE = "ada@example.com", "192.0.2.1"
@@ -16,7 +16,8 @@ ADA, HERE = "ada@example.com", "192.0.2.1"
 
 def guessing() -> Guessing:
     limited = Counter("limited", "Refused.", ("limit",), registry=None)
-    return Guessing(RateSettings(login_failures=3, login_failures_address=5), limited, clock=lambda: 0.0)
+    settings = RateSettings(login_failures=3, login_failures_address=5)
+    return Guessing(OwnTries(tries(settings, clock=lambda: 0.0)), limited)
 
 
 @pytest.mark.parametrize(
@@ -26,23 +27,28 @@ def guessing() -> Guessing:
         pytest.param(asyncio.CancelledError(), False, id="its sender hung up while the password was hashed"),
     ],
 )
-def test_a_try_that_was_not_judged_is_free_only_when_that_is_our_fault(error: BaseException, is_free: bool) -> None:
-    tries = guessing()
+async def test_a_try_that_was_not_judged_is_free_only_when_that_is_our_fault(
+    error: BaseException, is_free: bool
+) -> None:
+    ours = guessing()
     for _ in range(3):
-        with pytest.raises(type(error)), tries.attempt(ADA, HERE):
-            raise error
+        with pytest.raises(type(error)):
+            async with ours.attempt(ADA, HERE):
+                raise error
     if is_free:
-        with tries.attempt(ADA, HERE) as attempt:
+        async with ours.attempt(ADA, HERE) as attempt:
             attempt.judge(good=False)
         return
-    with pytest.raises(TooManyRequests), tries.attempt(ADA, HERE):
-        pass
+    with pytest.raises(TooManyRequests):
+        async with ours.attempt(ADA, HERE):
+            pass
 
 
-def test_a_good_password_gives_the_account_all_its_tries_back_and_the_address_one() -> None:
-    tries = guessing()
+async def test_a_good_password_gives_the_account_all_its_tries_back_and_the_address_one() -> None:
+    ours = guessing()
     for good in (False, False, True, False, False, False):
-        with tries.attempt(ADA, HERE) as attempt:
+        async with ours.attempt(ADA, HERE) as attempt:
             attempt.judge(good=good)
-    with pytest.raises(TooManyRequests), tries.attempt("bob@example.com", HERE):
-        pass
+    with pytest.raises(TooManyRequests):
+        async with ours.attempt("bob@example.com", HERE):
+            pass
