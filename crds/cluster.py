@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -21,7 +21,8 @@ def limit(default: int) -> Any:
     return Field(default=default, ge=1, json_schema_extra={WRITTEN: True})
 
 
-SchedulingPolicy = Literal["spread", "binpack"]
+SchedulingPolicy = Literal["spread", "leastLoaded", "balanced", "binpack", "bestFit"]
+SchedulingWeight = Annotated[int, Field(ge=0, le=100, json_schema_extra={"format": "int32"})]
 
 
 class DefaultResources(Model):
@@ -31,6 +32,31 @@ class DefaultResources(Model):
     """What it is given room for, e.g. `cpu: 100m` and `memory: 128Mi`."""
     limits: dict[str, Quantity] = Field(default_factory=dict, max_length=RESOURCES_MAX)
     """What it may use at most, e.g. `cpu: 500m` and `memory: 512Mi`; not below the request."""
+
+
+class SchedulingWeights(Model):
+    """What 100 points of a score count for, 0 to 100; 0 leaves the score out. What is not given is the policy's."""
+
+    least_allocated: SchedulingWeight | None = None
+    """Room left for cpu and memory."""
+    most_allocated: SchedulingWeight | None = None
+    """Cpu and memory already given out."""
+    balanced_allocation: SchedulingWeight | None = None
+    """Cpu and memory given out to equal parts."""
+    best_fit: SchedulingWeight | None = None
+    """The smallest sum of what is left of cpu and memory, as fractions; among equals the fewest free cpus."""
+    fewest_pods: SchedulingWeight | None = None
+    """100 points less 10 for every pod on the node."""
+    pod_topology_spread: SchedulingWeight | None = None
+    """Spread constraints that are no condition, and the spreading of an owner's pods."""
+    inter_pod_affinity: SchedulingWeight | None = None
+    """Preferred pod affinity and anti-affinity, the pod's own and that of pods already placed."""
+    node_affinity: SchedulingWeight | None = None
+    """Preferred node affinity."""
+    taint_toleration: SchedulingWeight | None = None
+    """Few PreferNoSchedule taints that the pod does not tolerate."""
+    pack_preference: SchedulingWeight | None = None
+    """Servers before browsers, for packs that run on both."""
 
 
 class ClusterConfigSpec(Model):
@@ -45,7 +71,11 @@ class ClusterConfigSpec(Model):
     max_pods_per_node: Int32 = limit(110)
     """Pods the scheduler puts on one node, if the node itself does not say less."""
     scheduling_policy: SchedulingPolicy = written("spread")
-    """Of the nodes a pod may run on: `spread` takes the emptiest, `binpack` the fullest that has room."""
+    """How a node is chosen of those that may run a pod. `spread`: with room left, few pods, and an owner's pods apart;
+    `leastLoaded`: with most room left; `balanced`: with cpu and memory used alike; `binpack`: the fullest that has room;
+    `bestFit`: the one with the least left over."""
+    scheduling_weights: SchedulingWeights = Field(default_factory=SchedulingWeights, json_schema_extra=DEFAULT_EMPTY)
+    """Single weights in place of the policy's."""
     default_termination_grace_period_seconds: Int32 = Field(
         default=TERMINATION_GRACE_PERIOD_SECONDS, ge=0, json_schema_extra={WRITTEN: True}
     )

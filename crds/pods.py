@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from .affinity import Affinity
+from .affinity import Affinity, TopologySpreadConstraint
 from .conditions import Condition
 from .config import LocalObjectReference
 from .fields import (
@@ -259,7 +259,11 @@ class PodSpec(Model):
     node_selector: dict[str, str] = Field(default_factory=dict, json_schema_extra=MAP_ATOMIC)
     """Labels the node must have."""
     affinity: Affinity | None = None
-    """Further wishes about the node."""
+    """Further wishes about the node, and about other pods."""
+    topology_spread_constraints: list[TopologySpreadConstraint] = Field(
+        default_factory=list, json_schema_extra=list_map("topologyKey", "whenUnsatisfiable", merge_key="topologyKey")
+    )
+    """How evenly pods of the same kind are to lie over places."""
     tolerations: list[Toleration] = Field(
         default_factory=list, max_length=TOLERATIONS_MAX, json_schema_extra=LIST_ATOMIC
     )

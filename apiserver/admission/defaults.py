@@ -6,6 +6,7 @@ A pod's qosClass is not among it: it belongs to status, which the registry owns 
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from typing import Any
 
 from stark.crds.annotations import TAINT_NOT_READY, TAINT_UNREACHABLE
@@ -14,6 +15,7 @@ from stark.crds.pods import TERMINATION_GRACE_PERIOD_SECONDS
 
 from .attributes import Attributes, Lookup
 from .podspecs import containers, find_spec, writes_pod, written_spec
+from .validate_affinity import pod_terms
 
 TOLERATION_SECONDS = 120
 """How long a pod stays on a node that went silent, where the cluster's settings are not known: long enough for a reboot,
@@ -86,10 +88,30 @@ async def pod_defaults(attributes: Attributes, lookup: Lookup) -> None:
         _requests_from_limits(container)
     spec = found.spec
     spec["tolerations"] = with_default_tolerations(spec.get("tolerations") or [])
+    if attributes.operation == "CREATE":
+        narrow_to_own_labels(spec, ((attributes.object or {}).get("metadata") or {}).get("labels") or {})
     old = ((attributes.old or {}).get("spec") or {}) if attributes.operation == "UPDATE" else {}
     former_name = spec.pop("serviceAccount", None)
     if not spec.get("serviceAccountName"):
         spec["serviceAccountName"] = former_name or old.get("serviceAccountName", DEFAULT_SERVICE_ACCOUNT)
+
+
+def narrow_to_own_labels(spec: dict[str, Any], labels: Mapping[str, str]) -> None:
+    """Write what `matchLabelKeys` and `mismatchLabelKeys` mean for this pod into the selectors beside them.
+
+    As Kubernetes does when a pod is made (KEP-3633, KEP-3243); a key that the pod has no label for means nothing.
+    """
+    holders = list(spec.get("topologySpreadConstraints") or ())
+    for side in ("podAffinity", "podAntiAffinity"):
+        holders += [term for _, term in pod_terms((spec.get("affinity") or {}).get(side) or {}, "")]
+    for holder in holders:
+        selector = holder.get("labelSelector")
+        for field, operator in (("matchLabelKeys", "In"), ("mismatchLabelKeys", "NotIn")):
+            keys = [key for key in holder.get(field) or () if key in labels]
+            if keys and selector is not None:
+                added = [{"key": key, "operator": operator, "values": [labels[key]]} for key in keys]
+                given = selector.get("matchExpressions") or []
+                selector["matchExpressions"] = given + [each for each in added if each not in given]
 
 
 def _requests_from_limits(container: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from stark.crds.names import env_name_problems, label_key_problems, label_value_
 from ..errors import Cause
 from .complaints import bad_value, duplicate, not_allowed, not_supported, required
 from .podspecs import FoundSpec, containers
-from .validate_affinity import affinity_causes, tightening_causes, without_node_wishes
+from .validate_affinity import affinity_causes, spread_causes, tightening_causes, without_node_wishes
 from .validate_resources import resource_causes
 
 PORT_MAX = 65_535
@@ -49,6 +49,8 @@ def pod_spec_causes(found: FoundSpec) -> Iterator[Cause]:
         yield bad_value(path, found.metadata["annotations"][STOP_WHEN_DISCONNECTED], str(error).partition(": ")[2])
     yield from _toleration_causes(found.path, found.spec.get("tolerations") or ())
     yield from affinity_causes(f"{found.path}.affinity", found.spec.get("affinity") or {})
+    constraints = found.spec.get("topologySpreadConstraints") or ()
+    yield from spread_causes(f"{found.path}.topologySpreadConstraints", constraints)
     yield from labels_causes(f"{found.path}.nodeSelector", found.spec.get("nodeSelector") or {})
 
 

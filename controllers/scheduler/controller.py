@@ -1,8 +1,8 @@
 """Carry out what the core decides: bind pods, and tell why others wait.
 
-Reads Pods, Nodes, Packs and the ClusterConfig; writes bindings, the PodScheduled condition and Events. The core is fed
-between two events of the informers and built anew for each term of leadership, so nothing of an earlier leader's
-assumptions survives.
+Reads Pods, Nodes, Packs, Namespaces and the ClusterConfig; writes bindings, the PodScheduled condition and Events. The
+core is fed between two events of the informers and built anew for each term of leadership, so nothing of an earlier
+leader's assumptions survives.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from stark.client.informer import Change
 from stark.client.queue import WorkQueue
 from stark.crds.cluster import CLUSTER_CONFIG_NAME, ClusterConfig, ClusterConfigSpec
 from stark.crds.conditions import find_condition
+from stark.crds.namespaces import Namespace
 from stark.crds.nodes import Node
 from stark.crds.packs import Pack
+from stark.crds.placement.weights import Weights
 from stark.crds.pods import Pod, PodCondition
 
 from ..kit import DONE, Context, Controller, Outcome, Source
@@ -47,6 +49,7 @@ class Scheduler(Controller):
         self._pods = context.informers.of(Pod)
         self._nodes = context.informers.of(Node)
         self._packs = context.informers.of(Pack)
+        self._namespaces = context.informers.of(Namespace)
         self._config = context.informers.of(ClusterConfig)
         self._core: Core | None = None
         self._stirred = asyncio.Event()
@@ -54,6 +57,7 @@ class Scheduler(Controller):
         self._pods.subscribe(self._pod_changed)
         self._nodes.subscribe(self._node_changed)
         self._packs.subscribe(self._pack_changed)
+        self._namespaces.subscribe(self._namespace_changed)
         self._config.subscribe(self._config_changed)
 
     def sources(self) -> Sequence[Source[Any]]:
@@ -62,6 +66,7 @@ class Scheduler(Controller):
             Source(self._pods, _no_keys),
             Source(self._nodes, _no_keys),
             Source(self._packs, _no_keys),
+            Source(self._namespaces, _no_keys),
             Source(self._config, _no_keys),
         )
 
@@ -73,6 +78,8 @@ class Scheduler(Controller):
         """Decide and bind until the term ends."""
         core = self._core = Core(self._pods.get, self._packs.get)
         self._configure(core)
+        for namespace in self._namespaces.list():
+            core.set_namespace(namespace)
         for node in self._nodes.list():
             core.set_node(node)
         for pod in self._pods.list():
@@ -202,6 +209,16 @@ class Scheduler(Controller):
             core.set_node(change.new)
         self._stirred.set()
 
+    def _namespace_changed(self, change: Change[Namespace]) -> None:
+        core = self._core
+        if core is None:
+            return
+        if change.new is None:
+            core.drop_namespace(change.key)
+        else:
+            core.set_namespace(change.new)
+        self._stirred.set()
+
     def _config_changed(self, change: Change[ClusterConfig]) -> None:
         core = self._core
         if core is None:
@@ -212,8 +229,7 @@ class Scheduler(Controller):
     def _configure(self, core: Core) -> None:
         found = self._config.get(CLUSTER_CONFIG_NAME)
         spec = found.spec if found is not None else ClusterConfigSpec()
-        fills = spec.scheduling_policy == "binpack"
-        core.configure(pods_max=spec.max_pods_per_node, fills=fills, nodes=self._nodes.list())
+        core.configure(pods_max=spec.max_pods_per_node, weights=Weights.of(spec), nodes=self._nodes.list())
 
     def _pack_changed(self, change: Change[Pack]) -> None:
         core = self._core

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 
+from stark.crds.namespaces import Namespace
 from stark.crds.nodes import Node
 from stark.crds.placement.facts import Offer
-from stark.crds.placement.filters import Rule
+from stark.crds.placement.filters import CURED_BY_LEAVING, Rule
 from stark.crds.placement.reading import PackOf, demand_of, offer_of, pack_problem, takes_room
+from stark.crds.placement.weights import Weights
 from stark.crds.podfacts import is_finished
 from stark.crds.pods import Pod
 
@@ -27,14 +29,16 @@ CURES: dict[str, frozenset[Rule]] = {
     "memory": frozenset({Rule.RESOURCES}),
     "pods": frozenset({Rule.RESOURCES}),
     "extended": frozenset({Rule.RESOURCES}),
-    "labels": frozenset({Rule.SELECTOR, Rule.RUNTIME, Rule.ARCHITECTURE}),
-    "taints": frozenset({Rule.TAINTS}),
-    "unschedulable": frozenset({Rule.UNSCHEDULABLE}),
+    "labels": frozenset({Rule.SELECTOR, Rule.RUNTIME, Rule.ARCHITECTURE, Rule.SPREAD, Rule.AFFINITY}),
+    "taints": frozenset({Rule.TAINTS, Rule.SPREAD}),
+    "unschedulable": frozenset({Rule.UNSCHEDULABLE, Rule.SPREAD}),
     "ready": frozenset({Rule.READY}),
     "terms": frozenset({Rule.OWNER}),
 }
 """Which rules may answer differently after a property of a node has changed."""
-ROOM = frozenset({Rule.RESOURCES, Rule.PORTS})
+ROOM = CURED_BY_LEAVING
+COMPANY = frozenset({Rule.SPREAD, Rule.AFFINITY})
+"""What a pod that has come may cure: somebody to be near to, or a place that is no longer the one with the fewest."""
 EVERY_RULE = frozenset(Rule)
 
 PodOf = Callable[[str], Pod | None]
@@ -79,9 +83,9 @@ class Core:
         self._stirred: set[Rule] = set()
         self._pods_max: int | None = None
 
-    def configure(self, *, pods_max: int, fills: bool, nodes: Iterable[Node]) -> None:
-        """What the cluster says: how many pods a node takes at most, and whether nodes are filled one by one."""
-        self.snapshot.fill_nodes(fills)
+    def configure(self, *, pods_max: int, weights: Weights, nodes: Iterable[Node]) -> None:
+        """What the cluster says: how many pods a node takes at most, and what makes one node better than another."""
+        self.snapshot.configure(weights)
         if pods_max != self._pods_max:
             self._pods_max = pods_max
             for node in nodes:
@@ -123,6 +127,15 @@ class Core:
     def drop_node(self, name: str) -> None:
         """The node is gone."""
         self.snapshot.remove_node(name)
+
+    def set_namespace(self, namespace: Namespace) -> None:
+        """A namespace as it is now: terms may mean pods by the labels of their namespace."""
+        if self.snapshot.set_namespace(namespace.metadata.name, namespace.metadata.labels):
+            self._stirred.add(Rule.AFFINITY)
+
+    def drop_namespace(self, name: str) -> None:
+        """The namespace is gone."""
+        self.snapshot.drop_namespace(name)
 
     def packs_changed(self, waiting: Iterable[Pod], now: float) -> None:
         """A pack came, went or became available, so what pods demand may have changed too."""

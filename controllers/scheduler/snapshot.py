@@ -3,23 +3,29 @@
 Truth is one `NodeState` a node. Beside it stands one row of numbers for each class of pods lately seen: the preference
 for every node, below zero where the pod may not go. A change of a node, also one by our own placement, is written into
 a log; before a class is asked it brings the nodes in the log up to date. So a decision costs one recomputed number and
-one search for the largest, instead of a look at every node. `scan` is the same answer by the plain definition; the
+one search for the largest, instead of a look at every node. What depends on other pods is counted by place (`topology`,
+`relating`) and applied to all rows at once. `crds/placement/judging` is the same answer by the plain definition; the
 property tests hold the two against each other.
 """
 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
 
-from stark.crds.placement.facts import Demand, NodeState, Offer, Where
-from stark.crds.placement.filters import Rule, rejection
+from stark.crds.placement.facts import Demand, HostPort, NodeState, Offer, Where
+from stark.crds.placement.filters import PORTS_TAKEN, Refused, Rule, rejection
+from stark.crds.placement.judging import Refusal
+from stark.crds.placement.weights import Weights
 
-from .scores import NODES_MAX, prefer
-from .tables import ClassTable, Columns, FixedTable, ranks
+from .relating import Carried, Relating
+from .tables import RANK_MAX, ClassTable, Columns, FixedTable, ranks
+from .topology import Flags
 
 CLASSES_MAX = 256
 """Classes whose table is kept; the one unused for longest goes. 256 tables of 5,000 nodes are 10 MB."""
@@ -31,22 +37,8 @@ ONE_BY_ONE_MAX = 8
 """Rows up to which plain Python is quicker than numpy's overhead."""
 ROWS_MIN = 64
 
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why no node would do: how many nodes gave which reason, and which rules they belong to."""
-
-    nodes: int
-    reasons: Mapping[str, int]
-    rules: frozenset[Rule]
-
-    @property
-    def message(self) -> str:
-        """The sentence people know from kube-scheduler."""
-        if not self.nodes:
-            return "no nodes available to schedule pods"
-        counted = sorted(f"{count} {reason}" for reason, count in self.reasons.items())
-        return f"0/{self.nodes} nodes are available: {', '.join(counted)}."
+ClassKey = tuple[Demand, tuple[Carried, ...]]
+"""Pods of one class: of the same shape, and meant by the same terms of placed pods."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +53,7 @@ class Snapshot:
     """Nodes, what is placed on them, and tables of preferences."""
 
     def __init__(self) -> None:
-        self._fills = False
+        self._weights = Weights()
         self._nodes: dict[str, NodeState] = {}
         self._rows: list[NodeState | None] = []
         self._free_rows: list[int] = []
@@ -72,16 +64,26 @@ class Snapshot:
         self._ranks = ranks([], ROWS_MIN)
         self._ranks_stale = False
         self._fixed: OrderedDict[Where, FixedTable] = OrderedDict()
-        self._classes: OrderedDict[Demand, ClassTable] = OrderedDict()
-        self._refusals: dict[Demand, Refusal] = {}
+        self._classes: OrderedDict[ClassKey, ClassTable] = OrderedDict()
+        self._relating = Relating(ROWS_MIN)
+        self._ports_on: dict[HostPort, set[int]] = {}
+        """The rows in which a host port is taken."""
+        self._owners_on: dict[str, dict[int, int]] = {}
+        """For each owner the rows that have pods of it, and how many."""
+        self._refusals: dict[ClassKey, Refusal] = {}
         self._log: list[int] = []
         self._log_start = 0
 
-    def fill_nodes(self, fills: bool) -> None:
-        """Whether the fullest node is the best one from now on, instead of the emptiest."""
-        if fills is not self._fills:
-            self._fills = fills
-            self._classes.clear()
+    def configure(self, weights: Weights) -> None:
+        """How much each score counts from now on."""
+        if weights != self._weights:
+            self._weights = weights
+            self._forget_classes()
+
+    @property
+    def weights(self) -> Weights:
+        """How much each score counts."""
+        return self._weights
 
     # --- what is there ---
 
@@ -93,8 +95,11 @@ class Snapshot:
             return True
         if node.offer == offer:
             return False
+        # Where its pods count, and whether, follows from labels and taints.
+        self._relating.shift(node.row, node.residents.values(), -1)
         node.offer = offer
         self._judge(node.row, node)
+        self._relating.shift(node.row, node.residents.values(), 1)
         self._changed(node.row)
         return True
 
@@ -103,6 +108,13 @@ class Snapshot:
         node = self._nodes.pop(name, None)
         if node is None:
             return
+        for demand in node.residents.values():
+            self._relating.remove(demand, node.row)
+        for rows in (self._ports_on.get(port) for port in node.ports):
+            assert rows is not None, node.ports
+            rows.discard(node.row)
+        for owner in node.owners:
+            del self._owners_on[owner][node.row]
         self._rows[node.row] = None
         self._free_rows.append(node.row)
         self._judge(node.row, None)
@@ -117,9 +129,17 @@ class Snapshot:
         if before is not None:
             self.remove(uid)
         self._placed[uid] = after
-        self._by_node.setdefault(node, {})[uid] = demand
-        if (state := self._nodes.get(node)) is not None:
+        state = self._nodes.get(node)
+        there = self._by_node.get(node)
+        if there is None:
+            there = self._by_node[node] = {}
+            if state is not None:
+                state.residents = there
+        there[uid] = demand
+        if state is not None:
             state.take(demand)
+            self._note(state, demand)
+            self._relating.place(demand, state.row)
             self._changed(state.row)
 
     def remove(self, uid: str) -> Placed | None:
@@ -133,12 +153,36 @@ class Snapshot:
             del self._by_node[placed.node]
         if (state := self._nodes.get(placed.node)) is not None:
             state.take(placed.demand, -1)
+            self._note(state, placed.demand)
+            self._relating.remove(placed.demand, state.row)
             self._changed(state.row)
         return placed
 
     def placed(self, uid: str) -> Placed | None:
         """Where the pod is bound or assumed."""
         return self._placed.get(uid)
+
+    def pods_on(self, name: str) -> Mapping[str, Demand]:
+        """The pods bound to or assumed on a node, by uid."""
+        return self._by_node.get(name, {})
+
+    def set_namespace(self, name: str, labels: Mapping[str, str]) -> bool:
+        """A namespace's labels, which terms may ask for. True when that changed anything."""
+        if self._relating.namespaces.get(name) == labels:
+            return False
+        self._relating.namespaces[name] = labels
+        self._recount()
+        return True
+
+    def drop_namespace(self, name: str) -> None:
+        """The namespace is gone."""
+        if self._relating.namespaces.pop(name, None) is not None:
+            self._recount()
+
+    @property
+    def namespaces(self) -> Mapping[str, Mapping[str, str]]:
+        """The labels of every namespace."""
+        return self._relating.namespaces
 
     def offer(self, name: str) -> Offer | None:
         """What the node of that name offers."""
@@ -157,15 +201,7 @@ class Snapshot:
 
     def choose(self, demand: Demand) -> str | None:
         """The best node for the pod; None when there is none, for which `refusal` has the reasons."""
-        if self._ranks_stale:
-            self._rank()
-        table = self._classes.get(demand)
-        if table is None:
-            table = self._new_class(demand)
-        else:
-            self._classes.move_to_end(demand)
-            self._catch_up(table)
-        row = table.best()
+        row = self._table(self._key(demand)).best(len(self._rows))
         if row is None:
             return None
         node = self._rows[row]
@@ -173,22 +209,119 @@ class Snapshot:
         return node.offer.name
 
     def refusal(self, demand: Demand) -> Refusal:
-        """Why no node takes the pod, by looking at each of them. Kept until something changes."""
-        known = self._refusals.get(demand)
+        """Why no node takes the pod. Kept until something changes."""
+        key = self._key(demand)
+        known = self._refusals.get(key)
         if known is None:
             if len(self._refusals) >= CLASSES_MAX:
                 self._refusals.clear()
-            known = self._refusals[demand] = refuse(demand, self._nodes.values())
+            known = self._refusals[key] = self._refuse(key)
         return known
+
+    def curable(self, demand: Demand) -> list[str]:
+        """The nodes that would perhaps take the pod when pods left them: only such rules refuse it there."""
+        key = self._key(demand)
+        table = self._table(key)
+        may = table.fixed.allowed.copy()
+        for _, found in self._refusing(key, table):
+            for refused in found.values():
+                may &= ~refused
+        rows = np.flatnonzero(table.fixed.allowed & ~may)
+        return [node.offer.name for row in rows.tolist() if (node := self._rows[row]) is not None]
+
+    def rejection(self, demand: Demand, name: str, without: Collection[str] = ()) -> Refused | None:
+        """Judge one node as if the pods `without` (by uid, wherever they are) had left; None when it takes the pod."""
+        state = self._nodes[name]
+        with self._less(without):
+            key = self._key(demand)
+            table = self._table(key)
+            if (refused := table.fixed.refusal_of(state.row)) is not None:
+                return refused
+            here = self._state_without(state, without)
+            if (refused := rejection(demand, here)) is not None:
+                return refused
+            return table.around.refusal_at(state.row) if table.around is not None else None
+
+    @contextmanager
+    def _less(self, uids: Collection[str]) -> Iterator[None]:
+        """Some pods are not counted by place for a while. What nodes have taken stays, and so do all tables."""
+        gone = [placed for uid in uids if (placed := self._placed.get(uid)) is not None]
+        known = [(state.row, each.demand) for each in gone if (state := self._nodes.get(each.node)) is not None]
+        for row, demand in known:
+            self._relating.shift(row, (demand,), -1)
+        try:
+            yield
+        finally:
+            for row, demand in known:
+                self._relating.shift(row, (demand,), 1)
+
+    def _state_without(self, state: NodeState, uids: Collection[str]) -> NodeState:
+        leaving = [state.residents[uid] for uid in uids if uid in state.residents]
+        if not leaving:
+            return state
+        here = copy(state)
+        here.ports, here.owners, here.extended = Counter(state.ports), Counter(state.owners), Counter(state.extended)
+        for demand in leaving:
+            here.take(demand, -1)
+        return here
+
+    # --- why not ---
+
+    def _refuse(self, key: ClassKey) -> Refusal:
+        table = self._table(key)
+        reasons, rules = Counter(+table.fixed.reasons), set(+table.fixed.rules)
+        left = table.fixed.allowed.copy()
+        for rule, found in self._refusing(key, table):
+            gone = np.zeros(len(left), np.bool_)
+            for reason, refused in found.items():
+                here = left & refused
+                if count := int(np.count_nonzero(here)):
+                    reasons[reason] += count
+                    rules.add(rule)
+                    gone |= here
+            left &= ~gone
+        return Refusal(len(self._nodes), reasons, frozenset(rules))
+
+    def _refusing(self, key: ClassKey, table: ClassTable) -> Iterator[tuple[Rule, Mapping[str, Flags]]]:
+        """The rules after the fixed ones in their order, each with the rows it refuses by reason."""
+        self._sync_columns()
+        demand = key[0]
+        if (taken := self._ports_taken(demand)) is not None:
+            yield Rule.PORTS, {PORTS_TAKEN: taken}
+        yield Rule.RESOURCES, self._columns.lacking(demand)
+        if table.around is not None:
+            for rule, reason, refused in table.around.refusing():
+                yield rule, {reason: refused}
 
     # --- tables ---
 
+    def _key(self, demand: Demand) -> ClassKey:
+        if self._ranks_stale:
+            self._rank()
+        return demand.shape, self._relating.meaning(demand.profile)
+
+    def _note(self, state: NodeState, demand: Demand) -> None:
+        """Remember on which rows ports and owners are, after a pod came or went."""
+        row = state.row
+        for port in demand.ports:
+            rows = self._ports_on.setdefault(port, set())
+            (rows.add if port in state.ports else rows.discard)(row)
+            if not rows:
+                del self._ports_on[port]
+        if demand.owner:
+            counts = self._owners_on.setdefault(demand.owner, {})
+            if count := state.owners.get(demand.owner, 0):
+                counts[row] = count
+            else:
+                counts.pop(row, None)
+                if not counts:
+                    del self._owners_on[demand.owner]
+
     def _add_node(self, offer: Offer) -> None:
-        assert len(self._nodes) < NODES_MAX, len(self._nodes)
+        assert len(self._nodes) < RANK_MAX, len(self._nodes)
         row = self._free_rows.pop() if self._free_rows else len(self._rows)
         node = NodeState(offer, row)
-        for demand in self._by_node.get(offer.name, {}).values():
-            node.take(demand)
+        node.residents = self._by_node.get(offer.name, {})
         self._nodes[offer.name] = node
         if row == len(self._rows):
             self._rows.append(node)
@@ -197,25 +330,45 @@ class Snapshot:
         if row >= self._columns.rows:
             self._grow()
         self._judge(row, node)
+        for demand in node.residents.values():
+            node.take(demand)
+            self._note(node, demand)
+            self._relating.place(demand, row)
         self._ranks_stale = True
         self._changed(row)
 
     def _grow(self) -> None:
         """Twice as many rows. The tables are made anew, which doubling makes rare enough."""
+        self._forget_classes()
         self._columns = Columns(2 * self._columns.rows)
         self._stale_columns.update(range(len(self._rows)))
         self._fixed.clear()
+        self._relating.resize(self._columns.rows)
 
     def _rank(self) -> None:
         """Ties go to the first name, so every table's keys contain the node's place among the names."""
         ordered = sorted(self._nodes.values(), key=lambda node: node.offer.name)
         self._ranks = ranks([node.row for node in ordered], self._columns.rows)
-        self._classes.clear()
+        self._forget_classes()
         self._ranks_stale = False
 
     def _judge(self, row: int, node: NodeState | None) -> None:
         for table in self._fixed.values():
             table.set(row, node)
+        self._relating.set_row(row, node)
+
+    def _recount(self) -> None:
+        """Who is meant by whom may be different now."""
+        self._forget_classes()
+        self._relating.forget_meanings()
+
+    def _forget_classes(self) -> None:
+        while self._classes:
+            self._forget_class(next(iter(self._classes)))
+        self._refusals.clear()
+
+    def _forget_class(self, key: ClassKey) -> None:
+        self._relating.release(self._classes.pop(key).around)
 
     def _changed(self, row: int) -> None:
         if self._refusals:
@@ -226,29 +379,48 @@ class Snapshot:
             self._log_start += len(self._log)
             self._log.clear()
 
-    def _new_class(self, demand: Demand) -> ClassTable:
+    def _table(self, key: ClassKey) -> ClassTable:
+        """The class's table, up to date."""
+        table = self._classes.get(key)
+        if table is None:
+            return self._new_class(key)
+        self._classes.move_to_end(key)
+        self._catch_up(table)
+        return table
+
+    def _new_class(self, key: ClassKey) -> ClassTable:
         while len(self._classes) >= CLASSES_MAX:
-            self._classes.popitem(last=False)
-        table = ClassTable(demand, self._fixed_table(demand.where), self._ranks, fills=self._fills)
+            self._forget_class(next(iter(self._classes)))
+        demand, meaning = key
+        fixed = self._fixed_table(demand.where)
+        by_default = self._weights.spreads_by_default
+        around = self._relating.around(demand, meaning, fixed, self._nodes.values(), by_default=by_default)
+        table = ClassTable(demand, fixed, self._ranks, self._weights, around)
         self._fill(table)
-        self._classes[demand] = table
+        self._classes[key] = table
         return table
 
     def _fill(self, table: ClassTable) -> None:
         """Compute every row of the table."""
         self._sync_columns()
-        demand, rows = table.demand, self._columns.rows
-        ports = owned = None
-        if demand.ports:
-            ports = np.zeros(rows, np.bool_)
-            ports[[node.row for node in self._nodes.values() if not demand.ports.isdisjoint(node.ports)]] = True
+        demand = table.demand
+        owned = None
         if demand.owner:
-            owned = np.zeros(rows, np.int64)
-            for node in self._nodes.values():
-                if (count := node.owners.get(demand.owner)) is not None:
-                    owned[node.row] = count
-        table.fill(self._columns, slice(None), ports, owned)
+            owned = np.zeros(self._columns.rows, np.int64)
+            if counts := self._owners_on.get(demand.owner):
+                owned[list(counts)] = list(counts.values())
+        table.fill(self._columns, slice(None), self._ports_taken(demand), owned)
         table.seen = self._log_start + len(self._log)
+
+    def _ports_taken(self, demand: Demand) -> Flags | None:
+        """The rows in which a port of the demand is taken; None when it has none."""
+        if not demand.ports:
+            return None
+        taken = np.zeros(self._columns.rows, np.bool_)
+        for port in demand.ports:
+            if rows := self._ports_on.get(port):
+                taken[list(rows)] = True
+        return taken
 
     def _catch_up(self, table: ClassTable) -> None:
         end = self._log_start + len(self._log)
@@ -286,34 +458,8 @@ class Snapshot:
             while len(self._fixed) >= CLASSES_MAX:
                 _, gone = self._fixed.popitem(last=False)
                 # A table that nobody keeps up to date must not be read any more.
-                for user in [demand for demand, known in self._classes.items() if known.fixed is gone]:
-                    del self._classes[user]
+                for user in [key for key, known in self._classes.items() if known.fixed is gone]:
+                    self._forget_class(user)
             table = self._fixed[where] = FixedTable(where, self._nodes.values(), self._columns.rows)
         self._fixed.move_to_end(where)
         return table
-
-
-def scan(demand: Demand, nodes: Iterable[NodeState], *, fills: bool = False) -> str | None:
-    """The best node by looking at every one: the definition that `Snapshot.choose` must agree with."""
-    best: NodeState | None = None
-    best_key = -1
-    for node in nodes:
-        if rejection(demand, node) is not None:
-            continue
-        key = prefer(demand, node, fills=fills)
-        if best is None or key > best_key or (key == best_key and node.offer.name < best.offer.name):
-            best, best_key = node, key
-    return best.offer.name if best else None
-
-
-def refuse(demand: Demand, nodes: Iterable[NodeState]) -> Refusal:
-    """Count the reasons of nodes that all say no."""
-    total = 0
-    reasons: Counter[str] = Counter()
-    rules: set[Rule] = set()
-    for node in nodes:
-        total += 1
-        if (refused := rejection(demand, node)) is not None:
-            rules.add(refused[0])
-            reasons.update(refused[1])
-    return Refusal(total, reasons, frozenset(rules))

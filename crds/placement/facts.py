@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeVar
 
 from ..selectors import Requirement
 from ..tenancy import FOR_EVERYBODY, NOBODY, NodeTerms, Owner
 from ..tolerations import tolerates
+from .relations import NO_PROFILE, NO_RELATIONS, Profile, Relations
 
 T = TypeVar("T")
 
@@ -97,7 +98,7 @@ class Where:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """Everything a pod asks of a node. Equal demands form one class of pods."""
+    """Everything a pod asks of a node. Demands of equal `shape` form one class of pods."""
 
     where: Where = Where()
     milli_cpu: int = 0
@@ -108,25 +109,36 @@ class Demand:
     ports: frozenset[HostPort] = frozenset()
     owner: str = ""
     """Uid of the controlling owner, whose pods are spread; empty for a pod of its own."""
+    relations: Relations = NO_RELATIONS
+    profile: Profile = NO_PROFILE
+    """What the pod is to others. It says nothing of where this pod may go, except through `relations`."""
+    scored_milli_cpu: int = field(init=False, repr=False, compare=False)
+    """The cpu this pod counts for in scores."""
+    scored_memory: int = field(init=False, repr=False, compare=False)
+    """The memory this pod counts for in scores, bytes."""
     _hash: int = field(init=False, repr=False, compare=False)
+    _shape: Demand | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
         # Looked up once for every decision; hashing the nested tuples each time would cost as much as the decision.
-        value = hash((self.where, self.milli_cpu, self.memory, self.extended, self.ports, self.owner))
+        amounts = (self.milli_cpu, self.memory, self.extended, self.ports)
+        value = hash((self.where, amounts, self.owner, self.relations, self.profile))
         object.__setattr__(self, "_hash", value)
+        object.__setattr__(self, "scored_milli_cpu", self.milli_cpu or SCORED_MILLI_CPU_MIN)
+        object.__setattr__(self, "scored_memory", self.memory or SCORED_MEMORY_MIN)
 
     def __hash__(self) -> int:
         return self._hash
 
     @property
-    def scored_milli_cpu(self) -> int:
-        """The cpu this pod counts for in scores."""
-        return self.milli_cpu or SCORED_MILLI_CPU_MIN
-
-    @property
-    def scored_memory(self) -> int:
-        """The memory this pod counts for in scores, bytes."""
-        return self.memory or SCORED_MEMORY_MIN
+    def shape(self) -> Demand:
+        """The demand less what the pod is to others, unless its own wishes are about pods like itself."""
+        if self.profile is NO_PROFILE or self.relations:
+            return self
+        if self._shape is None:
+            object.__setattr__(self, "_shape", replace(self, profile=NO_PROFILE))
+        assert self._shape is not None
+        return self._shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +173,8 @@ class NodeState:
     extended: Counter[str] = field(default_factory=Counter)
     ports: Counter[HostPort] = field(default_factory=Counter)
     owners: Counter[str] = field(default_factory=Counter)
+    residents: Mapping[str, Demand] = field(default_factory=dict)
+    """The pods by uid, for rules about neighbours. `take` leaves it alone."""
 
     def take(self, demand: Demand, sign: int = 1) -> None:
         """Account for one pod more (`sign` 1) or one less (-1)."""

@@ -3,7 +3,7 @@
 The wording is kube-scheduler's where the rule is, because people and tools look for those sentences. `FILTERS` is in
 Kubernetes' order: the first rule that says no gives a node's reasons. The fixed rules look only at the offer and the
 `where` of a demand, so their answers can be kept until one of the two changes; the moving ones also look at what is
-taken.
+taken. The rules that look at other nodes as well, too, are in `neighbours` and come last.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from ..tenancy import node_refusal
 from .facts import Demand, NodeState, NodeTaint, Offer, Where
 
 UNSCHEDULABLE_TAINT = NodeTaint(TAINT_UNSCHEDULABLE, "", "NoSchedule")
+PORTS_TAKEN = "node(s) didn't have free ports for the requested pod ports"
 HARD_EFFECTS = frozenset({"NoSchedule", "NoExecute"})
 
 
@@ -32,8 +33,14 @@ class Rule(StrEnum):
     OWNER = "NodeOwner"
     PORTS = "NodePorts"
     RESOURCES = "NodeResourcesFit"
+    SPREAD = "PodTopologySpread"
+    AFFINITY = "InterPodAffinity"
     PACK = "PackAvailable"
     """Not about nodes: the pack itself is missing. Judged before any node is looked at."""
+
+
+CURED_BY_LEAVING = frozenset({Rule.PORTS, Rule.RESOURCES, Rule.SPREAD, Rule.AFFINITY})
+"""The rules that may say yes when pods have left the node."""
 
 
 def admits(where: Where, offer: Offer) -> Sequence[str]:
@@ -98,7 +105,7 @@ def has_ports(demand: Demand, node: NodeState) -> Sequence[str]:
     """No other pod on the node has one of the host ports asked for."""
     if not demand.ports or demand.ports.isdisjoint(node.ports):
         return ()
-    return ("node(s) didn't have free ports for the requested pod ports",)
+    return (PORTS_TAKEN,)
 
 
 def has_resources(demand: Demand, node: NodeState) -> Sequence[str]:
@@ -134,22 +141,37 @@ FIXED_FILTERS: tuple[tuple[Rule, FixedFilter], ...] = (
 MOVING_FILTERS: tuple[tuple[Rule, MovingFilter], ...] = ((Rule.PORTS, has_ports), (Rule.RESOURCES, has_resources))
 
 
-def allowed(where: Where, offer: Offer) -> bool:
-    """Whether all fixed rules say yes."""
-    return not any(rule(where, offer) for _, rule in FIXED_FILTERS)
-
-
 def fits(demand: Demand, node: NodeState) -> bool:
     """Whether all moving rules say yes."""
-    # Spelled out because it runs for every row of every decision; the rules are those of MOVING_FILTERS.
-    return not has_resources(demand, node) and not has_ports(demand, node)
+    # Spelled out because it runs for every decision; the rules are those of MOVING_FILTERS.
+    offer = node.offer
+    if node.pods >= offer.pods or (demand.ports and not demand.ports.isdisjoint(node.ports)):
+        return False
+    if demand.milli_cpu and node.milli_cpu + demand.milli_cpu > offer.milli_cpu:
+        return False
+    if demand.memory and node.memory + demand.memory > offer.memory:
+        return False
+    if not demand.extended:
+        return True
+    return all(node.extended[name] + amount <= offer.extended.get(name, 0) for name, amount in demand.extended)
 
 
-def rejection(demand: Demand, node: NodeState) -> tuple[Rule, Sequence[str]] | None:
-    """The first rule that says no to the node, with its reasons; None when the pod may go there."""
+Refused = tuple[Rule, Sequence[str]]
+"""The first rule that says no, and its reasons."""
+
+
+def fixed_rejection(where: Where, offer: Offer) -> Refused | None:
+    """What the fixed rules say; None when they all say yes."""
     for rule, fixed in FIXED_FILTERS:
-        if reasons := fixed(demand.where, node.offer):
+        if reasons := fixed(where, offer):
             return rule, reasons
+    return None
+
+
+def rejection(demand: Demand, node: NodeState) -> Refused | None:
+    """The first rule about the node itself that says no; None when all say yes."""
+    if (refused := fixed_rejection(demand.where, node.offer)) is not None:
+        return refused
     for rule, moving in MOVING_FILTERS:
         if reasons := moving(demand, node):
             return rule, reasons

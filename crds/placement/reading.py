@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from ..affinity import Affinity, NodeSelectorRequirement, NodeSelectorTerm
 from ..annotations import PORTS
 from ..conditions import is_true
 from ..images import ImageError, pack_object_name, parse_image
@@ -18,9 +17,10 @@ from ..packs import Pack
 from ..podfacts import is_finished
 from ..pods import Container, Pod
 from ..quantity import QuantityError, byte_count, milli_cpu, whole
-from ..selectors import EXISTS, GREATER, IN, LESS, NOT_EXISTS, NOT_IN, Requirement
 from ..tenancy import NOBODY, NodeTerms, Owner, acts_as_somebody, pack_refusal
-from .facts import Demand, HostPort, NodeTaint, NodeTerm, Offer, PodToleration, Where
+from .facts import Demand, HostPort, NodeTaint, Offer, PodToleration, Where
+from .relations import Profile
+from .wishes import preferred_terms, relations_of, required_terms
 
 BOTH = frozenset({"node", "browser"})
 CONTAINER = frozenset({"container"})
@@ -56,8 +56,8 @@ def demand_of(pod: Pod, pack_of: PackOf, whose: Owner | None = None) -> Demand:
     return Demand(
         where=Where(
             selector=tuple(sorted(spec.node_selector.items())),
-            required=_required_terms(spec.affinity),
-            preferred=_preferred_terms(spec.affinity),
+            required=required_terms(spec.affinity),
+            preferred=preferred_terms(spec.affinity),
             tolerations=tuple(sorted(set(tolerations))),
             runtimes=tuple(sorted(runtimes, key=sorted)),
             architectures=architectures,
@@ -70,30 +70,14 @@ def demand_of(pod: Pod, pack_of: PackOf, whose: Owner | None = None) -> Demand:
         extended=_extended(spec.containers),
         ports=frozenset(_ports(pod)),
         owner=controller.uid if controller else "",
+        relations=relations_of(spec, pod.metadata.namespace or ""),
+        profile=Profile(
+            namespace=pod.metadata.namespace or "",
+            labels=tuple(sorted(pod.metadata.labels.items())),
+            owner=controller.uid if controller else "",
+            is_leaving=pod.metadata.deletion_timestamp is not None,
+        ),
     )
-
-
-_OPERATORS = {"In": IN, "NotIn": NOT_IN, "Exists": EXISTS, "DoesNotExist": NOT_EXISTS, "Gt": GREATER, "Lt": LESS}
-
-
-def _required_terms(affinity: Affinity | None) -> tuple[NodeTerm, ...] | None:
-    nodes = affinity.node_affinity if affinity is not None else None
-    required = nodes.required_during_scheduling_ignored_during_execution if nodes is not None else None
-    return None if required is None else tuple(_node_term(term) for term in required.node_selector_terms)
-
-
-def _preferred_terms(affinity: Affinity | None) -> tuple[tuple[int, NodeTerm], ...]:
-    nodes = affinity.node_affinity if affinity is not None else None
-    preferred = nodes.preferred_during_scheduling_ignored_during_execution if nodes is not None else ()
-    return tuple((each.weight, _node_term(each.preference)) for each in preferred)
-
-
-def _node_term(term: NodeSelectorTerm) -> NodeTerm:
-    return NodeTerm(_requirements(term.match_expressions), _requirements(term.match_fields))
-
-
-def _requirements(found: Iterable[NodeSelectorRequirement]) -> tuple[Requirement, ...]:
-    return tuple(Requirement(each.key, _OPERATORS[each.operator], tuple(sorted(each.values))) for each in found)
 
 
 def _extended(containers: Iterable[Container]) -> tuple[tuple[str, int], ...]:

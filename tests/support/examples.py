@@ -74,12 +74,42 @@ NODE_TERM = {
     "matchExpressions": [{"key": "zone", "operator": "In", "values": ["a", "b"]}],
     "matchFields": [{"key": "metadata.name", "operator": "NotIn", "values": ["node-9"]}],
 }
+SELECTOR = {
+    "matchLabels": {"app": "web"},
+    "matchExpressions": [{"key": "tier", "operator": "In", "values": ["front", "back"]}],
+}
+POD_TERM = {
+    "labelSelector": SELECTOR,
+    "namespaces": ["default"],
+    "topologyKey": "kubernetes.io/hostname",
+    "namespaceSelector": SELECTOR,
+    "matchLabelKeys": ["pod-template-hash"],
+    "mismatchLabelKeys": ["tenant"],
+}
+POD_AFFINITY = {
+    "requiredDuringSchedulingIgnoredDuringExecution": [POD_TERM],
+    "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 50, "podAffinityTerm": POD_TERM}],
+}
 AFFINITY = {
     "nodeAffinity": {
         "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [NODE_TERM]},
         "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 50, "preference": NODE_TERM}],
-    }
+    },
+    "podAffinity": POD_AFFINITY,
+    "podAntiAffinity": POD_AFFINITY,
 }
+SPREAD = [
+    {
+        "maxSkew": 1,
+        "topologyKey": "topology.kubernetes.io/zone",
+        "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": SELECTOR,
+        "minDomains": 2,
+        "nodeAffinityPolicy": "Honor",
+        "nodeTaintsPolicy": "Ignore",
+        "matchLabelKeys": ["pod-template-hash"],
+    }
+]
 RESOURCES = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}}
 POD_SPEC: dict[str, Any] = {
     "containers": [
@@ -113,6 +143,7 @@ POD_SPEC: dict[str, Any] = {
     "nodeName": "node-1",
     "nodeSelector": {"kubernetes.io/arch": "arm64"},
     "affinity": AFFINITY,
+    "topologySpreadConstraints": SPREAD,
     "tolerations": [
         {"key": "a", "operator": "Equal", "value": "b", "effect": "NoExecute", "tolerationSeconds": 60},
         {"operator": "Exists"},
@@ -131,10 +162,6 @@ POD_SPEC: dict[str, Any] = {
     "dnsPolicy": "ClusterFirst",
     "hostname": "web-0",
     "subdomain": "web",
-}
-SELECTOR = {
-    "matchLabels": {"app": "web"},
-    "matchExpressions": [{"key": "tier", "operator": "In", "values": ["front", "back"]}],
 }
 TEMPLATE = {"metadata": {"labels": {"app": "web"}}, "spec": POD_SPEC}
 REFERENCE = {
@@ -827,6 +854,18 @@ _BODIES: dict[tuple[str, str], dict[str, Any]] = {
             "maxNodes": 10,
             "maxPodsPerNode": 20,
             "schedulingPolicy": "binpack",
+            "schedulingWeights": {
+                "leastAllocated": 0,
+                "mostAllocated": 1,
+                "balancedAllocation": 2,
+                "bestFit": 3,
+                "fewestPods": 4,
+                "podTopologySpread": 5,
+                "interPodAffinity": 6,
+                "nodeAffinity": 7,
+                "taintToleration": 8,
+                "packPreference": 100,
+            },
             "defaultTerminationGracePeriodSeconds": 10,
             "defaultResources": {"requests": {"cpu": "100m"}, "limits": {"cpu": "500m"}},
             "nodeHeartbeatIntervalSeconds": 20,

@@ -1,4 +1,4 @@
-"""What is wrong with wishes about nodes and with requests, where, and in which words."""
+"""What is wrong with wishes about nodes and pods and with requests, where, and in which words."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from stark.apiserver.admission.validate_affinity import affinity_causes, tightening_causes
+from stark.apiserver.admission.defaults import narrow_to_own_labels
+from stark.apiserver.admission.validate_affinity import affinity_causes, spread_causes, tightening_causes
 from stark.apiserver.admission.validate_pods import pod_update_causes
 from stark.apiserver.admission.validate_resources import resource_causes
 from stark.apiserver.errors import Cause
@@ -86,6 +87,107 @@ FIELD = f"{TERMS}[0].matchFields[0]"
 def test_an_affinity_is_good_or_the_complaint_says_what_is_not(affinity: Object, complaint: str) -> None:
     found = said(affinity_causes("spec.affinity", affinity))
     assert found == ([f"spec.affinity.{complaint}"] if complaint else [])
+
+
+def pods(*terms: Object, side: str = "podAffinity") -> Object:
+    return {side: {REQUIRED: list(terms)}}
+
+
+def term(**more: Any) -> Object:
+    return {"labelSelector": {"matchLabels": {"a": "b"}}, "topologyKey": "zone", **more}
+
+
+NEAR = f"spec.affinity.podAffinity.{REQUIRED}[0]"
+
+
+@pytest.mark.parametrize(
+    ("affinity", "complaint"),
+    [
+        pytest.param(pods(term(namespaces=["one"], namespaceSelector={}, matchLabelKeys=["x"])), "", id="a good term"),
+        pytest.param(
+            pods(term(topologyKey="")), f"{NEAR}.topologyKey: Required value: can not be empty", id="no topology key"
+        ),
+        pytest.param(
+            pods(term(topologyKey="", labelSelector=None), side="podAntiAffinity"),
+            f"spec.affinity.podAntiAffinity.{REQUIRED}[0].topologyKey: Required value: can not be empty",
+            id="no topology key on the other side",
+        ),
+        pytest.param(
+            pods(term(labelSelector=label("In"))),
+            f"{NEAR}.labelSelector.matchExpressions[0].values: Required value: "
+            "must be specified when `operator` is 'In' or 'NotIn'",
+            id="a selector that makes no sense",
+        ),
+        pytest.param(
+            pods(term(labelSelector=None, matchLabelKeys=["x"])),
+            f"{NEAR}.matchLabelKeys: Forbidden: must not be specified when labelSelector is not set",
+            id="keys without a selector",
+        ),
+        pytest.param(
+            pods(term(matchLabelKeys=["x"], mismatchLabelKeys=["x"])),
+            f'{NEAR}.matchLabelKeys[0]: Invalid value: "x": exists in both matchLabelKeys and mismatchLabelKeys',
+            id="a key on both sides",
+        ),
+        pytest.param(
+            {"podAffinity": {PREFERRED: [{"weight": 0, "podAffinityTerm": term()}]}},
+            f"spec.affinity.podAffinity.{PREFERRED}[0].weight: Invalid value: 0: must be in the range 1-100",
+            id="no weight",
+        ),
+    ],
+)
+def test_terms_about_pods_are_good_or_the_complaint_says_what_is_not(affinity: Object, complaint: str) -> None:
+    assert said(affinity_causes("spec.affinity", affinity)) == ([complaint] if complaint else [])
+
+
+def test_a_namespace_of_a_term_has_a_namespaces_name() -> None:
+    found = said(affinity_causes("spec.affinity", pods(term(namespaces=["Not_One"]))))
+    assert [line.partition(": ")[0] for line in found] == [f"{NEAR}.namespaces[0]"]
+
+
+def constraint(**more: Any) -> Object:
+    return {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule", **more}
+
+
+@pytest.mark.parametrize(
+    ("constraints", "complaint"),
+    [
+        pytest.param([constraint(minDomains=2), constraint(whenUnsatisfiable="ScheduleAnyway")], "", id="good ones"),
+        pytest.param([constraint(maxSkew=0)], "[0].maxSkew: Invalid value: 0: must be greater than zero", id="no skew"),
+        pytest.param(
+            [constraint(topologyKey="")], "[0].topologyKey: Required value: can not be empty", id="no topology key"
+        ),
+        pytest.param(
+            [constraint(minDomains=0)], "[0].minDomains: Invalid value: 0: must be greater than zero", id="no domains"
+        ),
+        pytest.param(
+            [constraint(minDomains=2, whenUnsatisfiable="ScheduleAnyway")],
+            "[0].minDomains: Invalid value: 2: can only use minDomains if whenUnsatisfiable=DoNotSchedule, not"
+            " ScheduleAnyway",
+            id="domains of a soft constraint",
+        ),
+        pytest.param(
+            [constraint(), constraint(maxSkew=2)],
+            '[1].{topologyKey, whenUnsatisfiable}: Duplicate value: "{zone, DoNotSchedule}"',
+            id="the same twice",
+        ),
+    ],
+)
+def test_spread_constraints_are_good_or_the_complaint_says_what_is_not(
+    constraints: list[Object], complaint: str
+) -> None:
+    assert said(spread_causes("s", constraints)) == ([f"s{complaint}"] if complaint else [])
+
+
+def test_keys_of_labels_become_expressions_of_the_selector_once() -> None:
+    near = term(matchLabelKeys=["hash", "absent"], mismatchLabelKeys=["tenant"])
+    even = constraint(labelSelector={}, matchLabelKeys=["hash"])
+    for _ in range(2):
+        spec = {"affinity": pods(near), "topologySpreadConstraints": [even]}
+        narrow_to_own_labels(spec, {"hash": "1", "tenant": "t"})
+    same = {"key": "hash", "operator": "In", "values": ["1"]}
+    other = {"key": "tenant", "operator": "NotIn", "values": ["t"]}
+    assert near["labelSelector"]["matchExpressions"] == [same, other]
+    assert even["labelSelector"] == {"matchExpressions": [same]}
 
 
 def test_a_label_that_cannot_exist_is_a_mistake() -> None:

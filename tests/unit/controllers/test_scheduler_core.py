@@ -13,6 +13,7 @@ from stark.crds.packs import Pack
 from stark.crds.placement.facts import HostPort
 from stark.crds.placement.filters import Rule
 from stark.crds.placement.reading import demand_of, offer_of, pack_problem, takes_room
+from stark.crds.placement.weights import POLICIES, Weights
 from stark.crds.pods import Pod
 from tests.support.workloads import at, node, owned_by, pack, pod
 
@@ -294,7 +295,7 @@ def test_a_cluster_that_fills_its_nodes_takes_the_fullest_that_has_room() -> Non
     cluster.put(wanting("first", "100m", nodeName="b"))
     cluster.put(wanting("spread", "100m"))
     assert cluster.bind().node == "a"
-    cluster.core.configure(pods_max=110, fills=True, nodes=nodes)
+    cluster.core.configure(pods_max=110, weights=POLICIES["binpack"], nodes=nodes)
     cluster.put(wanting("second", "100m", nodeName="b"))
     cluster.put(wanting("filled", "100m"))
     assert cluster.bind().node == "b"
@@ -303,10 +304,10 @@ def test_a_cluster_that_fills_its_nodes_takes_the_fullest_that_has_room() -> Non
 def test_a_node_takes_no_more_pods_than_the_cluster_says() -> None:
     nodes = [node("a")]
     cluster = Cluster(*nodes)
-    cluster.core.configure(pods_max=1, fills=False, nodes=nodes)
+    cluster.core.configure(pods_max=1, weights=Weights(), nodes=nodes)
     cluster.put(wanting("first", "1m"))
     cluster.put(wanting("second", "1m"))
     assert cluster.bind().node == "a"
     assert "Too many pods" in cluster.refuse().message
-    cluster.core.configure(pods_max=2, fills=False, nodes=nodes)
+    cluster.core.configure(pods_max=2, weights=Weights(), nodes=nodes)
     assert cluster.bind(now=100).node == "a", "the one that waits is tried again"

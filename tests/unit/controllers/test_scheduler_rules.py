@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from stark.controllers.scheduler.scores import prefer
-from stark.controllers.scheduler.snapshot import Snapshot, refuse
+from stark.controllers.scheduler.snapshot import Snapshot
 from stark.crds.placement.facts import Demand, HostPort, NodeState, NodeTaint, Offer, PodToleration, Where
 from stark.crds.placement.filters import rejection
+from stark.crds.placement.judging import Cluster, judge, refuse
 
 GPU = NodeTaint("dedicated", "gpu", "NoSchedule")
 CORDON = PodToleration("node.kubernetes.io/unschedulable", "Exists", "", "NoSchedule")
@@ -155,12 +155,11 @@ def test_a_host_port_is_given_once_a_node_and_protocol() -> None:
 
 def test_a_refusal_reads_as_kube_schedulers() -> None:
     full, tainted = offer("a", milli_cpu=100), [offer(name, taints=(GPU,)) for name in ("b", "c")]
-    nodes = [NodeState(each, row) for row, each in enumerate([full, *tainted])]
-    refusal = refuse(Demand(milli_cpu=500), nodes)
+    refusal = refuse(judge(Demand(milli_cpu=500), Cluster([full, *tainted], {})))
     assert refusal.message == (
         "0/3 nodes are available: 1 Insufficient cpu, 2 node(s) had untolerated taint {dedicated: gpu}."
     )
-    assert refuse(Demand(), []).message == "no nodes available to schedule pods"
+    assert refuse([]).message == "no nodes available to schedule pods"
 
 
 BOTH = Demand(Where(runtimes=(frozenset({"node", "browser"}),)), owner="rs")
@@ -229,8 +228,3 @@ def test_what_is_placed_on_a_node_is_counted_when_the_node_comes_later_or_comes_
     assert snapshot.choose(demand) is None
     snapshot.remove("p")
     assert snapshot.choose(demand) == "n1"
-
-
-def test_a_preference_is_never_negative() -> None:
-    worst = NodeState(offer(taints=tuple(NodeTaint(str(n), "", "PreferNoSchedule") for n in range(300))), 0)
-    assert prefer(BOTH, worst) >= 0
