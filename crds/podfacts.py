@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from .conditions import find_condition
-from .pods import Pod
+from .pods import Pod, PodCondition
 
+NO_TIME = timedelta(0)
 FINAL_PHASES = frozenset({"Succeeded", "Failed"})
 
 
@@ -20,28 +20,34 @@ def is_active(pod: Pod) -> bool:
     return not is_finished(pod) and pod.metadata.deletion_timestamp is None
 
 
+def _ready(pod: Pod) -> PodCondition | None:
+    """Its Ready condition when that is True. A plain loop: controllers ask this of every pod of a large set."""
+    for condition in pod.status.conditions:
+        if condition.type == "Ready":
+            return condition if condition.status == "True" else None
+    return None
+
+
 def ready_since(pod: Pod) -> datetime | None:
     """Since when it has been ready; None when it is not."""
-    condition = find_condition(pod.status.conditions, "Ready")
-    if condition is None or condition.status != "True":
-        return None
-    return condition.last_transition_time or pod.metadata.creation_timestamp
+    condition = _ready(pod)
+    return (condition.last_transition_time or pod.metadata.creation_timestamp) if condition is not None else None
 
 
 def is_ready(pod: Pod) -> bool:
     """Its Ready condition is True."""
-    condition = find_condition(pod.status.conditions, "Ready")
-    return condition is not None and condition.status == "True"
+    return _ready(pod) is not None
 
 
 def available_in(pod: Pod, min_ready_s: int, now: datetime) -> timedelta | None:
     """How long until it has been ready for `min_ready_s` seconds: zero when it has; None when it is not ready."""
-    if not is_ready(pod):
+    condition = _ready(pod)
+    if condition is None:
         return None
-    since = ready_since(pod)
+    since = condition.last_transition_time or pod.metadata.creation_timestamp
     if min_ready_s == 0 or since is None:
-        return timedelta(0)
-    return max(timedelta(0), since + timedelta(seconds=min_ready_s) - now)
+        return NO_TIME
+    return max(NO_TIME, since + timedelta(seconds=min_ready_s) - now)
 
 
 def is_available(pod: Pod, min_ready_s: int, now: datetime) -> bool:

@@ -6,7 +6,6 @@ DaemonSet.status. Pods of nobody are not adopted: they were made for no node in 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -20,7 +19,7 @@ from stark.crds.nodes import Node
 from stark.crds.packs import Pack
 from stark.crds.pods import Pod
 
-from ..kit import DONE, Context, Controller, Expectations, Outcome, RequeueAfter, Source, controller_key
+from ..kit import DONE, Context, Controller, Expectations, Outcome, RequeueAfter, Source, controller_key, together
 from .history import plan_history
 from .planning import plan
 
@@ -70,12 +69,11 @@ class DaemonSets(Controller):
         step = plan(daemons, pods, self._nodes.list(), self._packs.get, self._context.clock())
         acts = [partial(self._delete, daemons, pod) for pod in step.delete]
         acts += [partial(self._create, daemons, pod) for pod in step.create]
-        results = await asyncio.gather(*(act() for act in acts), return_exceptions=True)
+        failures = await together(acts)
         if step.status.model_dump() != daemons.status.model_dump():
             await self._api.update(daemons.model_copy(update={"status": step.status}), "status")
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
+        for failure in failures:
+            raise failure
         return DONE if step.recheck_after_s is None else RequeueAfter(step.recheck_after_s)
 
     async def _keep_history(self, daemons: DaemonSet, pods: Sequence[Pod]) -> None:

@@ -10,6 +10,7 @@ from .informers import InformerFactory
 from .outcome import DONE, Done, Outcome, RequeueAfter
 from .recorder import Recorder
 from .running import Leadership, Runner, run_controllers
+from .together import together
 
 __all__ = [
     "DONE",
@@ -30,6 +31,7 @@ __all__ = [
     "is_furnished",
     "run_controllers",
     "split_key",
+    "together",
     "unless_terminating",
     "utc_now",
 ]

@@ -35,7 +35,9 @@ def claim(owner: KubeObject, selector: Selector, candidates: Iterable[K]) -> Cla
     release: list[K] = []
     leaving = owner.metadata.deletion_timestamp is not None
     for candidate in candidates:
-        controller = controller_of(candidate)
+        # Most have one owner, which controls them.
+        owners = candidate.metadata.owner_references
+        controller = owners[0] if len(owners) == 1 and owners[0].controller else controller_of(candidate)
         matches = selector.matches(candidate.metadata.labels)
         if controller is not None:
             if controller.uid != owner.uid:

@@ -36,8 +36,12 @@ class Expectations:
 
     def wrote(self, key: str, obj: KubeObject) -> None:
         """For `key` we created or changed `obj`, which is the server's answer."""
+        self.wrote_version(key, obj.metadata.resource_version)
+
+    def wrote_version(self, key: str, resource_version: str | None) -> None:
+        """The same, of an object of which only the version is known."""
         pending = self._renewed(key)
-        pending.version = max(pending.version, int(obj.metadata.resource_version or 0))
+        pending.version = max(pending.version, int(resource_version or 0))
 
     def deleted(self, key: str, obj: KubeObject) -> None:
         """For `key` we asked for the deletion of `obj`."""

@@ -6,23 +6,26 @@ counted against the cache (`Expectations`): a key is planned again only when the
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
 from stark.client.errors import ApiError, Conflict, Fenced, NotFound
 from stark.client.indexes import OwnerIndex
+from stark.client.kinds import unstructured
 from stark.crds.apps import ReplicaSet
-from stark.crds.meta import controller_of
+from stark.crds.meta import controller_of, to_wire
 from stark.crds.pods import Pod
 
-from ..kit import DONE, Context, Controller, Expectations, Outcome, RequeueAfter, Source, controller_key
+from ..kit import DONE, Context, Controller, Expectations, Outcome, RequeueAfter, Source, controller_key, together
 from ..kit.claims import adoption, claim, release
 from .planning import Failure, Plan, batches, new_pod, plan, same_status, status_of
 
 BY_OWNER = "controller-uid"
 ORPHANS = "orphans-of-namespace"
+RAW_POD = unstructured(Pod.RESOURCE)
+"""Pods as mappings. Those of one ReplicaSet are alike, so one mapping makes them all; and of the answer only the name and
+the version are looked at, because the whole object comes by the watch."""
 TERMINATING = "because it is being terminated"
 """How the server refuses new objects in a namespace that is being deleted."""
 
@@ -109,24 +112,25 @@ class ReplicaSets(Controller):
         return [pod for other in related for pod in self._pods.by_index(BY_OWNER, other.uid)]
 
     async def _carry_out(self, rs: ReplicaSet, step: Plan) -> Failure | None:
+        wanted = to_wire(new_pod(rs)) if step.create else {}
         for size in batches(step.create):
             # Each batch is twice the last, and a failure ends them: what refuses one pod refuses all.
-            failure = await _all_of([partial(self._create, rs)] * size, "FailedCreate")
+            failure = await _all_of([partial(self._create, rs, wanted)] * size, "FailedCreate")
             if failure is not None:
                 return failure
         return await _all_of([partial(self._delete, rs, pod) for pod in step.delete], "FailedDelete")
 
-    async def _create(self, rs: ReplicaSet) -> None:
+    async def _create(self, rs: ReplicaSet, wanted: dict[str, Any]) -> None:
         try:
-            made = await self._api.create(new_pod(rs))
+            made = (await self._api.create(wanted, kind=RAW_POD))["metadata"]
         except Fenced:
             raise
         except ApiError as error:
             if TERMINATING not in error.message:
                 self._context.recorder.event(rs, "Warning", "FailedCreate", f"Error creating: {error.message}")
             raise
-        self._expectations.wrote(rs.key, made)
-        self._context.recorder.event(rs, "Normal", "SuccessfulCreate", f"Created pod: {made.metadata.name}")
+        self._expectations.wrote_version(rs.key, made["resourceVersion"])
+        self._context.recorder.event(rs, "Normal", "SuccessfulCreate", f"Created pod: {made['name']}")
 
     async def _delete(self, rs: ReplicaSet, pod: Pod) -> None:
         try:
@@ -149,8 +153,7 @@ class FailedStep(Exception):
 
 async def _all_of(acts: Sequence[Callable[[], Awaitable[None]]], reason: str) -> Failure | None:
     """Do all at once; the first failure of the API among them."""
-    results = await asyncio.gather(*(act() for act in acts), return_exceptions=True)
-    failures = [result for result in results if isinstance(result, BaseException)]
+    failures = await together(acts)
     for failure in failures:
         if isinstance(failure, Fenced) or not isinstance(failure, ApiError):
             raise failure

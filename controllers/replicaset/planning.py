@@ -90,6 +90,8 @@ def _deletion_cost(pod: Pod) -> int:
 
 
 def _recheck(rs: ReplicaSet, pods: Sequence[Pod], now: datetime) -> float | None:
+    if rs.spec.min_ready_seconds == 0:
+        return None  # what is ready is available
     waits = [available_in(pod, rs.spec.min_ready_seconds, now) for pod in pods if is_active(pod)]
     due = [wait.total_seconds() for wait in waits if wait is not None and wait > timedelta(0)]
     return min(due) if due else None
@@ -123,13 +125,14 @@ def new_pod(rs: ReplicaSet) -> Pod:
 def status_of(rs: ReplicaSet, pods: Sequence[Pod], failure: Failure | None, now: datetime) -> ReplicaSetStatus:
     """How the ReplicaSet stands, seen from its pods before what was just done to them shows."""
     active = [pod for pod in pods if is_active(pod)]
-    labels = rs.spec.template.metadata.labels if rs.spec.template else {}
+    labels = (rs.spec.template.metadata.labels if rs.spec.template else {}).items()
+    waits = [available_in(pod, rs.spec.min_ready_seconds, now) for pod in active]
     zero = timedelta(0)
     return ReplicaSetStatus(
         replicas=len(active),
-        fully_labeled_replicas=sum(labels.items() <= pod.metadata.labels.items() for pod in active),
-        ready_replicas=sum(is_ready(pod) for pod in active),
-        available_replicas=sum(available_in(pod, rs.spec.min_ready_seconds, now) == zero for pod in active),
+        fully_labeled_replicas=sum(labels <= pod.metadata.labels.items() for pod in active),
+        ready_replicas=sum(wait is not None for wait in waits),
+        available_replicas=sum(wait == zero for wait in waits),
         terminating_replicas=sum(pod.metadata.deletion_timestamp is not None and not is_finished(pod) for pod in pods),
         observed_generation=rs.metadata.generation,
         conditions=_conditions(rs, failure, now),
