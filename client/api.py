@@ -17,7 +17,7 @@ from urllib.parse import quote, urlencode
 
 import orjson
 
-from stark.crds.meta import KubeObject, ResourceDef, to_wire
+from stark.crds.meta import KubeObject, ResourceDef, encode, to_wire
 
 from .collector import collector_paused
 from .config import ClientConfig
@@ -204,6 +204,11 @@ class Client:
         namespace = namespace or body["metadata"].get("namespace")
         path = seen.resource.path(_quoted(namespace)) + self._write_params(dry_run)
         return seen.decode(await self._write("POST", path, orjson.dumps(body)))
+
+    async def make(self, obj: KubeObject) -> None:
+        """`create` for those who know what they made: the answer is not decoded. Raises as it does."""
+        path = obj.RESOURCE.path(_quoted(obj.metadata.namespace)) + self._write_params(False)
+        await self._write("POST", path, encode(obj))
 
     async def update(self, obj: T, subresource: str = "", *, kind: Kind[T] | None = None, dry_run: bool = False) -> T:
         """Replace it; with a resourceVersion only if nobody wrote since. Raises Conflict, NotFound, Invalid, ..."""

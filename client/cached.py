@@ -19,7 +19,7 @@ T = TypeVar("T")
 class Cached(Generic[T]):
     """An object of `kind`: its key and version now, its model on demand."""
 
-    __slots__ = ("_model", "_raw", "key", "kind", "resource_version", "staged")
+    __slots__ = ("_model", "_raw", "key", "kind", "resource_version", "staged", "uid")
 
     def __init__(self, kind: Kind[T], raw: dict[str, Any]) -> None:
         metadata = raw["metadata"]
@@ -27,6 +27,7 @@ class Cached(Generic[T]):
         self.kind = kind
         self.key: str = f"{namespace}/{metadata['name']}" if namespace else metadata["name"]
         self.resource_version: str = metadata.get("resourceVersion", "")
+        self.uid: str = metadata.get("uid", "")
         self.staged: dict[str, tuple[str, ...]] | None = None
         """Values of indexes, taken from the mapping before it was given back; the indexes use them up."""
         self._raw: dict[str, Any] | bytes | None = raw
@@ -39,6 +40,11 @@ class Cached(Generic[T]):
             assert self._raw is not None, self.key
             self._model = self.kind.decode(self._raw)
             self._raw = None
+        return self._model
+
+    @property
+    def decoded(self) -> T | None:
+        """The object if somebody has looked at it already; None when a look would have to decode it."""
         return self._model
 
     def mapping(self) -> Mapping[str, Any] | None:

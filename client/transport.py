@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TypeAlias
@@ -17,12 +18,13 @@ from yarl import URL
 
 from .config import ClientConfig
 from .errors import ApiError, FrameTooLarge, Timeout, TooManyRequests, Unavailable, error_from_status
+from .exchange import Answer, Pool, TooLarge, Uncertain, Unconnected
 from .identity import Identity
 from .kinds import JSON
 
 log = logging.getLogger(__name__)
 
-CONNECTIONS_MAX = 256  # to one server; the 257th request waits for a free one
+CONNECTIONS_MAX = 256  # to one server, for requests and as many for streams; the 257th waits for a free one
 CONNECT_TIMEOUT_S = 10.0
 REQUEST_TIMEOUT_S = 60.0  # the server's own limit for a request that is no watch
 BODY_MAX = 512 * 1024 * 1024  # one answer; a list of 100,000 pods is 200 MB, and we page long before
@@ -105,6 +107,8 @@ class Transport:
         self._on_warning = on_warning or _log_warning
         self._identity = Identity(config)
         self._session: aiohttp.ClientSession | None = None
+        self._pool: Pool | None = None
+        self._former: list[Pool] = []
         self._presented: dict[str, str] = {}
 
     def present(self, header: str, value: str) -> None:
@@ -138,6 +142,9 @@ class Transport:
         if self._session is not None:
             await self._session.close()
             self._session = None
+        for pool in (*self._former, *([self._pool] if self._pool is not None else ())):
+            await pool.close()
+        self._pool, self._former = None, []
 
     async def request(
         self,
@@ -150,18 +157,65 @@ class Transport:
         fence: Fence | None = None,
     ) -> bytes:
         """The body of a 2xx answer. Raises an ApiError; retries as the module's docstring of `api` says."""
-        headers = {"Accept": accept, **({"Content-Type": content_type} if body is not None else {})}
+        fields = [("Accept", accept), *([("Content-Type", content_type)] if body is not None else [])]
         for attempt in range(RETRIES_MAX + 1):
             timeout_s = min(REQUEST_TIMEOUT_S, fence()) if fence is not None else REQUEST_TIMEOUT_S
             try:
-                async with self.stream(method, path, body=body, headers=headers, timeout_s=timeout_s) as response:
-                    return await response.read()
+                return (await self._exchange(method, path, fields, body, timeout_s)).body
             except ApiError as error:
                 pause_s = _pause_before_retry(method, error, attempt)
                 if pause_s is None:
                     raise
             await asyncio.sleep(pause_s)
         raise AssertionError("the last attempt returns or raises")
+
+    async def _exchange(
+        self, method: str, path: str, fields: list[tuple[str, str]], body: bytes | None, timeout_s: float
+    ) -> Answer:
+        """One attempt, whole. Raises an ApiError."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                shown, fields = await self._identity.headers(), [*self._presented.items(), *fields]
+                answer = await self._ask(method, path, [*shown, *fields], body)
+                if answer.status == 401 and await self._identity.renew(shown):
+                    answer = await self._ask(method, path, [*await self._identity.headers(), *fields], body)
+        except TimeoutError as error:
+            raise Timeout(f"{self._what(method, path)}: no answer in {timeout_s:.0f} s", code=0) from error
+        for warning in answer.all(b"warning"):
+            self._on_warning(_warning_text(warning))
+        if not 200 <= answer.status < 300:
+            raise _refused(method, path, answer)
+        return answer
+
+    async def _ask(self, method: str, path: str, fields: list[tuple[str, str]], body: bytes | None) -> Answer:
+        try:
+            return await self._connections().ask(method, path, fields, body, BODY_MAX)
+        except Unconnected as error:
+            cause = error.__cause__
+            what = f"{self._what(method, path)}: {error}"
+            # A wrong certificate does not become right by asking again.
+            raise Unavailable(what, code=0) if isinstance(cause, ssl.SSLError) else NeverSent(what, code=0) from error
+        except Uncertain as error:
+            raise Broken(f"{self._what(method, path)}: {error}", code=0) from error
+        except TooLarge as error:
+            raise FrameTooLarge(f"{path.partition('?')[0]}: {error}") from error
+
+    def _connections(self) -> Pool:
+        """Those that show the certificate we show now."""
+        assert self._session is not None, "use the client as an async context manager"
+        tls, pool = self._identity.tls, self._pool
+        if pool is None or pool.tls is not tls:
+            if pool is not None:
+                pool.retire()
+                self._former = [former for former in self._former if former.is_used] + [pool]
+            name = self._config.tls_server_name
+            pool = self._pool = Pool(
+                self._config.server, tls, name, self._user_agent, CONNECTIONS_MAX, CONNECT_TIMEOUT_S
+            )
+        return pool
+
+    def _what(self, method: str, path: str) -> str:
+        return f"{method} {self._config.server}{path.partition('?')[0]}"
 
     @asynccontextmanager
     async def stream(
@@ -237,20 +291,29 @@ def _unanswered(method: str, path: str, server: str, error: Exception) -> ApiErr
 
 
 async def _refusal(method: str, path: str, response: aiohttp.ClientResponse) -> ApiError:
-    retry_after = response.headers.get("Retry-After", "")
     try:
         text = await RawResponse(response).read(ERROR_BODY_MAX)
     except ApiError:
         text = b""
+    retry_after = response.headers.get("Retry-After", "")
+    return _error(method, path, response.status, response.reason or "", text, retry_after)
+
+
+def _refused(method: str, path: str, answer: Answer) -> ApiError:
+    text = answer.body if len(answer.body) <= ERROR_BODY_MAX else b""
+    return _error(method, path, answer.status, answer.reason, text, answer.header(b"retry-after"))
+
+
+def _error(method: str, path: str, status_code: int, reason: str, text: bytes, retry_after: str) -> ApiError:
     try:
         status = orjson.loads(text)
     except orjson.JSONDecodeError:
         status = None
     shown = _told_by_the_facade(status) or text[:200].decode(errors="replace").strip()
     return error_from_status(
-        response.status,
+        status_code,
         status if isinstance(status, dict) else None,
-        fallback=f"{method} {path.partition('?')[0]}: {response.status} {response.reason}: {shown}",
+        fallback=f"{method} {path.partition('?')[0]}: {status_code} {reason}: {shown}",
         retry_after_s=float(retry_after) if retry_after.isdigit() else None,
     )
 

@@ -27,6 +27,7 @@ from stark.crds.pods import Pod, PodCondition
 from ..kit import DONE, Context, Controller, Outcome, Source
 from . import metrics
 from .core import Bind, Core, Refuse
+from .echo import is_echo
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ IN_FLIGHT_MAX = 64
 SLICE = 32
 """Decisions made in one go before events and answers get their turn."""
 IDLE_MAX_S = 60.0
+SHOWN_EVERY_S = 1.0
+"""How often the sizes of the queue are counted: with many pods in it that costs more than a decision."""
 
 
 class Scheduler(Controller):
@@ -54,6 +57,8 @@ class Scheduler(Controller):
         self._core: Core | None = None
         self._stirred = asyncio.Event()
         self._room = asyncio.Semaphore(IN_FLIGHT_MAX)
+        self._shown_at = float("-inf")
+        context.recorder.defer_while(self._room.locked)
         self._pods.subscribe(self._pod_changed)
         self._nodes.subscribe(self._node_changed)
         self._packs.subscribe(self._pack_changed)
@@ -183,6 +188,9 @@ class Scheduler(Controller):
         metrics.ATTEMPT_SECONDS.labels(result, metrics.PROFILE).observe(_now() - began)
 
     def _show(self, core: Core) -> None:
+        if _now() - self._shown_at < SHOWN_EVERY_S and core.next_due_s(_now()) == 0.0:
+            return
+        self._shown_at = _now()
         for place, count in core.queue.sizes().items():
             metrics.PENDING.labels(place.value).set(count)
 
@@ -192,11 +200,13 @@ class Scheduler(Controller):
         core = self._core
         if core is None:
             return
-        before, after = change.old, change.new
+        before, after = change.before, change.after
         if before is not None and (after is None or after.uid != before.uid):
-            core.drop_pod(before)
+            core.drop_pod(before.object)
         if after is not None:
-            core.set_pod(after, _now())
+            if is_echo(change, core.snapshot.placed(after.uid)):
+                return
+            core.set_pod(after.object, _now())
         self._stirred.set()
 
     def _node_changed(self, change: Change[Node]) -> None:

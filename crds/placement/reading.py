@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ..annotations import PORTS
 from ..conditions import is_true
@@ -26,6 +27,8 @@ BOTH = frozenset({"node", "browser"})
 CONTAINER = frozenset({"container"})
 COLUMN_RESOURCES = frozenset({"cpu", "memory", "pods"})
 """What every node has and is counted for every pod; everything else has a name."""
+AMOUNTS_REMEMBERED = 4_096
+"""Pods of one template ask for the same amounts, in the same words."""
 PackOf = Callable[[str], Pack | None]
 """The Pack object of a name."""
 
@@ -177,6 +180,7 @@ def _request(container: Container, name: str, read: Callable[[str], int]) -> int
     return _amount(resources.requests.get(name, resources.limits.get(name, "0")), read)
 
 
+@lru_cache(AMOUNTS_REMEMBERED)
 def _amount(text: str, read: Callable[[str], int]) -> int:
     try:
         return max(0, read(text))

@@ -14,7 +14,7 @@ from stark.client.kinds import kind_of
 from stark.client.reflector import ListWatch
 from stark.client.watching import WatchEvent
 from stark.controllers.kit import Expectations, Recorder
-from stark.controllers.kit.recorder import BACKLOG_MAX, BURST
+from stark.controllers.kit.recorder import BURST
 from stark.crds.config import ConfigMap
 from stark.crds.events import Event
 from stark.crds.meta import ObjectMeta, decode
@@ -29,12 +29,11 @@ class Written:
         self.events: dict[str, Event] = {}
         self.away = False
 
-    async def create(self, obj: Event) -> Event:
+    async def make(self, obj: Event) -> None:
         if self.away:
             raise Unavailable("away")
         assert obj.metadata.name not in self.events
         self.events[obj.metadata.name] = obj
-        return obj
 
     async def patch(self, kind: type[Event], name: str, patch: Any, namespace: str | None = None) -> Event:
         if name not in self.events:
@@ -98,8 +97,8 @@ def test_recording_neither_waits_nor_fails_when_the_server_is_away_or_the_backlo
     async def main() -> None:
         written = Written()
         written.away = True
-        recorder = Recorder(written, "tests", clock=virtual_now)
-        for number in range(BACKLOG_MAX + 10):
+        recorder = Recorder(written, "tests", clock=virtual_now, backlog_max=100)
+        for number in range(100 + 10):
             recorder.event(subject(f"n{number}"), "Normal", "Seen", "seen")
         task = asyncio.create_task(recorder.run())
         await recorder.flush()
