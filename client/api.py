@@ -302,6 +302,11 @@ class Client:
         path = f"/api/v1/namespaces/{_quoted(namespace)}/pods/{_quoted(pod)}/binding"
         await self._write("POST", path, orjson.dumps(body))
 
+    async def evict(self, name: str, namespace: str, eviction: Mapping[str, Any]) -> None:
+        """Ask for a pod's eviction. Raises TooManyRequests when a disruption budget forbids it, NotFound, Conflict."""
+        path = f"/api/v1/namespaces/{_quoted(namespace)}/pods/{_quoted(name)}/eviction"
+        await self._write("POST", path, orjson.dumps(eviction))
+
     async def discover(self) -> Sequence[ResourceDef]:
         """Every resource that the server serves, at each group's preferred version; `extra["verbs"]` is a tuple."""
         return await discover(self._transport)

@@ -30,6 +30,7 @@ CATALOG: Mapping[str, str] = MappingProxyType(
         "job": "stark.controllers.job.controller:build",
         "namespace": "stark.controllers.namespace:build",
         "node-lifecycle": "stark.controllers.node_lifecycle.controller:build",
+        "node-maintenance": "stark.controllers.node_maintenance:build",
         "pod-gc": "stark.controllers.pod_gc:build",
         "quota": "stark.controllers.quota:build",
         "replicaset": "stark.controllers.replicaset.controller:build",

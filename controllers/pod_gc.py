@@ -1,5 +1,8 @@
-"""Take away pods that nobody will ever take away: those bound to nodes that are gone, and the oldest of too many
-finished ones.
+"""Take away pods that nobody will ever take away: those bound to nodes that are gone or out of service, and the oldest of
+too many finished ones.
+
+A pod's end is never forced while its node's agent may still speak for it: a node that is gone has no incarnation any
+more, and of one that an operator has tainted as out of service (KEP-2268) the present one must have been revoked.
 
 Reads Pods and Nodes, deletes Pods. A node must have been missing for a while, and be missing at the server too, before
 its pods are given up: a node that is registered anew finds them again. It looks at everything now and then instead of
@@ -17,7 +20,10 @@ from typing import Any
 from stark.client.api import PatchType
 from stark.client.errors import ApiError, Conflict, Fenced, NotFound
 from stark.client.queue import WorkQueue
+from stark.crds.conditions import is_true
+from stark.crds.incarnations import read_incarnation
 from stark.crds.nodes import Node
+from stark.crds.nodestate import TAINT_OUT_OF_SERVICE
 from stark.crds.podfacts import is_finished
 from stark.crds.pods import Pod
 
@@ -40,20 +46,33 @@ class PodGcSettings:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`orphans` are on nodes that are gone, `surplus` are finished and too many."""
+    """`orphans` are on nodes that are gone, `surplus` finished and too many, `stranded` wait for a machine that is off."""
 
     orphans: Sequence[Pod] = ()
     surplus: Sequence[Pod] = ()
+    stranded: Sequence[Pod] = ()
 
 
-def plan(pods: Iterable[Pod], gone: Collection[str], finished_max: int) -> Plan:
-    """Which pods to give up, given the names of nodes that are gone for good."""
+def plan(pods: Iterable[Pod], gone: Collection[str], finished_max: int, off: Collection[str] = ()) -> Plan:
+    """Which pods to give up, given the names of nodes that are gone for good, and of those that are known to be off."""
     every = list(pods)
     orphans = [pod for pod in every if pod.spec.node_name in gone]
     lost = {pod.uid for pod in orphans}
     finished = [pod for pod in every if is_finished(pod) and pod.uid not in lost]
     too_many = max(0, len(finished) - finished_max)
-    return Plan(orphans, sorted(finished, key=_age)[:too_many])
+    stranded = [
+        pod
+        for pod in every
+        if pod.spec.node_name in off and pod.metadata.deletion_timestamp is not None and pod.uid not in lost
+    ]
+    return Plan(orphans, sorted(finished, key=_age)[:too_many], stranded)
+
+
+def is_off(node: Node) -> bool:
+    """Whether somebody who can know says that its machine is off, and its agent is heard no more."""
+    tainted = any(taint.key == TAINT_OUT_OF_SERVICE for taint in node.spec.taints)
+    life = read_incarnation(node.uid, node.metadata.annotations)
+    return tainted and not is_true(node.status.conditions, "Ready") and (life.is_fenced or not life.number)
 
 
 def _age(pod: Pod) -> tuple[float, str]:
@@ -103,9 +122,12 @@ class PodGc(Controller):
         for name, since in missing.items():
             if now - since >= self._settings.quarantine_s and await self._is_gone(name):
                 gone.add(name)
-        step = plan(pods, gone, self._settings.finished_max)
+        off = {node.metadata.name for node in self._nodes.list() if is_off(node)}
+        step = plan(pods, gone, self._settings.finished_max, off)
         for pod in step.orphans:
             await self._give_up(pod, orphan=True)
+        for pod in step.stranded:
+            await self._give_up(pod, orphan=True, why="PodGC: node is out of service")
         for pod in step.surplus:
             await self._give_up(pod, orphan=False)
         return dict(missing)
@@ -119,13 +141,18 @@ class PodGc(Controller):
             return False
         return False
 
-    async def _give_up(self, pod: Pod, *, orphan: bool) -> None:
+    async def _give_up(self, pod: Pod, *, orphan: bool, why: str = "PodGC: node no longer exists") -> None:
         meta = pod.metadata
         try:
             if orphan and not is_finished(pod):
                 # Its owner shall see it as failed whatever happens to our second write.
                 await self._api.patch(
-                    Pod, meta.name, self._failure(pod), meta.namespace, type=PatchType.STRATEGIC, subresource="status"
+                    Pod,
+                    meta.name,
+                    self._failure(pod, why),
+                    meta.namespace,
+                    type=PatchType.STRATEGIC,
+                    subresource="status",
                 )
             await self._api.delete(Pod, meta.name, meta.namespace, uid=pod.uid, grace_period_s=0)
         except (NotFound, Conflict):
@@ -137,12 +164,12 @@ class PodGc(Controller):
             return
         log.info("pod given up", extra={"podId": pod.key, "nodeId": pod.spec.node_name, "orphan": orphan})
 
-    def _failure(self, pod: Pod) -> dict[str, Any]:
+    def _failure(self, pod: Pod, why: str) -> dict[str, Any]:
         condition = {
             "type": "DisruptionTarget",
             "status": "True",
             "reason": "DeletionByPodGC",
-            "message": "PodGC: node no longer exists",
+            "message": why,
             "lastTransitionTime": self._context.clock().strftime("%Y-%m-%dT%H:%M:%SZ"),
         }
         return {"metadata": {"uid": pod.uid}, "status": {"phase": "Failed", "conditions": [condition]}}

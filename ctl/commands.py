@@ -66,6 +66,16 @@ COMMANDS: dict[str, Command] = {
     "auth can-i": Command("auth_can_i", "Who you are", "ask whether you may do something"),
     "auth token": Command("auth_token", "Who you are", "print an access token, for kubectl and scripts"),
     "auth kubeconfig": Command("auth_kubeconfig", "Who you are", "print a kubeconfig that uses the login"),
+    "cordon": Command("cordon", "Nodes", "keep new pods off nodes"),
+    "uncordon": Command("uncordon", "Nodes", "let new pods on nodes again"),
+    "drain": Command("drain", "Nodes", "take the pods off nodes, as their budgets allow"),
+    "taint": Command("taint", "Nodes", "put taints on nodes, or take them off"),
+    "node list": Command("node_list", "Nodes", "list nodes, how they are and what is used"),
+    "node status": Command("node_status", "Nodes", "tell how one node is, and why"),
+    "node update": Command("node_update", "Nodes", "change labels and taints of a node"),
+    "node maintenance": Command("node_maintenance", "Nodes", "take nodes out of service, or put them back"),
+    "node rm": Command("node_rm", "Nodes", "drain nodes and remove them"),
+    "node watch": Command("node_watch", "Nodes", "show the table of nodes again and again"),
     "token create": Command("token_create", "Nodes", "make a token by which machines join, and print the command"),
     "token list": Command("token_list", "Nodes", "list the bootstrap tokens"),
     "token delete": Command("token_delete", "Nodes", "delete bootstrap tokens"),
@@ -102,9 +112,9 @@ for _name in COMMANDS:
 
 ALIASES = {"ls": "list", "rm": "delete"}
 """Second words that mean another one, as in the original command line."""
-GROUP_ALIASES = {"deploy": "deployment", "deployments": "deployment", "pods": "pod"}
+GROUP_ALIASES = {"deploy": "deployment", "deployments": "deployment", "pods": "pod", "nodes": "node"}
 """First words that mean another one."""
-COMMAND_ALIASES = {"pod run": "pod create"}
+COMMAND_ALIASES = {"pod run": "pod create", "node delete": "node rm", "node info": "node status"}
 """Whole commands that mean another one."""
 
 

@@ -22,6 +22,9 @@ SECRET_KEYS: Mapping[str, tuple[str, ...]] = {
 }
 """Types of Secret that cannot do without certain keys."""
 
+LABELS_MAX, ANNOTATIONS_MAX = 100, 100
+"""Of one Node; one that has more already may keep them."""
+
 Mapped = Mapping[str, Any]
 
 
@@ -110,6 +113,11 @@ def node_causes(obj: Mapped, old: Mapped | None) -> Iterator[Cause]:
         if (key, effect) in seen:
             yield duplicate(path, taint)
         seen.add((key, effect))
+    metadata, before = obj.get("metadata") or {}, (old or {}).get("metadata") or {}
+    for name, most in (("labels", LABELS_MAX), ("annotations", ANNOTATIONS_MAX)):
+        count = len(metadata.get(name) or ())
+        if count > max(most, len(before.get(name) or ())):
+            yield Cause(f"metadata.{name}", f"Too many: {count}: must have at most {most} items", "FieldValueTooMany")
     yield from _incarnation_causes(obj.get("metadata") or {}, (old or {}).get("metadata") or {})
     if old is not None:
         before = (old.get("spec") or {}).get("providerID")

@@ -176,6 +176,12 @@ CONTROLLER_RULES: Mapping[str, tuple[Rule, ...]] = {
         Rule(READ, ("coordination.k8s.io",), ("leases",)),
         Rule(READ, ("stark.dev",), ("clusterconfigs",)),
     ),
+    "node-maintenance": (
+        Rule((*READ, "update", "patch"), ("",), ("nodes",)),
+        Rule(("update", "patch"), ("",), ("nodes/status",)),
+        Rule(READ, ("",), ("pods",)),
+        Rule(("create",), ("",), ("pods/eviction",)),
+    ),
     "disruption": (
         Rule(READ, ("policy",), ("poddisruptionbudgets",)),
         Rule(("update", "patch"), ("policy",), ("poddisruptionbudgets/status",)),
