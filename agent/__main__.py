@@ -86,7 +86,12 @@ def parser() -> argparse.ArgumentParser:
         help="run only packs that one of these public keys (PEM) has signed",
     )
     words.add_argument("--log-retention", type=float, metavar="SECONDS", help="how long logs outlive their pods")
-    words.add_argument("--backoff", type=float, metavar="SECONDS", help="wait before the second restart (default 10)")
+    words.add_argument(
+        "--backoff", type=float, metavar="SECONDS", help="wait before the second restart (default: the cluster's, 10)"
+    )
+    words.add_argument(
+        "--backoff-max", type=float, metavar="SECONDS", help="longest wait (default: the cluster's, 300)"
+    )
     words.add_argument("--version", action="version", version=f"stark-agent {VERSION}")
     return words
 
@@ -111,6 +116,7 @@ def settings_from(args: argparse.Namespace) -> AgentSettings:
         "pods_max": args.pods,
         "log_retention_s": args.log_retention,
         "backoff_initial_s": args.backoff,
+        "backoff_max_s": args.backoff_max,
     }
     return replace(settings, **{key: value for key, value in given.items() if value is not None})
 

@@ -21,6 +21,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from stark.client.api import Client
 from stark.client.config import ClientConfig
 from stark.client.errors import ApiError
+from stark.crds.cluster import ClusterConfigSpec
 from stark.crds.packs import Pack
 from stark.crds.pods import Pod
 
@@ -48,6 +49,7 @@ from .machine import (
     ProbeNow,
     Release,
     Retire,
+    Retuned,
     SetTimer,
     Shutdown,
     Start,
@@ -86,6 +88,14 @@ START_SECONDS = Histogram(
     buckets=(0.05, 0.1, 0.15, 0.3, 0.5, 1, 2, 5, 10, 30, 60),
 )
 
+DEFAULT_WAITS = MachineSettings()
+"""Until the cluster's settings were read."""
+
+
+def own_or(own_s: float | None, clusters_s: float) -> float:
+    """The node's own setting before the cluster's."""
+    return float(clusters_s) if own_s is None else own_s
+
 
 class Agent:
     """One node's agent. `run` returns after `stop` was set and the policy for stopping was carried out."""
@@ -100,10 +110,11 @@ class Agent:
         self._machine = Machine(
             MachineSettings(
                 node_ip=self._node_ip,
-                backoff_initial_s=settings.backoff_initial_s,
-                backoff_max_s=settings.backoff_max_s,
+                backoff_initial_s=own_or(settings.backoff_initial_s, DEFAULT_WAITS.backoff_initial_s),
+                backoff_max_s=own_or(settings.backoff_max_s, DEFAULT_WAITS.backoff_max_s),
             )
         )
+        self._waits: Retuned | None = None
         self._hands: dict[str, PodHands] = {}
         self._pods: dict[str, Pod] = {}
         self._first_seen: dict[str, float] = {}
@@ -173,7 +184,7 @@ class Agent:
             )
             log.info("agent starts", extra={"address": self._node_ip, "port": self.port, **facts.isolation})
             self._record = NodeRecord(
-                self.settings, facts, self._client, self._membership, self._own, self.registered.set
+                self.settings, facts, self._client, self._membership, self._own, self.registered.set, self._retune
             )
             await self._work(self._record, stop)
 
@@ -288,6 +299,17 @@ class Agent:
             log.info("the node was not given back", extra={"error": error.message})
 
     # -- the loop -------------------------------------------------------------------------------------------------
+
+    def _retune(self, config: ClusterConfigSpec) -> None:
+        """The cluster's settings, where the node has none of its own."""
+        own = self.settings
+        waits = Retuned(
+            own_or(own.backoff_initial_s, config.initial_container_restart_period_seconds),
+            own_or(own.backoff_max_s, config.max_container_restart_period_seconds),
+        )
+        if waits != self._waits:
+            self._waits = waits
+            self._post(waits)
 
     def _post(self, stimulus: Stimulus) -> None:
         self._stimuli.put_nowait(stimulus)

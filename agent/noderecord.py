@@ -182,7 +182,8 @@ class Pods(Protocol):
 
 
 class NodeRecord:
-    """Keeps Node and Lease. `on_registered` is called after each success."""
+    """Keeps Node and Lease. `on_registered` is called after each success, `on_config` when the cluster's settings were
+    read."""
 
     def __init__(
         self,
@@ -192,12 +193,13 @@ class NodeRecord:
         membership: Membership,
         pods: Pods,
         on_registered: Callable[[], None],
+        on_config: Callable[[ClusterConfigSpec], None] = lambda _: None,
     ) -> None:
         self._membership, self._pods = membership, pods
         self._settings = settings
         self._facts = facts
         self._client = client
-        self._on_registered = on_registered
+        self._on_registered, self._on_config = on_registered, on_config
         self._name = settings.name
         self._written_at = float("-inf")
         self._config, self._config_asked_s = ClusterConfigSpec(), float("-inf")
@@ -336,16 +338,21 @@ class NodeRecord:
 
     async def _heartbeat_period_s(self) -> float:
         """Our own setting; else the cluster's, as it was when we last looked."""
-        if self._settings.lease_period_s is not None:
-            return self._settings.lease_period_s
+        await self._look_at_config()
+        own_s = self._settings.lease_period_s
+        return float(self._config.node_heartbeat_interval_seconds) if own_s is None else own_s
+
+    async def _look_at_config(self) -> None:
         now_s = time.monotonic()
-        if now_s - self._config_asked_s >= CONFIG_PERIOD_S:
-            self._config_asked_s = now_s
-            try:
-                self._config = (await self._client.get(ClusterConfig, CLUSTER_CONFIG_NAME)).spec
-            except ApiError as error:
-                log.debug("the cluster's settings were not read", extra={"error": error.message})
-        return float(self._config.node_heartbeat_interval_seconds)
+        if now_s - self._config_asked_s < CONFIG_PERIOD_S:
+            return
+        self._config_asked_s = now_s
+        try:
+            self._config = (await self._client.get(ClusterConfig, CLUSTER_CONFIG_NAME)).spec
+        except ApiError as error:
+            log.debug("the cluster's settings were not read", extra={"error": error.message})
+        else:
+            self._on_config(self._config)
 
     async def _renew(self) -> None:
         now = datetime.now(UTC)

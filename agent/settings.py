@@ -57,10 +57,11 @@ class AgentSettings:
     """How long logs outlive their pod: a day, to look into what happened at night."""
     bundle_quota_bytes: int = 4 << 30
     """Bytes of cached bundles; the least recently used go first, those in use never."""
-    backoff_initial_s: float = 10.0
-    """Wait before the second restart of a crashing container; doubles. Kubernetes' figure."""
-    backoff_max_s: float = 300.0
-    """Longest wait before a restart. Kubernetes' figure."""
+    backoff_initial_s: float | None = None
+    """Wait before the second restart of a crashing container; doubles. Default: what the cluster's settings say
+    (`initialContainerRestartPeriodSeconds`)."""
+    backoff_max_s: float | None = None
+    """Longest wait before a restart. Default: what the cluster's settings say (`maxContainerRestartPeriodSeconds`)."""
     lock_wait_s: float = 10.0
     """How long to wait for the data directory while another agent has it: one that is just ending needs a few seconds."""
     housekeeping_period_s: float = 60.0

@@ -12,6 +12,8 @@ from .pods import TERMINATION_GRACE_PERIOD_SECONDS
 
 CLUSTER_CONFIG_NAME = "cluster"
 """The name of the only object there may be."""
+RESTART_PERIOD_MAX_S = 300
+"""The longest wait before a restart that may be asked for: Kubernetes' default and limit."""
 RESOURCES_MAX = 16
 """Kinds of resources that have a default."""
 
@@ -91,6 +93,16 @@ class ClusterConfigSpec(Model):
     the time-out."""
     default_toleration_seconds: Int32 = Field(default=120, ge=0, json_schema_extra={WRITTEN: True})
     """How long a pod that says nothing of it stays on a node that is not ready or unreachable, from when that is known."""
+    initial_container_restart_period_seconds: Int32 = Field(
+        default=10, ge=1, le=RESTART_PERIOD_MAX_S, json_schema_extra={WRITTEN: True}
+    )
+    """How long an agent waits before the second restart of a container that keeps ending; each further wait is twice as
+    long. The first restart is immediate. Agents look at it once a minute, and a node may have its own."""
+    max_container_restart_period_seconds: Int32 = Field(
+        default=RESTART_PERIOD_MAX_S, ge=1, le=RESTART_PERIOD_MAX_S, json_schema_extra={WRITTEN: True}
+    )
+    """How long an agent waits at most (KEP-4603); when it is less than the initial wait, that is as short. Ten minutes of
+    running begin anew."""
     autoscaler_period_seconds: Int32 = limit(15)
     """How often each HorizontalPodAutoscaler looks at what its pods use."""
     autoscaler_scale_down_window_seconds: Int32 = limit(300)

@@ -1,7 +1,7 @@
 """One container's life: prepared, started, probed, stopped, started again; one process at most, ever.
 
-The back-off is kubelet's: the first restart is immediate, the next waits 10 s, then twice as long up to five minutes;
-a run of ten minutes forgives everything.
+The back-off is kubelet's: the first restart is immediate, the next waits 10 s, then twice as long up to five minutes, or
+as the cluster's settings say; a run of ten minutes forgives everything.
 """
 
 from __future__ import annotations
@@ -256,7 +256,8 @@ class ContainerLife:
             return
         if replaced or self.exit.finished_at - self.exit.started_at >= settings.backoff_reset_s:
             self.restart_delay_s = 0.0
-        delay_s = 0.0 if replaced else self.restart_delay_s
+        # The ceiling may have been lowered since the wait was worked out.
+        delay_s = 0.0 if replaced else min(self.restart_delay_s, settings.backoff_max_s)
         self.restart_delay_s = 0.0 if replaced else next_backoff_s(self.restart_delay_s, settings)
         self.last, self.exit = self.exit, None
         self.stage, self.retry_at = Stage.WAITING, self.last.finished_at + delay_s

@@ -176,6 +176,14 @@ class Shutdown:
     """The agent leaves and takes the processes with it: stop every pod and start none."""
 
 
+@dataclass(frozen=True, slots=True)
+class Retuned:
+    """The waits between restarts are others now. What waits already goes on waiting."""
+
+    backoff_initial_s: float
+    backoff_max_s: float
+
+
 Stimulus = (
     Adopted
     | PodSeen
@@ -189,6 +197,7 @@ Stimulus = (
     | Probed
     | Condemned
     | Released
+    | Retuned
     | Tick
     | Shutdown
 )

@@ -7,6 +7,7 @@ repeating a stimulus changes nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from .messages import (
     Adopted,
@@ -15,6 +16,7 @@ from .messages import (
     PodGone,
     PodSeen,
     Released,
+    Retuned,
     SetTimer,
     Shutdown,
     Stimulus,
@@ -67,6 +69,8 @@ class Machine:
             self._closing = True
             for pod in self._pods.values():
                 pod.close()
+        elif isinstance(stimulus, Retuned):
+            self._retune(stimulus)
         elif isinstance(stimulus, Adopted):
             if stimulus.pod.uid not in self._pods:
                 self._pods[stimulus.pod.uid] = PodLife(stimulus.pod, self._settings, now, stimulus.containers)
@@ -85,6 +89,13 @@ class Machine:
                 del self._pods[stimulus.uid]
         else:
             yield from pod_life.hear(stimulus, now)
+
+    def _retune(self, waits: Retuned) -> None:
+        self._settings = replace(
+            self._settings, backoff_initial_s=waits.backoff_initial_s, backoff_max_s=waits.backoff_max_s
+        )
+        for pod in self._pods.values():
+            pod.retune(self._settings)
 
     def _see(self, stimulus: PodSeen, now: float) -> None:
         known = self._pods.get(stimulus.pod.uid)

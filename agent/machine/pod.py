@@ -51,6 +51,10 @@ class PodLife:
 
     # -- stimuli --------------------------------------------------------------------------------------------------
 
+    def retune(self, settings: MachineSettings) -> None:
+        """The node's settings have changed."""
+        self._settings = settings
+
     def seen(self, pod: Pod, now: float) -> None:
         """The API server has a newer version of the pod."""
         self.pod = pod

@@ -872,6 +872,8 @@ _BODIES: dict[tuple[str, str], dict[str, Any]] = {
             "nodeHeartbeatTimeoutSeconds": 60,
             "nodeSuspectSeconds": 45,
             "defaultTolerationSeconds": 60,
+            "initialContainerRestartPeriodSeconds": 2,
+            "maxContainerRestartPeriodSeconds": 60,
             "autoscalerPeriodSeconds": 5,
             "autoscalerScaleDownWindowSeconds": 60,
         },

@@ -1,7 +1,8 @@
 """Agents without hands: nodes that report every pod given to them as running and ready, through the real API.
 
 Everything about scheduling, rollouts and garbage can be seen with them; nothing is started. A pod whose image is in
-`broken` never becomes ready. A node in `silent` says and does nothing, as if its cable were cut.
+`broken` never becomes ready, one whose image is in `crashing` has ended three times already. A node in `silent` says and
+does nothing, as if its cable were cut.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Hollow:
         self.nodes: set[str] = set()
         self.silent: set[str] = set()
         self.broken: set[str] = set()
+        self.crashing: set[str] = set()
         self.most_pods = 0
         """The most pods that were there at the same time."""
 
@@ -115,12 +117,30 @@ class Hollow:
             return
         if pod.status.phase != "Pending":
             return
-        good = pod.spec.containers[0].image not in self.broken
+        image = pod.spec.containers[0].image
+        good = image not in self.broken | self.crashing
         condition: dict[str, Any] = {**self._ready(), "status": "True" if good else "False"}
         del condition["reason"], condition["lastHeartbeatTime"]
         status = {"phase": "Running", "podIP": "127.0.0.1", "hostIP": "127.0.0.1", "conditions": [condition]}
+        if image in self.crashing:
+            status["containerStatuses"] = [_crashed(pod)]
         body = {"metadata": {"uid": pod.uid}, "status": status}
         await self._api.patch(Pod, meta.name, body, meta.namespace, type=PatchType.STRATEGIC, subresource="status")
+
+
+def _crashed(pod: Pod) -> dict[str, Any]:
+    """A container that waits to be restarted for the third time."""
+    moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    ended = {"exitCode": 1, "reason": "Error", "startedAt": moment, "finishedAt": moment}
+    return {
+        "name": pod.spec.containers[0].name,
+        "ready": False,
+        "restartCount": 2,
+        "image": pod.spec.containers[0].image,
+        "imageID": "",
+        "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+        "lastState": {"terminated": ended},
+    }
 
 
 @asynccontextmanager

@@ -199,6 +199,15 @@ async def test_an_agent_speaks_as_often_as_the_cluster_says(api: AgentApi, tmp_p
         await until("renewed", lambda: api.others[lease]["spec"]["renewTime"] != first)
 
 
+async def test_an_agent_restarts_as_soon_as_the_cluster_says(api: AgentApi, tmp_path: Path) -> None:
+    config = {"apiVersion": "stark.dev/v1", "kind": "ClusterConfig", "metadata": {"name": "cluster"}}
+    waits = {"initialContainerRestartPeriodSeconds": 1, "maxContainerRestartPeriodSeconds": 1}
+    api.others["apis/stark.dev/v1/clusterconfigs/cluster"] = {**config, "spec": waits}
+    async with running_agent(api.config, tmp_path / "data", backoff_initial_s=None):
+        await api.add_pod("a", api.add_pack("bad", "1.0.0", b"throw new Error('not today')"))
+        await until("three restarts", lambda: api.state("a").get("restartCount", 0) >= 3)
+
+
 async def test_a_deleted_node_is_registered_again_and_a_heartbeat_is_sent(api: AgentApi, tmp_path: Path) -> None:
     settings = {"lease_period_s": 0.2, "status_period_s": 0.2, "labels": {"rack": "7"}, "cpu_milli": 1500}
     async with running_agent(api.config, tmp_path / "data", **settings):

@@ -30,6 +30,7 @@ from stark.agent.machine import (
     Released,
     Remembered,
     Retire,
+    Retuned,
     SetTimer,
     Shutdown,
     Start,
@@ -204,6 +205,42 @@ def test_restarts_are_immediate_then_wait_10_s_and_twice_as_long_each_time_up_to
         attempt = life.run()
     assert waits == [0, 10, 20, 40, 80, 160, 300, 300, 300]
     assert life.container.restart_count == 9
+
+
+@pytest.mark.parametrize(
+    ("waits", "expected"),
+    [
+        pytest.param(Retuned(10, 30), [0, 10, 20, 30, 30], id="a lower ceiling"),
+        pytest.param(Retuned(2, 300), [0, 2, 4, 8, 16], id="a shorter beginning"),
+        pytest.param(Retuned(10, 1), [0, 1, 1, 1, 1], id="a ceiling below the beginning"),
+    ],
+)
+def test_the_waits_can_be_changed_while_it_runs(waits: Retuned, expected: list[int]) -> None:
+    life = Life()
+    found, attempt = [], life.run()
+    life.say(waits)
+    for _ in range(5):
+        life.exit(1, attempt)
+        before = life.now
+        if not life.all(Prepare):
+            assert life.timer is not None
+            life.wait(life.timer - life.now)
+        found.append(round(life.now - before))
+        attempt = life.run()
+    assert found == expected
+
+
+def test_a_wait_that_is_worked_out_already_keeps_to_a_new_ceiling() -> None:
+    life = Life()
+    for attempt in range(6):
+        life.exit(1, life.run() if attempt == 0 else attempt)
+        if not life.all(Prepare):
+            life.wait(300)
+        life.run()
+    life.say(Retuned(10, 5))
+    life.exit(1, 6)
+    assert life.timer is not None
+    assert life.timer - life.now == pytest.approx(5, abs=0.1)
 
 
 def test_ten_minutes_of_running_forgive_earlier_failures() -> None:
