@@ -32,6 +32,7 @@ CATALOG: Mapping[str, str] = MappingProxyType(
         "node-lifecycle": "stark.controllers.node_lifecycle.controller:build",
         "node-maintenance": "stark.controllers.node_maintenance:build",
         "pod-gc": "stark.controllers.pod_gc:build",
+        "pod-group": "stark.controllers.pod_groups:build",
         "quota": "stark.controllers.quota:build",
         "replicaset": "stark.controllers.replicaset.controller:build",
         "root-ca": "stark.controllers.root_ca:build",

@@ -78,6 +78,8 @@ class ClusterConfigSpec(Model):
     `bestFit`: the one with the least left over."""
     scheduling_weights: SchedulingWeights = Field(default_factory=SchedulingWeights, json_schema_extra=DEFAULT_EMPTY)
     """Single weights in place of the policy's."""
+    enable_preemption: bool = written(True)
+    """Whether pods of a lower priority are stopped for one that fits nowhere; see docs/scheduling.md."""
     default_termination_grace_period_seconds: Int32 = Field(
         default=TERMINATION_GRACE_PERIOD_SECONDS, ge=0, json_schema_extra={WRITTEN: True}
     )

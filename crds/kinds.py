@@ -19,6 +19,7 @@ from .namespaces import Namespace
 from .nodes import Node
 from .pack_trust import PackTrustPolicy
 from .packs import Pack
+from .pod_groups import PodGroup
 from .pods import Binding, Pod
 from .policy import PodDisruptionBudget
 from .rbac import ClusterRole, ClusterRoleBinding, Role, RoleBinding
@@ -54,6 +55,7 @@ KINDS: tuple[type[KubeObject], ...] = (
     User,
     ClusterConfig,
     PriorityClass,
+    PodGroup,
     PodDisruptionBudget,
     Service,
     EndpointSlice,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timedelta
 
+from .annotations import DEADLINE, POD_GROUP
 from .pods import Pod, PodCondition
 
 NO_TIME = timedelta(0)
@@ -53,3 +55,23 @@ def available_in(pod: Pod, min_ready_s: int, now: datetime) -> timedelta | None:
 def is_available(pod: Pod, min_ready_s: int, now: datetime) -> bool:
     """It has been ready for at least `min_ready_s` seconds."""
     return available_in(pod, min_ready_s, now) == timedelta(0)
+
+
+def deadline_of(pod: Pod) -> float:
+    """When its work must be done, in seconds since the epoch; infinity when that is left open or not a time."""
+    try:
+        moment = datetime.fromisoformat(pod.metadata.annotations.get(DEADLINE, ""))
+    except ValueError:
+        return math.inf
+    return moment.timestamp() if moment.tzinfo is not None else math.inf
+
+
+def group_of(pod: Pod) -> str:
+    """`namespace/name` of the PodGroup with which it is placed; empty for a pod of its own."""
+    name = pod.metadata.labels.get(POD_GROUP, "")
+    return f"{pod.metadata.namespace}/{name}" if name else ""
+
+
+def is_gated(pod: Pod) -> bool:
+    """Somebody holds it back from being placed."""
+    return bool(pod.spec.scheduling_gates)

@@ -37,6 +37,7 @@ TaintEffect = Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
 DNSPolicy = Literal["ClusterFirst", "Default"]
 PreemptionPolicy = Literal["PreemptLowerPriority", "Never"]
 
+GATES_MAX = 64
 PRIORITY_MAX = 1_000_000_000
 """Highest priority of a user's pod; the two system classes lie above it."""
 SYSTEM_PRIORITY_MAX = 2_000_001_000
@@ -249,6 +250,13 @@ class Toleration(Model):
     """For NoExecute: seconds the pod stays after the taint appeared; default for ever, 0 or less not at all."""
 
 
+class PodSchedulingGate(Model):
+    """Holds a pod back from being placed, until whoever put it there takes it away."""
+
+    name: str = Field(min_length=1)
+    """A qualified name, unique in the pod."""
+
+
 class PodSpec(Model):
     """What should run, where, and until when."""
 
@@ -282,6 +290,10 @@ class PodSpec(Model):
     """The PriorityClass that gives the priority; default the global default class, if there is one."""
     preemption_policy: PreemptionPolicy | None = None
     """Whether lower pods may have to make way for this one. Admission takes it from the class."""
+    scheduling_gates: list[PodSchedulingGate] = Field(
+        default_factory=list, max_length=GATES_MAX, json_schema_extra=list_map("name")
+    )
+    """While there is any, nobody places the pod. They can be given when it is created, and later only taken away."""
     scheduler_name: str = "default-scheduler"
     """The scheduler that places the pod; Stark's own answers to the default."""
     service_account_name: str | None = None

@@ -52,6 +52,18 @@ def pod_spec_causes(found: FoundSpec) -> Iterator[Cause]:
     constraints = found.spec.get("topologySpreadConstraints") or ()
     yield from spread_causes(f"{found.path}.topologySpreadConstraints", constraints)
     yield from labels_causes(f"{found.path}.nodeSelector", found.spec.get("nodeSelector") or {})
+    yield from _gate_causes(f"{found.path}.schedulingGates", found.spec.get("schedulingGates") or ())
+
+
+def _gate_causes(path: str, gates: Iterable[Mapped]) -> Iterator[Cause]:
+    names: set[str] = set()
+    for index, gate in enumerate(gates):
+        name = gate.get("name") or ""
+        for problem in label_key_problems(name):
+            yield bad_value(f"{path}[{index}].name", name, problem)
+        if name in names:
+            yield duplicate(f"{path}[{index}]", name)
+        names.add(name)
 
 
 def labels_causes(path: str, labels: Mapped) -> Iterator[Cause]:
@@ -176,6 +188,8 @@ def _toleration_causes(path: str, tolerations: Iterable[Mapped]) -> Iterator[Cau
 def pod_causes(found: FoundSpec, old: Mapped | None) -> Iterator[Cause]:
     """Every complaint about a pod that is created, or updated from `old`."""
     yield from pod_spec_causes(found)
+    if old is None and found.spec.get("schedulingGates") and found.spec.get("nodeName"):
+        yield not_allowed("spec.nodeName", "cannot be set until all schedulingGates have been cleared")
     if old is not None:
         yield from pod_update_causes(found.spec, old.get("spec") or {})
 
@@ -189,6 +203,11 @@ def pod_update_causes(spec: Mapped, old: Mapped) -> Iterator[Cause]:
     kept = [_without_seconds(toleration) for toleration in spec.get("tolerations") or ()]
     if any(_without_seconds(toleration) not in kept for toleration in old.get("tolerations") or ()):
         yield not_allowed("spec.tolerations", "existing toleration can not be modified except its tolerationSeconds")
+    known = {gate.get("name") for gate in old.get("schedulingGates") or ()}
+    for index, gate in enumerate(spec.get("schedulingGates") or ()):
+        if gate.get("name") not in known:
+            message = f"only deletion is allowed, but found new scheduling gate '{gate.get('name')}'"
+            yield not_allowed(f"spec.schedulingGates[{index}].name", message)
     if old.get("schedulingGates"):
         yield from tightening_causes(spec, old)
         spec, old = without_node_wishes(spec), without_node_wishes(old)
@@ -212,7 +231,7 @@ def _without_seconds(toleration: Mapped) -> dict[str, Any]:
 
 def _frozen(spec: Mapped) -> dict[str, Any]:
     """The part of a pod spec that never changes; absent, null and empty are the same."""
-    changeable = ("activeDeadlineSeconds", "tolerations")
+    changeable = ("activeDeadlineSeconds", "tolerations", "schedulingGates")
     frozen = {key: value for key, value in spec.items() if key not in changeable and value not in (None, [], {}, "")}
     for key in ("containers", "initContainers"):
         if key in frozen:

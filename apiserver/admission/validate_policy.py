@@ -1,4 +1,4 @@
-"""What is wrong with a disruption budget."""
+"""What is wrong with a disruption budget, or with a pod group."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from stark.crds.selectors import SelectorError, from_label_selector
 
 from ..errors import Cause
-from .complaints import bad_value
+from .complaints import bad_value, immutable
 from .validate_apps import amount_causes
 
 Mapped = Mapping[str, Any]
@@ -28,3 +28,9 @@ def disruption_budget_causes(obj: Mapped) -> Iterator[Cause]:
         from_label_selector(spec.get("selector") or {})
     except SelectorError as error:
         yield bad_value("spec.selector", spec["selector"], str(error))
+
+
+def pod_group_causes(obj: Mapped, old: Mapped | None) -> Iterator[Cause]:
+    """Every complaint about a PodGroup. Who could raise its size would let pods that run count as a group begun."""
+    if old is not None:
+        yield from immutable("spec.minMember", old["spec"]["minMember"], obj["spec"]["minMember"])

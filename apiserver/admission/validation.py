@@ -27,7 +27,7 @@ from .validate_flowcontrol import flow_schema_causes, priority_level_causes
 from .validate_pack_trust import pack_trust_causes
 from .validate_packs import pack_causes
 from .validate_pods import pod_causes
-from .validate_policy import disruption_budget_causes
+from .validate_policy import disruption_budget_causes, pod_group_causes
 from .validate_quotas import resource_quota_causes
 from .validate_rbac import cluster_role_binding_causes, cluster_role_causes, role_binding_causes, role_causes
 from .validate_webhooks import webhook_configuration_causes
@@ -55,6 +55,7 @@ JUDGES: Mapping[tuple[str, str], Judge] = {
     ("", "services"): lambda obj, old, found: service_causes(obj),
     ("discovery.k8s.io", "endpointslices"): lambda obj, old, found: endpoint_slice_causes(obj, old),
     ("policy", "poddisruptionbudgets"): lambda obj, old, found: disruption_budget_causes(obj),
+    ("stark.dev", "podgroups"): lambda obj, old, found: pod_group_causes(obj, old),
     ("scheduling.k8s.io", "priorityclasses"): lambda obj, old, found: priority_class_causes(obj, old),
     ("flowcontrol.apiserver.k8s.io", "flowschemas"): lambda obj, old, found: flow_schema_causes(obj),
     ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations"): lambda obj, old, found: priority_level_causes(obj),

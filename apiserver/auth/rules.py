@@ -123,7 +123,8 @@ CONTROLLER_RULES: Mapping[str, tuple[Rule, ...]] = {
     "every controller": (EVENTS, LEADER_LEASES),
     "scheduler": (
         Rule(READ, ("",), ("pods", "nodes", "namespaces")),
-        Rule(READ, ("stark.dev",), ("packs", "resourcepools", "clusterconfigs")),
+        Rule(READ, ("stark.dev",), ("packs", "resourcepools", "clusterconfigs", "podgroups")),
+        Rule(READ, ("policy",), ("poddisruptionbudgets",)),
         Rule(READ, ("scheduling.k8s.io",), ("priorityclasses",)),
         Rule(("create",), ("",), ("pods/binding", "bindings")),
         Rule(("update", "patch"), ("",), ("pods/status",)),
@@ -187,6 +188,11 @@ CONTROLLER_RULES: Mapping[str, tuple[Rule, ...]] = {
         Rule(("update", "patch"), ("policy",), ("poddisruptionbudgets/status",)),
         Rule(READ, ("",), ("pods",)),
         Rule(READ, ("apps",), ("replicasets", "deployments")),
+    ),
+    "pod-group": (
+        Rule(READ, ("stark.dev",), ("podgroups",)),
+        Rule(("update", "patch"), ("stark.dev",), ("podgroups/status",)),
+        Rule(READ, ("",), ("pods",)),
     ),
     # What it scales may be of any kind, kinds that do not exist yet included; whose it is stands in its metadata.
     "horizontal-autoscaler": (

@@ -46,6 +46,8 @@ def _check_bindable(target: Target, pod: Mapping[str, Any], meta: Mapping[str, A
         raise conflict(
             target.resource, target.name, f"pod {target.name} is being deleted, cannot be assigned to a host"
         )
+    if (pod.get("spec") or {}).get("schedulingGates"):
+        raise conflict(target.resource, target.name, f"pod {target.name} has non-empty .spec.schedulingGates")
     bound = (pod.get("spec") or {}).get("nodeName")
     if bound:
         raise conflict(target.resource, target.name, f'pod {target.name} is already assigned to node "{bound}"')
@@ -59,6 +61,7 @@ def _placed(pod: Object, node: str, annotations: Mapping[str, str]) -> Object:
     moment = timestamp(metadata.now())
     scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": moment}
     status["conditions"] = [*others, scheduled]
+    status.pop("nominatedNodeName", None)  # it has arrived
     return {**pod, "metadata": meta, "spec": {**pod["spec"], "nodeName": node}, "status": status}
 
 

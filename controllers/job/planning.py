@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
+from stark.crds.annotations import DEADLINE
 from stark.crds.batch import COMPLETION_INDEX, COMPLETION_INDEX_VARIABLE, JOB_TRACKING, Job, JobStatus
 from stark.crds.conditions import Condition, find_condition, is_true, set_condition
 from stark.crds.meta import ObjectMeta
@@ -297,6 +298,8 @@ def new_pod(job: Job, index: int | None) -> Pod:
         containers = [_numbered(container) for container in spec.containers]
         hostname = spec.hostname or prefix[:HOSTNAME_MAX].rstrip("-.")
         spec = spec.model_copy(update={"containers": containers, "hostname": hostname.replace(".", "-")})
+    if (deadline := _deadline(job)) is not None:
+        annotations.setdefault(DEADLINE, deadline)
     held = [JOB_TRACKING] if is_tracked(job) and JOB_TRACKING not in template.metadata.finalizers else []
     meta = ObjectMeta(
         generate_name=prefix,
@@ -307,6 +310,17 @@ def new_pod(job: Job, index: int | None) -> Pod:
         owner_references=[job.owner_reference()],
     )
     return Pod(metadata=meta, spec=spec)
+
+
+def _deadline(job: Job) -> str | None:
+    """When the job will be stopped if it is not done, for the scheduler's order among equals."""
+    seconds, began = job.spec.active_deadline_seconds, job.status.start_time or job.metadata.creation_timestamp
+    if seconds is None or began is None:
+        return None
+    try:
+        return (began + timedelta(seconds=seconds)).isoformat()
+    except OverflowError:
+        return None  # so far away that it orders nothing
 
 
 def _numbered(container: Container) -> Container:

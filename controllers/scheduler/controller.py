@@ -1,8 +1,9 @@
 """Carry out what the core decides: bind pods, and tell why others wait.
 
-Reads Pods, Nodes, Packs, Namespaces and the ClusterConfig; writes bindings, the PodScheduled condition and Events. The
-core is fed between two events of the informers and built anew for each term of leadership, so nothing of an earlier
-leader's assumptions survives.
+Reads Pods, Nodes, Packs, Namespaces, PodGroups, disruption budgets and the ClusterConfig; writes bindings, the
+PodScheduled and DisruptionTarget conditions, nominated nodes and Events, and deletes pods that make way for higher ones.
+The core is fed between two events of the informers and built anew for each term of leadership, so nothing of an earlier
+leader's assumptions survives but what it wrote into objects.
 """
 
 from __future__ import annotations
@@ -22,12 +23,16 @@ from stark.crds.namespaces import Namespace
 from stark.crds.nodes import Node
 from stark.crds.packs import Pack
 from stark.crds.placement.weights import Weights
+from stark.crds.pod_groups import PodGroup
 from stark.crds.pods import Pod, PodCondition
+from stark.crds.policy import PodDisruptionBudget
 
 from ..kit import DONE, Context, Controller, Outcome, Source
 from . import metrics
-from .core import Bind, Core, Refuse
+from .core import Bind, Core, Decision, Preempt, Refuse
 from .echo import is_echo
+from .preempting import make_way
+from .preemption import Budget
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +59,8 @@ class Scheduler(Controller):
         self._packs = context.informers.of(Pack)
         self._namespaces = context.informers.of(Namespace)
         self._config = context.informers.of(ClusterConfig)
+        self._groups = context.informers.of(PodGroup)
+        self._budgets = context.informers.of(PodDisruptionBudget)
         self._core: Core | None = None
         self._stirred = asyncio.Event()
         self._room = asyncio.Semaphore(IN_FLIGHT_MAX)
@@ -64,6 +71,8 @@ class Scheduler(Controller):
         self._packs.subscribe(self._pack_changed)
         self._namespaces.subscribe(self._namespace_changed)
         self._config.subscribe(self._config_changed)
+        self._groups.subscribe(self._group_changed)
+        self._budgets.subscribe(self._budget_changed)
 
     def sources(self) -> Sequence[Source[Any]]:
         """The caches that must be filled before the first decision. They feed the core, not the work queue."""
@@ -73,6 +82,8 @@ class Scheduler(Controller):
             Source(self._packs, _no_keys),
             Source(self._namespaces, _no_keys),
             Source(self._config, _no_keys),
+            Source(self._groups, _no_keys),
+            Source(self._budgets, _no_keys),
         )
 
     async def reconcile(self, key: str) -> Outcome:
@@ -87,12 +98,17 @@ class Scheduler(Controller):
             core.set_namespace(namespace)
         for node in self._nodes.list():
             core.set_node(node)
+        for group in self._groups.list():
+            core.set_group(group, _now())
+        for budget in self._budgets.list():
+            core.set_budget(budget.key, Budget.of(budget))
         for pod in self._pods.list():
             core.set_pod(pod, _now())
+        core.adopt(self._pods.list())
         try:
-            async with asyncio.TaskGroup() as group:
+            async with asyncio.TaskGroup() as tasks:
                 while True:
-                    await self._decide_some(core, group)
+                    await self._decide_some(core, tasks)
                     self._show(core)
                     await self._wait(core)
         finally:
@@ -104,8 +120,7 @@ class Scheduler(Controller):
             if decision is None:
                 return
             await self._room.acquire()
-            act = self._bind(core, decision) if isinstance(decision, Bind) else self._tell(decision)
-            group.create_task(act).add_done_callback(lambda _: self._room.release())
+            group.create_task(self._act(core, decision)).add_done_callback(lambda _: self._room.release())
 
     async def _wait(self, core: Core) -> None:
         due = core.next_due_s(_now())
@@ -120,6 +135,20 @@ class Scheduler(Controller):
         self._stirred.clear()
 
     # --- acting ---
+
+    async def _act(self, core: Core, decision: Decision) -> None:
+        match decision:
+            case Bind():
+                await self._bind(core, decision)
+            case Refuse():
+                await self._tell(decision)
+            case Preempt():
+                await self._preempt(core, decision)
+
+    async def _preempt(self, core: Core, preempt: Preempt) -> None:
+        if not await self._tell(preempt.refuse) or not await make_way(self._context, preempt):
+            core.spared(preempt)
+            self._stirred.set()
 
     async def _bind(self, core: Core, bind: Bind) -> None:
         pod, began = bind.pod, _now()
@@ -149,18 +178,24 @@ class Scheduler(Controller):
             return False
         return live.metadata.uid == bind.pod.uid and live.spec.node_name == bind.node
 
-    async def _tell(self, refuse: Refuse) -> None:
+    async def _tell(self, refuse: Refuse) -> bool:
+        """Write down why the pod waits, and where. False when that could not be written."""
         pod = refuse.pod
         for rule in refuse.rules:
             metrics.UNSCHEDULABLE.labels(str(rule), metrics.PROFILE).inc()
         self._count("unschedulable", _now())
         self._context.recorder.event(pod, "Warning", "FailedScheduling", refuse.message)
         condition = self._condition(refuse)
-        if condition is None:
-            return
-        body = condition.model_dump(mode="json", by_alias=True, exclude_none=True)
+        status: dict[str, Any] = {}
+        if condition is not None:
+            status["conditions"] = [condition.model_dump(mode="json", by_alias=True, exclude_none=True)]
+        # Written whenever it was or is somewhere: the cache may not have heard of the last time yet.
+        if refuse.nominated or pod.status.nominated_node_name:
+            status["nominatedNodeName"] = refuse.nominated or None
+        if not status:
+            return True
         # By uid, so that a namesake made meanwhile is not told about a pod that is gone.
-        patch = {"metadata": {"uid": pod.uid}, "status": {"conditions": [body]}}
+        patch = {"metadata": {"uid": pod.uid}, "status": status}
         try:
             await self._api.patch(
                 Pod, pod.metadata.name, patch, pod.metadata.namespace, type=PatchType.STRATEGIC, subresource="status"
@@ -168,6 +203,8 @@ class Scheduler(Controller):
         except ApiError as error:
             # The next refusal tells again; the pod waits all the same.
             log.info("a condition was not written", extra={"podId": pod.key, "detail": str(error)})
+            return False
+        return True
 
     def _condition(self, refuse: Refuse) -> PodCondition | None:
         """The condition to write; None when the pod has it already."""
@@ -193,6 +230,7 @@ class Scheduler(Controller):
         self._shown_at = _now()
         for place, count in core.queue.sizes().items():
             metrics.PENDING.labels(place.value).set(count)
+        metrics.PENDING.labels("gated").set(len(core.gated))
 
     # --- being told ---
 
@@ -202,7 +240,7 @@ class Scheduler(Controller):
             return
         before, after = change.before, change.after
         if before is not None and (after is None or after.uid != before.uid):
-            core.drop_pod(before.object)
+            core.drop_pod(before.object, _now())
         if after is not None:
             if is_echo(change, core.snapshot.placed(after.uid)):
                 return
@@ -229,6 +267,20 @@ class Scheduler(Controller):
             core.set_namespace(change.new)
         self._stirred.set()
 
+    def _group_changed(self, change: Change[PodGroup]) -> None:
+        core = self._core
+        if core is None:
+            return
+        if change.new is None:
+            core.drop_group(change.key, _now())
+        else:
+            core.set_group(change.new, _now())
+        self._stirred.set()
+
+    def _budget_changed(self, change: Change[PodDisruptionBudget]) -> None:
+        if self._core is not None:
+            self._core.set_budget(change.key, Budget.of(change.new) if change.new is not None else None)
+
     def _config_changed(self, change: Change[ClusterConfig]) -> None:
         core = self._core
         if core is None:
@@ -239,7 +291,12 @@ class Scheduler(Controller):
     def _configure(self, core: Core) -> None:
         found = self._config.get(CLUSTER_CONFIG_NAME)
         spec = found.spec if found is not None else ClusterConfigSpec()
-        core.configure(pods_max=spec.max_pods_per_node, weights=Weights.of(spec), nodes=self._nodes.list())
+        core.configure(
+            pods_max=spec.max_pods_per_node,
+            weights=Weights.of(spec),
+            nodes=self._nodes.list(),
+            preempts=spec.enable_preemption,
+        )
 
     def _pack_changed(self, change: Change[Pack]) -> None:
         core = self._core

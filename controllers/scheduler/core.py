@@ -2,25 +2,34 @@
 client.
 
 A decision to bind is *assumed* at once: the pod takes its room before the server has confirmed, so that the next
-decision already counts it. Whoever carries the decision out says `failed` when it came to nothing.
+decision already counts it. Whoever carries the decision out says `failed` when it came to nothing. When others must
+make way first, the pod is *nominated*: room is kept for it until they have gone. What outlives a process stands in
+objects: bindings, nominations (`adopt`), groups.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 
 from stark.crds.namespaces import Namespace
 from stark.crds.nodes import Node
-from stark.crds.placement.facts import Offer
+from stark.crds.placement.facts import Demand, Offer
 from stark.crds.placement.filters import CURED_BY_LEAVING, Rule
 from stark.crds.placement.reading import PackOf, demand_of, offer_of, pack_problem, takes_room
+from stark.crds.placement.relations import NamespaceLabels, PodTerm, Spread
 from stark.crds.placement.weights import Weights
-from stark.crds.podfacts import is_finished
+from stark.crds.pod_groups import PodGroup
+from stark.crds.podfacts import deadline_of, group_of, is_finished, is_gated
 from stark.crds.pods import Pod
 
-from .queue import PodQueue, Waiting
-from .snapshot import Snapshot
+from .gangs import Gangs
+from .preemption import Budget, Plan
+from .queue import Class, PodQueue, Waiting
+from .residents import Resident
+from .rooms import Rooms
+from .together import Member, Together, place_together
 
 DEFAULT_SCHEDULER = "default-scheduler"
 
@@ -36,10 +45,14 @@ CURES: dict[str, frozenset[Rule]] = {
     "terms": frozenset({Rule.OWNER}),
 }
 """Which rules may answer differently after a property of a node has changed."""
-ROOM = CURED_BY_LEAVING
 COMPANY = frozenset({Rule.SPREAD, Rule.AFFINITY})
-"""What a pod that has come may cure: somebody to be near to, or a place that is no longer the one with the fewest."""
+"""The rules that look at pods on other nodes too."""
 EVERY_RULE = frozenset(Rule)
+GROUPED = frozenset({Rule.GROUP})
+UNSCHEDULABLE = "Unschedulable"
+HINTS_MAX = 2_000
+"""Pairs of a changed node and a class of parked pods that are judged at once; when there are more, pods are woken by
+the rules that refused them."""
 
 PodOf = Callable[[str], Pod | None]
 
@@ -55,37 +68,64 @@ class Bind:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """Tell people why the pod waits: a reason (Unschedulable, PackNotFound, PackNotReady, PackNotAllowed) and a sentence."""
+    """Tell people why the pod waits: a reason (Unschedulable, PackNotFound, PackNotReady, PackNotAllowed,
+    PodGroupNotFound) and a sentence."""
 
     pod: Pod
     reason: str
     message: str
     rules: frozenset[Rule]
+    nominated: str = ""
+    """The node on which room is kept for it."""
 
 
-Decision = Bind | Refuse
+@dataclass(frozen=True, slots=True)
+class Preempt:
+    """Tell the pod where it will be, and then delete those that are in its way."""
+
+    refuse: Refuse
+    victims: tuple[Resident, ...]
+
+
+Decision = Bind | Refuse | Preempt
+
+
+def is_waiting(pod: Pod) -> bool:
+    """Whether this scheduler has to place the pod some time: not bound, not finished, not leaving, not another's."""
+    waiting = not pod.spec.node_name and not is_finished(pod) and pod.metadata.deletion_timestamp is None
+    return waiting and pod.spec.scheduler_name in ("", DEFAULT_SCHEDULER)
 
 
 def is_ours(pod: Pod) -> bool:
-    """Whether the pod waits for this scheduler: not bound, not finished, not leaving, and not another scheduler's."""
-    waiting = not pod.spec.node_name and not is_finished(pod) and pod.metadata.deletion_timestamp is None
-    return waiting and pod.spec.scheduler_name in ("", DEFAULT_SCHEDULER)
+    """Whether the pod waits for this scheduler now, and for nobody who holds it back by a gate."""
+    return is_waiting(pod) and not is_gated(pod)
 
 
 class Core:
     """Pods that wait, nodes that offer. `pod_of` and `pack_of` look objects up by key in the caches."""
 
     def __init__(self, pod_of: PodOf, pack_of: PackOf) -> None:
-        self.snapshot = Snapshot()
+        self.rooms = Rooms()
+        self.snapshot = self.rooms.snapshot
         self.queue = PodQueue()
+        self.gangs = Gangs()
+        self.gated: set[str] = set()
+        """Keys of pods that are held back by their gates."""
         self._pod_of = pod_of
         self._pack_of = pack_of
+        self._decided: deque[Decision] = deque()
+        """Decisions about the members of one group, which are made together."""
         self._stirred: set[Rule] = set()
+        """Rules that may answer differently, whatever the node."""
         self._pods_max: int | None = None
 
-    def configure(self, *, pods_max: int, weights: Weights, nodes: Iterable[Node]) -> None:
-        """What the cluster says: how many pods a node takes at most, and what makes one node better than another."""
+    def configure(self, *, pods_max: int, weights: Weights, nodes: Iterable[Node], preempts: bool = True) -> None:
+        """What the cluster says: how many pods a node takes at most, what makes one node better than another, and
+        whether lower pods make way for higher ones."""
         self.snapshot.configure(weights)
+        if preempts is not self.rooms.preempts:
+            self.rooms.preempts = preempts
+            self._stirred |= CURED_BY_LEAVING
         if pods_max != self._pods_max:
             self._pods_max = pods_max
             for node in nodes:
@@ -96,24 +136,35 @@ class Core:
     def set_pod(self, pod: Pod, now: float) -> None:
         """A pod as it is now: it waits, holds room, or is none of our business any more."""
         uid = pod.uid
-        if is_ours(pod):
+        if is_waiting(pod):
             # What is assumed is on its way to be bound; the cache has just not heard of it yet.
             if self.snapshot.placed(uid) is None:
-                self.queue.add(pod.key, uid, pod.spec.priority or 0, demand_of(pod, self._pack_of), now)
+                self._set_waiting(pod, now)
             return
-        self.queue.remove(pod.key)
+        self._forget_waiting(pod.key, uid)
         if takes_room(pod):
-            self.snapshot.place(uid, pod.spec.node_name or "", demand_of(pod, self._pack_of))
-        elif self.snapshot.remove(uid) is not None:
-            self._stirred |= ROOM
+            self.rooms.hold(pod, pod.spec.node_name or "", demand_of(pod, self._pack_of))
+        else:
+            self.rooms.leave(uid)
+        self._count(self.gangs.count(pod), now)
 
-    def drop_pod(self, pod: Pod) -> None:
+    def drop_pod(self, pod: Pod, now: float = 0.0) -> None:
         """The pod is gone from the store."""
         waiting = self.queue.get(pod.key)
-        if waiting is not None and waiting.uid == pod.uid:
-            self.queue.remove(pod.key)
-        if self.snapshot.remove(pod.uid) is not None:
-            self._stirred |= ROOM
+        if waiting is None or waiting.uid == pod.uid:
+            self._forget_waiting(pod.key, pod.uid)
+        self.rooms.leave(pod.uid)
+        self._count(self.gangs.leave(pod.uid), now)
+
+    def adopt(self, pods: Iterable[Pod]) -> None:
+        """At the beginning, when everything else is known: keep the room that an earlier scheduler kept, and complete
+        the groups that it began."""
+        for pod in pods:
+            node, waiting = pod.status.nominated_node_name, self.queue.get(pod.key)
+            if node and waiting is not None and self.snapshot.offer(node) is not None:
+                self.rooms.nominations.keep(waiting, node)
+        for group in self.gangs.begun():
+            self.queue.complete(group, True)
 
     def set_node(self, node: Node) -> None:
         """A node as it is now."""
@@ -122,20 +173,40 @@ class Core:
             after = replace(after, pods=self._pods_max)
         before = self.snapshot.offer(after.name)
         if self.snapshot.set_node(after):
-            self._stirred |= cured_by(before, after)
+            self.rooms.residents.touch(after.name)
+            self.rooms.touch(after.name, cured_by(before, after))
 
     def drop_node(self, name: str) -> None:
         """The node is gone."""
-        self.snapshot.remove_node(name)
+        self.rooms.drop_node(name)
 
     def set_namespace(self, namespace: Namespace) -> None:
         """A namespace as it is now: terms may mean pods by the labels of their namespace."""
         if self.snapshot.set_namespace(namespace.metadata.name, namespace.metadata.labels):
-            self._stirred.add(Rule.AFFINITY)
+            self._namespaces_changed()
 
     def drop_namespace(self, name: str) -> None:
         """The namespace is gone."""
         self.snapshot.drop_namespace(name)
+        self._namespaces_changed()
+
+    def _namespaces_changed(self) -> None:
+        self._stirred.add(Rule.AFFINITY)
+        self.rooms.preemption.forget()
+
+    def set_budget(self, key: str, budget: Budget | None) -> None:
+        """A disruption budget as it is now; None when it is gone."""
+        self.rooms.preemption.set_budget(key, budget)
+
+    def set_group(self, group: PodGroup, now: float) -> None:
+        """A pod group as it is now."""
+        if self.gangs.set_group(group):
+            self._count(group.key, now)
+
+    def drop_group(self, key: str, now: float) -> None:
+        """A pod group is gone."""
+        self.gangs.drop_group(key)
+        self._count(key, now)
 
     def packs_changed(self, waiting: Iterable[Pod], now: float) -> None:
         """A pack came, went or became available, so what pods demand may have changed too."""
@@ -143,45 +214,234 @@ class Core:
             self.set_pod(pod, now)
         self._stirred.add(Rule.PACK)
 
+    def _set_waiting(self, pod: Pod, now: float) -> None:
+        if is_gated(pod):
+            self._forget_waiting(pod.key, pod.uid)
+            self.gated.add(pod.key)
+            return
+        self.gated.discard(pod.key)
+        group, is_new = group_of(pod), pod.key not in self.queue
+        self.queue.add(
+            pod.key,
+            pod.uid,
+            pod.spec.priority or 0,
+            demand_of(pod, self._pack_of),
+            now,
+            deadline=deadline_of(pod),
+            group=group,
+            preempts=pod.spec.preemption_policy != "Never",
+        )
+        if group and is_new:
+            self._count(group, now)
+
+    def _forget_waiting(self, key: str, uid: str) -> None:
+        self.gated.discard(key)
+        self.queue.remove(key)
+        self.rooms.renounce(uid)
+
+    def _count(self, group: str, now: float) -> None:
+        """The number of a group's members that wait or have a place has changed."""
+        if group:
+            self.queue.complete(group, self.gangs.is_begun(group))
+            self.queue.wake_group(group, now)
+
+    # --- who is woken ---
+
+    def _wake(self, now: float) -> None:
+        """Let those try again that the changes since the last decision could help."""
+        stirred, freed = frozenset(self._stirred), dict(self.rooms.freed)
+        self._stirred.clear()
+        self.rooms.freed.clear()
+        for key in self.rooms.displaced:
+            self.queue.hurry(key)
+        self.rooms.displaced.clear()
+        for node in freed:
+            for each in self.rooms.nominations.on(node):
+                if self.rooms.accepts(each.demand, each.uid, each.priority)(node, ()):
+                    self.queue.hurry(each.key)
+        kinds, company = self.queue.kinds(), self.rooms.take_company()
+        if len(kinds) * (len(freed) + len(company)) > HINTS_MAX:
+            self.queue.wake(stirred.union(COMPANY if company else (), *freed.values()), now)
+            return
+        if stirred:
+            self.queue.wake(stirred, now)
+        for kind in kinds:
+            if any(self._helps(kind, node, rules) for node, rules in freed.items()) or self._pleases(kind, company):
+                self.queue.wake_kind(kind, now)
+
+    def _helps(self, kind: Class, node: str, rules: frozenset[Rule]) -> bool:
+        """Whether a change of the node could help parked pods of this class: one of the rules that refused them may
+        answer differently, and the pod fits there now, or would if lower ones made way."""
+        demand, priority, preempts = kind
+        refused_by = self.queue.rules_of(kind)
+        if refused_by and refused_by.isdisjoint(rules):
+            return False
+        if not COMPANY.isdisjoint(refused_by & rules) and not rules <= CURED_BY_LEAVING:
+            return True  # the node's labels or taints changed, which may please the pod on another node
+        there = self.rooms.residents.at(node).values()
+        lower = [each.uid for each in there if each.priority < priority] if preempts and self.rooms.preempts else []
+        return self.rooms.accepts(demand, "", priority)(node, lower)
+
+    def _pleases(self, kind: Class, company: Iterable[Demand]) -> bool:
+        """Whether pods that came or went, wherever, are among those that this class wants to be near to or apart from."""
+        demand, refused_by = kind[0], self.queue.rules_of(kind)
+        if COMPANY.isdisjoint(refused_by):
+            return False
+        return any(is_related(demand, other, self.snapshot.namespaces) for other in company)
+
     # --- what next ---
 
     def decide(self, now: float) -> Decision | None:
         """The next decision; None when every pod waits for time or for a change."""
-        if self._stirred:
-            self.queue.wake(self._stirred, now)
-            self._stirred.clear()
+        if self._decided:
+            return self._decided.popleft()
+        for group in list(self.gangs.overdue(now)):
+            self._release(group, now)
+        if self._stirred or self.rooms.has_news:
+            self._wake(now)
         while (waiting := self.queue.pop(now)) is not None:
-            pod = self._pod_of(waiting.key)
-            if pod is not None and pod.uid == waiting.uid and is_ours(pod):
+            if (pod := self._live(waiting)) is None:
+                self.rooms.renounce(waiting.uid)
+            elif not waiting.group:
                 return self._place(waiting, pod, now)
+            else:
+                self._decided.extend(self._place_group((waiting, pod), now))
+                return self._decided.popleft()
         return None
+
+    def _live(self, waiting: Waiting) -> Pod | None:
+        pod = self._pod_of(waiting.key)
+        return pod if pod is not None and pod.uid == waiting.uid and is_ours(pod) else None
 
     def _place(self, waiting: Waiting, pod: Pod, now: float) -> Decision:
         problem = pack_problem(pod, self._pack_of)
         if problem is not None:
-            rules = frozenset({Rule.PACK})
-            self.queue.park(waiting, rules, now)
-            return Refuse(pod, problem.reason, problem.message, rules)
-        node = self.snapshot.choose(waiting.demand)
+            return self._refuse((waiting, pod), problem.reason, problem.message, frozenset({Rule.PACK}), now)
+        node = self.rooms.find(waiting)
         if node is not None:
-            self.snapshot.place(waiting.uid, node, waiting.demand)
+            self.rooms.assume(waiting, pod, node)
+            if waiting.group:
+                self.gangs.join(waiting.uid, waiting.group)
             return Bind(waiting, pod, node)
-        refusal = self.snapshot.refusal(waiting.demand)
+        refusal, plan = self.snapshot.refusal(waiting.demand), None
+        if not self.rooms.is_coming(waiting.uid):
+            self.rooms.renounce(waiting.uid)
+            plan = self.rooms.plan(waiting) if not refusal.rules.isdisjoint(CURED_BY_LEAVING) else None
+        if plan is not None:
+            self.rooms.nominate(waiting, plan)
+        return self._refuse((waiting, pod), UNSCHEDULABLE, refusal.message, refusal.rules, now, plan)
+
+    def _refuse(
+        self, member: Member, reason: str, message: str, rules: frozenset[Rule], now: float, plan: Plan | None = None
+    ) -> Refuse | Preempt:
         # Without any node there is no rule to wait for: whatever node comes is worth a try.
-        self.queue.park(waiting, refusal.rules, now)
-        return Refuse(pod, "Unschedulable", refusal.message, refusal.rules)
+        waiting, pod = member
+        self.queue.park(waiting, rules, now)
+        kept = self.rooms.nominations.get(waiting.uid)
+        refuse = Refuse(pod, reason, message, rules, kept.node if kept is not None else "")
+        return Preempt(refuse, plan.victims) if plan is not None else refuse
 
     def failed(self, bind: Bind, now: float) -> None:
         """The binding did not happen: give the room back, and let the pod try again if it is still there."""
-        self.snapshot.remove(bind.waiting.uid)
-        self._stirred |= ROOM
-        pod = self._pod_of(bind.waiting.key)
-        if pod is not None and pod.uid == bind.waiting.uid and is_ours(pod):
+        self.rooms.leave(bind.waiting.uid)
+        group = self.gangs.leave(bind.waiting.uid)
+        if self._live(bind.waiting) is not None:
             self.queue.retry(bind.waiting, now)
+        self._count(group, now)
+
+    def spared(self, preempt: Preempt) -> None:
+        """The victims could not be made to go, or the pod for which they should was gone: nothing is kept for it."""
+        for victim in preempt.victims:
+            pod = self._pod_of(victim.key)
+            if pod is not None and pod.uid == victim.uid and (node := self.rooms.residents.node_of(victim.uid)):
+                self.rooms.residents.put(node, Resident.of(pod))
+        pod = preempt.refuse.pod
+        self.rooms.renounce(pod.uid)
+        self.queue.hurry(pod.key)
 
     def next_due_s(self, now: float) -> float | None:
         """Seconds until `decide` may have something to say without being told anything; None for ever."""
-        return 0.0 if self._stirred else self.queue.next_due(now)
+        if self._decided or self._stirred or self.rooms.has_news:
+            return 0.0
+        overdue = self.gangs.next_overdue()
+        due = [] if overdue is None else [max(0.0, overdue - now)]
+        if (turn := self.queue.next_due(now)) is not None:
+            due.append(turn)
+        return min(due, default=None)
+
+    # --- groups ---
+
+    def _place_group(self, first: Member, now: float) -> list[Decision]:
+        """Decide about all waiting members of a group at once; `first` is the one whose turn it was."""
+        group = first[0].group
+        members = [first]
+        for waiting in self.queue.members(group):
+            self.queue.take(waiting.key)
+            if (pod := self._live(waiting)) is not None:
+                members.append((waiting, pod))
+        gang, needed = self.gangs.get(group), self.gangs.missing(group)
+        if gang is None:
+            message = f"pod group {group} does not exist"
+            return [self._refuse(each, "PodGroupNotFound", message, GROUPED, now) for each in members]
+        ready = [each for each in members if pack_problem(each[1], self._pack_of) is None]
+        if not needed or len(ready) >= needed:
+            waiting_for = [each for each in members if each not in ready]
+            decisions = self._place_enough(group, ready, needed, now) if needed else []
+            return decisions + [self._place(*each, now) for each in (waiting_for if needed else members)]
+        there = gang.min_member - needed + len(ready)
+        message = f"pod group {group} has {there} of the {gang.min_member} members it needs"
+        return [self._refuse(each, UNSCHEDULABLE, message, GROUPED, now) for each in members]
+
+    def _place_enough(self, group: str, members: list[Member], needed: int, now: float) -> list[Decision]:
+        together = place_together(self.rooms, members, needed)
+        if together.is_placed:
+            return self._placed(group, together, now)
+        if together.plans:
+            self.gangs.reserve(group, now)
+            return self._make_way(group, together, members, now)
+        if not any(self.rooms.nominations.get(waiting.uid) for waiting, _ in members):
+            self.gangs.release(group)
+        return [self._incomplete(group, each, together, now) for each in members]
+
+    def _placed(self, group: str, together: Together, now: float) -> list[Decision]:
+        self.gangs.release(group)
+        decisions: list[Decision] = []
+        for (waiting, pod), node in together.found:
+            self.gangs.join(waiting.uid, group)
+            decisions.append(Bind(waiting, pod, node))
+        self.queue.complete(group, False)
+        return decisions + [self._place(*each, now) for each in together.others]
+
+    def _make_way(self, group: str, together: Together, members: list[Member], now: float) -> list[Decision]:
+        plans = {waiting.uid: plan for (waiting, _), plan in together.plans}
+        for (waiting, _), plan in together.plans:
+            self.rooms.nominate(waiting, plan)
+        return [self._incomplete(group, each, together, now, plans.get(each[0].uid)) for each in members]
+
+    def _incomplete(
+        self, group: str, member: Member, together: Together, now: float, plan: Plan | None = None
+    ) -> Refuse | Preempt:
+        refusal = together.refusal
+        assert refusal is not None, group
+        found, missing = len(together.found), self.gangs.missing(group)
+        message = f"pod group {group} found a place for {found} of the {missing} members it needs: {refusal.message}"
+        return self._refuse(member, UNSCHEDULABLE, message, refusal.rules | GROUPED, now, plan)
+
+    def _release(self, group: str, now: float) -> None:
+        """The group has had its time: others may have the room that was kept for it, and go first."""
+        self.gangs.release(group)
+        for waiting in self.queue.members(group):
+            self.rooms.renounce(waiting.uid)
+            self.queue.postpone(waiting.key, now)
+
+
+def is_related(one: Demand, other: Demand, namespaces: NamespaceLabels) -> bool:
+    """Whether a rule about other pods takes the second into account when it places the first."""
+    wishes, others = one.relations, other.relations
+    terms: tuple[PodTerm | Spread, ...] = (*wishes.near, *wishes.apart, *wishes.spread)
+    if any(term.group.has(other.profile, namespaces) for term in terms):
+        return True
+    return any(term.group.has(one.profile, namespaces) for term in others.apart)
 
 
 def cured_by(before: Offer | None, after: Offer) -> frozenset[Rule]:

@@ -1,16 +1,18 @@
 """Whose turn it is: pods that wait for a decision.
 
-A pod is in one of three places. *Active* pods are tried, the highest priority first and among equals the one that came
-first. Pods that failed for a passing reason wait in *back-off*. *Parked* pods found no node: they are tried again when
-something happens that one of the rules that refused them looks at, and in any case after PARKED_MAX_S, in case we were
-wrong about that. Pure: time is an argument, in seconds of any steady clock.
+A pod is in one of three places. *Active* pods are tried: the highest priority first, among equals those that complete a
+group of which some are bound already, then the earliest deadline (a pod without one comes after all that have one),
+then the one that came first. Pods that failed for a passing reason wait in *back-off*. *Parked* pods found no
+node: they are tried again when something happens that could help them, and in any case after PARKED_MAX_S, in case we
+were wrong about that. Pure: time is an argument, in seconds of any steady clock.
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Set
+import math
+from collections.abc import Collection, Set
 from dataclasses import dataclass
 from enum import Enum
 
@@ -23,6 +25,10 @@ BACKOFF_MAX_S = 10.0
 it."""
 PARKED_MAX_S = 300.0
 """A pod parked for longer is tried again without cause."""
+
+
+Class = tuple[Demand, int, bool]
+"""Pods that an event helps alike: demand, priority, and whether others may be made to go for them."""
 
 
 class Place(Enum):
@@ -43,6 +49,14 @@ class Waiting:
     demand: Demand
     since: float
     """When it came; for the metric, and among equals the older goes first."""
+    deadline: float = math.inf
+    """When its work must be done, seconds since the epoch; infinity when that is left open."""
+    group: str = ""
+    """`namespace/name` of the PodGroup with which it is placed; empty for a pod of its own."""
+    preempts: bool = True
+    """Whether lower pods may have to make way for it."""
+    completes: bool = False
+    """It belongs to a group of which some are bound and too few."""
     order: int = 0
     attempts: int = 0
     place: Place = Place.ACTIVE
@@ -50,6 +64,16 @@ class Waiting:
     """When the last attempt's back-off ends."""
     parked_at: float = 0.0
     rules: frozenset[Rule] = frozenset()
+
+    @property
+    def urgency(self) -> tuple[int, bool, float, int]:
+        """The smallest goes first."""
+        return -self.priority, not self.completes, self.deadline, self.order
+
+    @property
+    def kind(self) -> Class:
+        """The pods that are helped when it is."""
+        return self.demand, self.priority, self.preempts
 
     def backoff_s(self) -> float:
         """How long to leave it alone after its latest attempt."""
@@ -61,9 +85,13 @@ class PodQueue:
 
     def __init__(self) -> None:
         self._pods: dict[str, Waiting] = {}
-        self._active: list[tuple[int, int, str]] = []
+        self._active: list[tuple[tuple[int, bool, float, int], str]] = []
         self._backoff: list[tuple[float, int, str]] = []
         self._parked: dict[str, Waiting] = {}
+        self._kinds: dict[Class, dict[str, Waiting]] = {}
+        """The parked ones again, by class."""
+        self._groups: dict[str, dict[str, Waiting]] = {}
+        """Those of a group, wherever they are."""
         self._order = 0
 
     def __len__(self) -> int:
@@ -86,24 +114,44 @@ class PodQueue:
         backoff = sum(1 for pod in self._pods.values() if pod.place is Place.BACKOFF)
         return {Place.ACTIVE: len(self._pods) - parked - backoff, Place.BACKOFF: backoff, Place.PARKED: parked}
 
-    def add(self, key: str, uid: str, priority: int, demand: Demand, now: float) -> None:
-        """A pod to place, new or changed. One that waits keeps its turn; a changed demand or priority makes it
-        active."""
+    def add(
+        self,
+        key: str,
+        uid: str,
+        priority: int,
+        demand: Demand,
+        now: float,
+        *,
+        deadline: float = math.inf,
+        group: str = "",
+        preempts: bool = True,
+    ) -> None:
+        """A pod to place, new or changed. One that waits keeps its turn; a changed wish makes it active."""
         known = self._pods.get(key)
         if known is not None and known.uid == uid:
-            if (known.priority, known.demand) == (priority, demand):
+            wish = (priority, demand, deadline, group, preempts)
+            if (known.priority, known.demand, known.deadline, known.group, known.preempts) == wish:
                 return
-            known.priority, known.demand = priority, demand
+            self.remove(key)
+            known.priority, known.demand, known.deadline, known.group, known.preempts = wish
             self._activate(known)
             return
         self.remove(key)
         self._order += 1
-        self._activate(Waiting(key, uid, priority, demand, now, self._order))
+        self._activate(Waiting(key, uid, priority, demand, now, deadline, group, preempts, order=self._order))
 
-    def remove(self, key: str) -> None:
-        """The pod is bound, finished or gone."""
-        self._pods.pop(key, None)
-        self._parked.pop(key, None)
+    def remove(self, key: str) -> Waiting | None:
+        """The pod is bound, finished, gone or taken out to be decided about."""
+        pod = self._pods.pop(key, None)
+        if pod is None:
+            return None
+        self._leave_parking(pod)
+        if pod.group:
+            members = self._groups[pod.group]
+            del members[key]
+            if not members:
+                del self._groups[pod.group]
+        return pod
 
     def pop(self, now: float) -> Waiting | None:
         """Take out the pod whose turn it is; None when all wait."""
@@ -112,9 +160,18 @@ class PodQueue:
         if pod is None:
             return None
         heapq.heappop(self._active)
-        del self._pods[pod.key]
-        pod.attempts += 1
+        return self.take(pod.key)
+
+    def take(self, key: str) -> Waiting | None:
+        """Take out a pod that is decided about now, whether it is its turn or not."""
+        pod = self.remove(key)
+        if pod is not None:
+            pod.attempts += 1
         return pod
+
+    def members(self, group: str) -> list[Waiting]:
+        """The waiting pods of a group, in the order of their turns."""
+        return sorted(self._groups.get(group, {}).values(), key=lambda pod: pod.urgency)
 
     def retry(self, pod: Waiting, now: float) -> None:
         """Put a pod back whose attempt failed for a passing reason."""
@@ -125,11 +182,56 @@ class PodQueue:
         """Put a pod back that no node would take, because of `rules`."""
         pod.place, pod.rules = Place.PARKED, rules
         pod.due, pod.parked_at = now + pod.backoff_s(), now
-        self._pods[pod.key] = self._parked[pod.key] = pod
+        self._keep(pod)
+        self._parked[pod.key] = pod
+        self._kinds.setdefault(pod.kind, {})[pod.key] = pod
 
     def wake(self, rules: Set[Rule], now: float) -> int:
         """Something that these rules look at has changed: let the pods they refused try again. Returns how many."""
-        woken = [pod for pod in self._parked.values() if not pod.rules or not pod.rules.isdisjoint(rules)]
+        return self._wake(
+            [pod for pod in self._parked.values() if not pod.rules or not rules.isdisjoint(pod.rules)], now
+        )
+
+    def wake_kind(self, kind: Class, now: float) -> int:
+        """Something has changed that could help pods of this class."""
+        return self._wake(list(self._kinds.get(kind, {}).values()), now)
+
+    def wake_group(self, group: str, now: float) -> int:
+        """The group, or how many of it there are, has changed."""
+        return self._wake([pod for pod in self._groups.get(group, {}).values() if pod.place is Place.PARKED], now)
+
+    def hurry(self, key: str) -> None:
+        """The room that was made for this pod is there: its turn comes without any back-off."""
+        pod = self._pods.get(key)
+        if pod is not None and pod.place is not Place.ACTIVE:
+            self._leave_parking(pod)
+            self._activate(pod)
+
+    def postpone(self, key: str, now: float) -> None:
+        """This pod has had its turn for now: others go first, whatever happens."""
+        pod = self.remove(key)
+        if pod is not None:
+            pod.due = now + BACKOFF_MAX_S
+            self._wait(pod)
+
+    def complete(self, group: str, completes: bool) -> None:
+        """Whether the group's waiting pods go before everybody else."""
+        for pod in list(self._groups.get(group, {}).values()):
+            if pod.completes is not completes:
+                pod.completes = completes
+                if completes or pod.place is Place.ACTIVE:
+                    self._leave_parking(pod)
+                    self._activate(pod)
+
+    def kinds(self) -> Collection[Class]:
+        """The classes of pods that are parked."""
+        return list(self._kinds)
+
+    def rules_of(self, kind: Class) -> frozenset[Rule]:
+        """The rules that refused a class of parked pods; empty when there was no node."""
+        return next(iter(self._kinds[kind].values())).rules
+
+    def _wake(self, woken: list[Waiting], now: float) -> int:
         for pod in woken:
             self._unpark(pod, now)
         return len(woken)
@@ -146,9 +248,9 @@ class PodQueue:
     def _next_active(self) -> Waiting | None:
         """The first live entry of the heap. Heaps keep entries of pods that moved on; those are dropped here."""
         while self._active:
-            negative_priority, order, key = self._active[0]
+            urgency, key = self._active[0]
             pod = self._pods.get(key)
-            if pod and pod.place is Place.ACTIVE and (pod.order, -pod.priority) == (order, negative_priority):
+            if pod and pod.place is Place.ACTIVE and pod.urgency == urgency:
                 return pod
             heapq.heappop(self._active)
         return None
@@ -164,19 +266,30 @@ class PodQueue:
             self._unpark(oldest, now)
 
     def _unpark(self, pod: Waiting, now: float) -> None:
-        del self._parked[pod.key]
+        self._leave_parking(pod)
         if pod.due > now:
             self._wait(pod)
         else:
             self._activate(pod)
 
+    def _leave_parking(self, pod: Waiting) -> None:
+        if self._parked.pop(pod.key, None) is not None:
+            alike = self._kinds[pod.kind]
+            del alike[pod.key]
+            if not alike:
+                del self._kinds[pod.kind]
+
     def _activate(self, pod: Waiting) -> None:
         pod.place = Place.ACTIVE
-        self._parked.pop(pod.key, None)
-        self._pods[pod.key] = pod
-        heapq.heappush(self._active, (-pod.priority, pod.order, pod.key))
+        self._keep(pod)
+        heapq.heappush(self._active, (pod.urgency, pod.key))
 
     def _wait(self, pod: Waiting) -> None:
         pod.place = Place.BACKOFF
-        self._pods[pod.key] = pod
+        self._keep(pod)
         heapq.heappush(self._backoff, (pod.due, pod.order, pod.key))
+
+    def _keep(self, pod: Waiting) -> None:
+        self._pods[pod.key] = pod
+        if pod.group:
+            self._groups.setdefault(pod.group, {})[pod.key] = pod

@@ -218,6 +218,11 @@ class Snapshot:
             known = self._refusals[key] = self._refuse(key)
         return known
 
+    def is_local(self, demand: Demand) -> bool:
+        """Whether no other node's pods matter to where the pod may go."""
+        around = self._table(self._key(demand)).around
+        return around is None or not (around.hard or around.near or around.apart or around.kept)
+
     def curable(self, demand: Demand) -> list[str]:
         """The nodes that would perhaps take the pod when pods left them: only such rules refuse it there."""
         key = self._key(demand)

@@ -37,6 +37,8 @@ class Rule(StrEnum):
     AFFINITY = "InterPodAffinity"
     PACK = "PackAvailable"
     """Not about nodes: the pack itself is missing. Judged before any node is looked at."""
+    GROUP = "PodGroup"
+    """Not about nodes: the pod is placed together with others, and they are too few."""
 
 
 CURED_BY_LEAVING = frozenset({Rule.PORTS, Rule.RESOURCES, Rule.SPREAD, Rule.AFFINITY})

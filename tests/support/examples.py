@@ -141,6 +141,7 @@ POD_SPEC: dict[str, Any] = {
         }
     ],
     "nodeName": "node-1",
+    "schedulingGates": [{"name": "example.com/quota"}],
     "nodeSelector": {"kubernetes.io/arch": "arm64"},
     "affinity": AFFINITY,
     "topologySpreadConstraints": SPREAD,
@@ -604,6 +605,20 @@ _BODIES: dict[tuple[str, str], dict[str, Any]] = {
         "description": "for what matters",
         "preemptionPolicy": "Never",
     },
+    ("stark.dev/v1", "PodGroup"): {
+        "metadata": METADATA,
+        "spec": {"minMember": 3, "scheduleTimeoutSeconds": 60},
+        "status": {
+            "observedGeneration": 1,
+            "phase": "Running",
+            "members": 4,
+            "scheduled": 4,
+            "running": 3,
+            "succeeded": 1,
+            "failed": 1,
+            "conditions": [CONDITION],
+        },
+    },
     ("rbac.authorization.k8s.io/v1", "Role"): {
         "metadata": {"name": "reader", "namespace": "default"},
         "rules": [
@@ -854,6 +869,7 @@ _BODIES: dict[tuple[str, str], dict[str, Any]] = {
             "maxNodes": 10,
             "maxPodsPerNode": 20,
             "schedulingPolicy": "binpack",
+            "enablePreemption": False,
             "schedulingWeights": {
                 "leastAllocated": 0,
                 "mostAllocated": 1,

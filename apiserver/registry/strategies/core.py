@@ -16,6 +16,14 @@ GRACE_DEFAULT_S = 30
 """What a pod gets to stop when neither it nor the client says otherwise."""
 FINISHED = ("Succeeded", "Failed")
 
+GATED = {
+    "type": "PodScheduled",
+    "status": "False",
+    "reason": "SchedulingGated",
+    "message": "Scheduling is blocked due to non-empty scheduling gates",
+}
+"""What a pod is told whose gates hold it back (KEP-3521)."""
+
 
 class PodStrategy(Strategy):
     """A pod on a node is given time to stop; its node's agent takes it away for good."""
@@ -26,6 +34,8 @@ class PodStrategy(Strategy):
     def prepare_create(self, obj: Object) -> None:
         """Nothing has happened yet."""
         obj["status"] = {"phase": "Pending"}
+        if (obj.get("spec") or {}).get("schedulingGates"):
+            obj["status"]["conditions"] = [dict(GATED)]
 
     def settle_identity(self, obj: Object) -> None:
         """Its quality of service, which counts what limit ranges and defaults have put in."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from stark.controllers.job.planning import BURST_MAX, Plan, backoff_s, new_pod, 
 from stark.controllers.job.tracking import UNCOUNTED_MAX
 from stark.crds.batch import COMPLETION_INDEX, COMPLETION_INDEX_VARIABLE, JOB_TRACKING, Job
 from stark.crds.conditions import is_true
+from stark.crds.podfacts import deadline_of
 from stark.crds.pods import Pod
 from tests.support.workloads import NOW, at, job, owned_by, pod
 
@@ -284,3 +286,9 @@ def test_a_pod_that_runs_and_lost_its_finalizer_gets_it_back() -> None:
 def test_a_job_on_its_way_out_lets_all_its_pods_go() -> None:
     step = plan(job(status=tracked(), metadata=LEAVING), [held(run("a"))], NOW)
     assert [each.metadata.name for each in step.release] == ["a"]
+
+
+def test_pods_of_a_job_with_a_deadline_say_when_that_is() -> None:
+    timed = job(spec={"activeDeadlineSeconds": 90}, status={"startTime": at(10)})
+    assert deadline_of(new_pod(timed, None)) == (NOW + timedelta(seconds=100)).timestamp()
+    assert deadline_of(new_pod(job(), None)) == math.inf

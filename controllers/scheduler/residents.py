@@ -1,0 +1,134 @@
+"""Who is on which node: what preemption must know of pods that hold room, beyond how much.
+
+Beside the snapshot, which knows amounts, because most decisions never ask for this. Every change of a node's pods or of
+what it offers is written into a log by the node's name; a search that was made before reads there what it must look at
+again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from stark.crds.pods import Pod
+from stark.crds.tenancy import NOBODY, Owner
+
+LOG_MAX = 20_000
+"""Changes remembered; a search that is further behind begins anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resident:
+    """A pod that holds room on a node, or is about to."""
+
+    uid: str
+    namespace: str
+    name: str
+    labels: Mapping[str, str]
+    priority: int
+    started_at: float
+    """Seconds since the epoch; infinity for a pod that its node has not begun."""
+    is_leaving: bool
+    """It is being deleted, or a preemption has been decided that deletes it."""
+    owner: Owner = NOBODY
+
+    @classmethod
+    def of(cls, pod: Pod) -> Resident:
+        """What there is to know of the pod."""
+        meta, started = pod.metadata, pod.status.start_time
+        return cls(
+            uid=pod.uid,
+            namespace=meta.namespace or "",
+            name=meta.name,
+            labels=meta.labels,
+            priority=pod.spec.priority or 0,
+            started_at=started.timestamp() if started is not None else math.inf,
+            is_leaving=meta.deletion_timestamp is not None,
+            owner=Owner.of(meta.annotations),
+        )
+
+    @property
+    def key(self) -> str:
+        """`namespace/name`."""
+        return f"{self.namespace}/{self.name}"
+
+
+class Residents:
+    """Pods by node, and the log of changes."""
+
+    def __init__(self) -> None:
+        self._by_node: dict[str, dict[str, Resident]] = {}
+        self._node_of: dict[str, str] = {}
+        self._priorities: Counter[int] = Counter()
+        self._log: list[str] = []
+        self._log_start = 0
+
+    def put(self, node: str, resident: Resident) -> None:
+        """The pod is, or will be, on the node."""
+        known = self.get(resident.uid)
+        if known == resident and self._node_of[resident.uid] == node:
+            return
+        self.drop(resident.uid)
+        self._by_node.setdefault(node, {})[resident.uid] = resident
+        self._node_of[resident.uid] = node
+        self._priorities[resident.priority] += 1
+        self.touch(node)
+
+    def drop(self, uid: str) -> str | None:
+        """The pod holds no room any more. Returns where it was."""
+        node = self._node_of.pop(uid, None)
+        if node is None:
+            return None
+        there = self._by_node[node]
+        gone = there.pop(uid)
+        if not there:
+            del self._by_node[node]
+        self._priorities[gone.priority] -= 1
+        if not self._priorities[gone.priority]:
+            del self._priorities[gone.priority]
+        self.touch(node)
+        return node
+
+    def condemn(self, uid: str) -> None:
+        """It has been decided that the pod goes."""
+        if (known := self.get(uid)) is not None:
+            self.put(self._node_of[uid], replace(known, is_leaving=True))
+
+    def get(self, uid: str) -> Resident | None:
+        """The pod, if it holds room."""
+        node = self._node_of.get(uid)
+        return self._by_node[node][uid] if node is not None else None
+
+    def node_of(self, uid: str) -> str | None:
+        """Where the pod is."""
+        return self._node_of.get(uid)
+
+    def at(self, node: str) -> Mapping[str, Resident]:
+        """The pods of a node, by uid."""
+        return self._by_node.get(node, {})
+
+    def below(self, priority: int) -> bool:
+        """Whether there is any pod of a lower priority, anywhere."""
+        return any(each < priority for each in self._priorities)
+
+    def nodes(self) -> Sequence[str]:
+        """Nodes that have pods."""
+        return list(self._by_node)
+
+    def touch(self, node: str) -> None:
+        """Something about the node is not what it was."""
+        self._log.append(node)
+        if len(self._log) > LOG_MAX:
+            self._log_start += len(self._log)
+            self._log.clear()
+
+    @property
+    def now(self) -> int:
+        """The end of the log."""
+        return self._log_start + len(self._log)
+
+    def since(self, seen: int) -> Sequence[str] | None:
+        """The nodes that changed after that point of the log; None when it does not go back so far."""
+        return self._log[seen - self._log_start :] if seen >= self._log_start else None
