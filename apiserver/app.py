@@ -314,7 +314,7 @@ class _Parts:
             Facade(
                 [
                     *self.people.routes(self.resources, self.writes, self.config, self.authorizer),
-                    *AuditLogs(self.audit, self.settings.data_dir / AUDIT_FOLDER).routes(),
+                    *AuditLogs(self.audit, self.settings.data_dir / AUDIT_FOLDER, self._place.colleagues).routes(),
                     *EncryptionKeys(self.encryption, self.authorizer).routes(),
                 ]
             ),

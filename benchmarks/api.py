@@ -24,12 +24,13 @@ import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 from urllib.parse import quote
 
 import psutil
 import uvloop
-from wire.client import CLIENTS, Client, Pace, Target, pace, together
+from wire.client import CLIENTS, Client, Pace, Target, drive, pace, together
 from wire.crowd import Crowd
 from wire.floors import floor, sendall_seconds
 from wire.server import TOKEN, plain_server, server
@@ -90,50 +91,64 @@ def rss_kib(pid: int) -> float:
 async def store_rate(directory: Path, seconds: float) -> float:
     """The same bytes committed to the bare store by as many writers."""
     store = await open_sqlite(directory)
-    value, serial, count = encode_object(config_map("a")), iter(range(10**9)), 0
+    value, serial, done = encode_object(config_map("a")), iter(range(10**9)), 0
     end = time.perf_counter() + seconds
 
     async def work() -> None:
-        nonlocal count
+        nonlocal done
         while time.perf_counter() < end:
             key = b"/registry/core/configmaps/default/%d" % next(serial)
             await store.txn([Expect(key, Revision(0))], [Put(key, value)])
-            count += 1
+            done += 1
 
     began = time.perf_counter()
     await asyncio.gather(*(work() for _ in range(CLIENTS)))
     elapsed = time.perf_counter() - began
     await store.close()
-    return count / elapsed
+    return done / elapsed
+
+
+def request(method: str, path: str, kind: str, body: bytes) -> bytes:
+    """As it is sent."""
+    return (
+        f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        + body
+    )
+
+
+def creates(serial: Iterator[int]) -> Iterator[bytes]:
+    """Requests for objects that are not there yet. Their bodies are made beforehand but for the name, always as long."""
+    before, after = json.dumps(config_map("made-0000000")).encode().split(b"0000000")
+    whole = request("POST", MAPS, "application/json", before + b"0000000" + after)
+    head = whole[: whole.index(b"0000000")]
+    for number in serial:
+        yield b"%b%07d%b" % (head, number, after)
+
+
+def updates(serial: Iterator[int]) -> Iterator[bytes]:
+    """Of a few objects, in turn, to what they were not."""
+    paths = [f"{MAPS}/made-{number:07}" for number in range(CLIENTS)]
+    for number in serial:
+        name = f"made-{number % CLIENTS:07}"
+        body = {**config_map(name), "data": {"serial": str(number), "rest": "x" * 600}}
+        yield request("PUT", paths[number % CLIENTS], "application/json", json.dumps(body).encode())
+
+
+def patches(serial: Iterator[int]) -> Iterator[bytes]:
+    """The same objects, by a merge patch."""
+    for number in serial:
+        body = b'{"data":{"serial":"%d"}}' % number
+        yield request("PATCH", f"{MAPS}/made-{number % CLIENTS:07}", "application/merge-patch+json", body)
 
 
 async def writes(target: Target, directory: Path, extent: Extent) -> Figures:
     """Creating, updating and patching, in turns with the bare store."""
-    serial = iter(range(10**9))
-    json_type = "Content-Type: application/json\r\n"
-
-    async def create(client: Client, _: int) -> None:
-        body = json.dumps(config_map(f"made-{next(serial)}")).encode()
-        status, answer = await client.ask("POST", MAPS, body, json_type)
-        assert status == 201, answer
-
-    async def update(client: Client, number: int) -> None:
-        name = f"made-{number % CLIENTS}"
-        body = {**config_map(name), "data": {"serial": str(next(serial)), "rest": "x" * 600}}
-        status, answer = await client.ask("PUT", f"{MAPS}/{name}", json.dumps(body).encode(), json_type)
-        assert status == 200, answer
-
-    async def patch(client: Client, number: int) -> None:
-        body = json.dumps({"data": {"serial": str(next(serial))}}).encode()
-        kind = "Content-Type: application/merge-patch+json\r\n"
-        status, answer = await client.ask("PATCH", f"{MAPS}/made-{number % CLIENTS}", body, kind)
-        assert status == 200, answer
-
-    made: dict[str, list[Pace]] = {"create": [], "update": [], "patch": []}
+    kinds = {"create": (creates(count()), 201), "update": (updates(count()), 200), "patch": (patches(count()), 200)}
+    made: dict[str, list[Pace]] = {name: [] for name in kinds}
     floors = []
     for number in range(extent.rounds):
-        for name, one in (("create", create), ("update", update), ("patch", patch)):
-            made[name].append(await pace(target, extent.seconds, one))
+        for name, (requests, status) in kinds.items():
+            made[name].append(await drive(target, extent.seconds, requests, status))
         floors.append(await store_rate(directory / f"store-{number}", extent.seconds))
     for name, paces in made.items():
         found = together(paces)
@@ -318,10 +333,10 @@ async def idle(pid: int, target: Target, name: str, extent: Extent) -> Figures:
     crowd.leave()
 
 
-async def measure(directory: Path, extent: Extent) -> Figures:
+async def measure(directory: Path, extent: Extent, workers: int) -> Figures:
     """Name and value of every figure."""
     data = directory / "data"
-    with server(data) as (pid, target):
+    with server(data, workers) as (pid, target):
         async for figure in writes(target, directory, extent):
             yield figure
         await fill(target, LISTED)
@@ -333,7 +348,7 @@ async def measure(directory: Path, extent: Extent) -> Figures:
         ):
             async for figure in part:
                 yield figure
-    with server(directory / "idle") as (pid, target):
+    with server(directory / "idle", workers) as (pid, target):
         async for figure in idle(pid, target, "tls", extent):
             yield figure
     with plain_server(directory / "plain") as (pid, target):
@@ -341,11 +356,11 @@ async def measure(directory: Path, extent: Extent) -> Figures:
             yield figure
 
 
-async def run(extent: Extent) -> None:
+async def run(extent: Extent, workers: int) -> None:
     """Measure and print."""
     directory = Path(tempfile.mkdtemp(prefix="stark-bench-api-"))
     try:
-        async for name, value in measure(directory, extent):
+        async for name, value in measure(directory, extent, workers):
             print(f"{name}: {value:.3g}", flush=True)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
@@ -355,8 +370,10 @@ def main() -> None:
     """The program."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="less than a minute")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes of the server that serve")
+    parsed = parser.parse_args()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(run(QUICK if parser.parse_args().quick else FULL))
+        runner.run(run(QUICK if parsed.quick else FULL, parsed.workers))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ from ..errors import BadRequest, Cause, Forbidden, TooManyRequests
 from ..facade.envelope import success
 from ..facade.facade import Route
 from ..request import Answer, Request
+from ..workers.colleagues import Colleagues
+from ..workers.words import SETTLE
 from .recording import Audit
 
 LIMIT_DEFAULT: Final = 100
@@ -36,8 +38,10 @@ _TEXTS: Final = ("user", "verb", "resource", "namespace", "name")
 class AuditLogs:
     """The handlers."""
 
-    def __init__(self, audit: Audit, directory: Path) -> None:
-        self._audit, self._directory = audit, directory
+    def __init__(self, audit: Audit, directory: Path, colleagues: Colleagues | None = None) -> None:
+        self._audit, self._directory, self._colleagues = audit, directory, colleagues
+        if colleagues is not None:
+            colleagues.reply(SETTLE, self._settled_here)
         self._readers = 0
 
     def routes(self) -> Sequence[Route]:
@@ -89,7 +93,13 @@ class AuditLogs:
         )
 
     async def _settled(self) -> None:
-        """Whoever looks sees what was done just before. When the log cannot be written, they see what there is."""
+        """Whoever looks sees what was done just before, by whichever worker."""
+        await self._settled_here()
+        if self._colleagues is not None:
+            await self._colleagues.gather(SETTLE)
+
+    async def _settled_here(self) -> None:
+        """When the log cannot be written, they see what there is."""
         if not self._audit.writer.trouble:
             await self._audit.writer.synced()
 

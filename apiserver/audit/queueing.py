@@ -60,6 +60,9 @@ class EntryQueue(abc.ABC, Generic[T]):
         self._under_way: tuple[int, int] = (0, 0)
         """Entries and bytes that are handed over, and not written yet."""
         self._waiters: list[asyncio.Future[None]] = []
+        self._waiting: dict[asyncio.Future[None], float] = {}
+        """Until when, of all who wait; in the order in which they began."""
+        self._patience: asyncio.TimerHandle | None = None
         self._room: list[asyncio.Future[None]] = []
         self._is_busy = False
         self._timer: asyncio.TimerHandle | None = None
@@ -143,8 +146,25 @@ class EntryQueue(abc.ABC, Generic[T]):
         self._waiters.append(waiter)
         if not self._is_busy:
             self._hand_over(sync=True)
-        async with asyncio.timeout(self._settings.wait_max_s):
+        # All wait equally long, so that one timer is enough, for the oldest. One for each would cost more than the wait.
+        self._waiting[waiter] = self._loop.time() + self._settings.wait_max_s
+        if self._patience is None:
+            self._patience = self._loop.call_later(self._settings.wait_max_s, self._look)
+        try:
             await waiter
+        finally:
+            del self._waiting[waiter]
+
+    def _look(self) -> None:
+        """Tell those who have waited too long, and look again when the next one will have."""
+        self._patience = None
+        now = self._loop.time()
+        for waiter, until in self._waiting.items():
+            if until > now:
+                self._patience = self._loop.call_at(until, self._look)
+                return
+            if not waiter.done():
+                waiter.set_exception(TimeoutError())
 
     async def admit(self, *, changes: bool, frees: bool) -> None:
         """Return when a request may go on: its record has room, and a change is not made that could not be recorded.

@@ -62,7 +62,8 @@ class Writes:
         self._check_alive(resource)
         is_generated = not obj["metadata"].get("name") and bool(obj["metadata"].get("generateName"))
         for attempt in range(NAME_ATTEMPTS_MAX):
-            turn = replace(writing, premises=[])
+            # The first attempt may note its premises in what it was given: a copy for each costs as much as a look-up.
+            turn = writing if not writing.premises else replace(writing, premises=[])
             try:
                 return await self._store_new(resource, await self._prepare_new(target, obj, turn), turn)
             except AlreadyExists:

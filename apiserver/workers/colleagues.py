@@ -112,8 +112,14 @@ class Colleagues:
         reply = self._replies.get(question)
         if reply is None:
             link.refuse(number, FAILED, (f"nobody here answers {question!r}",))
+            return
+        try:
+            result = await reply(*values)
+        except Exception:
+            log.exception("another worker's question failed", question=question)
+            link.refuse(number, FAILED, ("see the worker's log",))
         else:
-            link.answer(number, await reply(*values))
+            link.answer(number, result)
 
     def told(self, link: Link, news: str, values: tuple[Any, ...]) -> None:
         """See `Switchboard.told`."""

@@ -71,6 +71,10 @@ class Keeper:
                 result = await self._answers[question](*values)
         except Refused as error:
             link.refuse(number, error.name, error.values)
+        except Exception:
+            # Whoever asked must not wait for ever.
+            log.exception("a worker's question failed", question=question)
+            link.refuse(number, FAILED, ("see the log of the process that keeps what the workers share",))
         else:
             link.answer(number, result)
 
@@ -116,7 +120,8 @@ class Keeper:
         self._received[sender] = number
 
     async def _gather(self, asker: Link, question: str, values: tuple[Any, ...]) -> list[tuple[int, Any]]:
-        asked = {link.ask(question, *values): number for link, number in self._workers.items() if link is not asker}
+        others = [(link, number) for link, number in self._workers.items() if link is not asker and not link.is_lost]
+        asked = {link.ask(question, *values): number for link, number in others}
         if not asked:
             return []
         began = time.monotonic()

@@ -30,8 +30,8 @@ def on_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         yield up
 
 
-WITH_WORKERS = ("test_main_job.py", "test_kubectl_creates.py")
-"""What is also run against a server in several processes: the main road, and what kubectl makes and looks for at once."""
+WITH_WORKERS = ("test_main_job.py",)
+"""What is also run against a server in several processes: the main road. STARK_TEST_WORKERS=2 runs everything so."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

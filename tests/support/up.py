@@ -20,6 +20,8 @@ import psutil
 REPO = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 READY_TIMEOUT_S = 90.0
+WORKERS = os.environ.get("STARK_TEST_WORKERS", "")
+"""How many processes of the API server serve; set it to run any of these suites against several."""
 WAIT_S = 60.0
 """Longest wait for the cluster to get somewhere; only ever reached by a test that fails."""
 
@@ -38,6 +40,7 @@ class Up:
             "HOME": str(directory),
             "STARK_HOME": str(directory / "home"),
         }
+        options = (*options, *(("--workers", WORKERS) if WORKERS and "--workers" not in options else ()))
         self._command = [str(BIN / "starkctl"), "up", "--data-dir", str(self.data_dir), "--store", store, *options]
         self._options = options
         self._process: subprocess.Popen[str] | None = None

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import marshal
-from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any, Final, Protocol, runtime_checkable
 
 import structlog
 
-from ..protocol import Batch, LeaseId, Revision, Store, StoreError
+from ..protocol import Batch, Delete, Expect, LeaseId, Put, Revision, Store, StoreError, TxnResult
 from .forms import Plain, plain_error, plain_events, plain_kv, plain_page, plain_result, read_expect, read_ops
 from .link import FORM, Link
 from .shared import SharedRevision
@@ -47,11 +48,21 @@ COMPACTED: Final = "compacted"
 Answering = Callable[..., Awaitable[Any]]
 
 
+@runtime_checkable
+class BeginsTxn(Protocol):
+    """A store whose transactions need no task to wait for them, which would cost as much as the rest of the way."""
+
+    def begin_txn(self, expect: Sequence[Expect], ops: Sequence[Put | Delete]) -> asyncio.Future[TxnResult]:
+        """See `Store.txn`."""
+        ...
+
+
 class StoreService:
     """What one store answers to all its workers. `shared` is its revision for them."""
 
     def __init__(self, store: Store, shared: SharedRevision) -> None:
         self._store, self._shared = store, shared
+        self._begin_txn = store.begin_txn if isinstance(store, BeginsTxn) else None
         self._followers: dict[Link, asyncio.Task[None]] = {}
         self._answers: set[asyncio.Task[None]] = set()
         self._packed: tuple[tuple[int, int, int], bytes] = ((0, 0, 0), b"")
@@ -81,6 +92,14 @@ class StoreService:
 
     def asked(self, link: Link, number: int, question: str, values: Plain) -> None:
         """See `Switchboard.asked`. Every question is worked on at once: the store has its own queue, and bounds it."""
+        if question == TXN and self._begin_txn is not None:
+            try:
+                outcome = self._begin_txn(read_expect(values[0]), read_ops(values[1]))
+            except (StoreError, ValueError) as error:
+                link.refuse(number, *plain_error(error))
+            else:
+                outcome.add_done_callback(partial(self._tell_outcome, link, number))
+            return
         task = asyncio.create_task(self._answer(link, number, question, values))
         self._answers.add(task)
         task.add_done_callback(self._answers.discard)
@@ -110,6 +129,16 @@ class StoreService:
             link.refuse(number, *plain_error(error))
         else:
             link.answer(number, result)
+
+    def _tell_outcome(self, link: Link, number: int, outcome: asyncio.Future[TxnResult]) -> None:
+        error = outcome.exception()
+        if error is None:
+            result = outcome.result()
+            self._seen(result.revision)
+            link.answer(number, plain_result(result))
+        else:
+            assert isinstance(error, Exception), error
+            link.refuse(number, *plain_error(error))
 
     def _seen(self, revision: int) -> None:
         if revision > self._shared.value:

@@ -172,6 +172,10 @@ class SqliteStore:
 
     async def txn(self, expect: Sequence[Expect], ops: Sequence[Put | Delete]) -> TxnResult:
         """See `Store.txn`."""
+        return await self.begin_txn(expect, ops)
+
+    def begin_txn(self, expect: Sequence[Expect], ops: Sequence[Put | Delete]) -> asyncio.Future[TxnResult]:
+        """`txn`, for whoever needs no task of its own to wait."""
         if len(ops) == 1:
             op = ops[0]
             size = len(op[0]) + len(op[1]) if type(op) is Put else len(op[0])
@@ -181,7 +185,7 @@ class SqliteStore:
             raise TooLarge(f"the request has {size} bytes, the limit is {VALUE_BYTES_MAX}")
         answer: asyncio.Future[TxnResult] = self._loop.create_future()
         self._ask(_new(Txn, (expect, ops, size, answer)), size)
-        return await answer
+        return answer
 
     async def compact(self, revision: Revision) -> None:
         """See `Store.compact`. Refused from now on; the space is freed in steps after the answer."""
