@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from .conditions import Condition
-from .fields import LIST_ATOMIC, LIST_SET, Count, Int64, list_map, written
+from .fields import LIST_ATOMIC, LIST_SET, Count, Int32, Int64, list_map, written
 from .labels import SELECTOR_MARKS, LabelSelector
 from .meta import KubeObject, Model, ObjectMeta, ResourceDef, Time
 from .pods import ObjectReference, PodTemplateSpec
@@ -15,6 +15,8 @@ from .pods import ObjectReference, PodTemplateSpec
 BACKOFF_LIMIT = 6
 SUCCESSFUL_JOBS_HISTORY_LIMIT = 3
 FAILED_JOBS_HISTORY_LIMIT = 1
+FAILURE_RULES_MAX = 20
+EXIT_CODES_MAX = 255
 CompletionMode = Literal["NonIndexed", "Indexed"]
 
 CONTROLLER_UID = "batch.kubernetes.io/controller-uid"
@@ -34,6 +36,46 @@ SCHEDULED_AT = "batch.kubernetes.io/cronjob-scheduled-timestamp"
 """Annotation of a CronJob's jobs: the time of the schedule they were made for."""
 
 
+class PodFailurePolicyOnExitCodes(Model):
+    """Which exit codes a rule is about; 0 never is."""
+
+    container_name: str | None = None
+    """Of this container; default any."""
+    operator: Literal["In", "NotIn"]
+    """In: one of the values. NotIn: any other than these."""
+    values: list[Int32] = Field(min_length=1, max_length=EXIT_CODES_MAX, json_schema_extra=LIST_SET)
+    """Exit codes, in rising order."""
+
+
+class PodFailurePolicyOnPodConditionsPattern(Model):
+    """Which condition of a pod a rule is about."""
+
+    type: str
+    """Its type, e.g. DisruptionTarget: evicted, preempted, or lost with its node."""
+    status: Literal["True", "False", "Unknown"] = "True"
+    """Its status."""
+
+
+class PodFailurePolicyRule(Model):
+    """What a failed pod means to the job. Exactly one of the two requirements."""
+
+    action: Literal["FailJob", "Ignore", "Count"]
+    """FailJob ends the job, Ignore replaces the pod without counting it, Count counts it towards backoffLimit."""
+    on_exit_codes: PodFailurePolicyOnExitCodes | None = None
+    """By the exit code of a container."""
+    on_pod_conditions: list[PodFailurePolicyOnPodConditionsPattern] = Field(
+        default_factory=list, max_length=FAILURE_RULES_MAX, json_schema_extra=LIST_ATOMIC
+    )
+    """By one of these conditions."""
+
+
+class PodFailurePolicy(Model):
+    """What failed pods mean; the first rule that fits decides."""
+
+    rules: list[PodFailurePolicyRule] = Field(max_length=FAILURE_RULES_MAX, json_schema_extra=LIST_ATOMIC)
+    """In their order. A pod that none fits counts."""
+
+
 class JobSpec(Model):
     """How often a program has to succeed, how many at once, and when to give up."""
 
@@ -44,6 +86,11 @@ class JobSpec(Model):
     when one has succeeded and all have ended. Default 1 when parallelism is not given either."""
     backoff_limit: Count = BACKOFF_LIMIT
     """Failures after which the job has failed: failed pods, and restarts of containers in pods that run."""
+    pod_failure_policy: PodFailurePolicy | None = None
+    """What failed pods mean, beyond that they count; cannot be changed, and needs restartPolicy Never."""
+    pod_replacement_policy: Literal["TerminatingOrFailed", "Failed"] | None = None
+    """When a pod that is being stopped is replaced: at once, or when it has ended. Default TerminatingOrFailed, with
+    podFailurePolicy Failed."""
     active_deadline_seconds: Int64 | None = Field(default=None, ge=1)
     """Seconds after its start at which the job has failed, whatever its pods do. Time spent suspended does not count."""
     ttl_seconds_after_finished: Count | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from stark.crds.batch import CONTROLLER_UID, JOB_NAME, OLD_CONTROLLER_UID, OLD_JOB_NAME
@@ -23,7 +23,7 @@ JOB_NAME_MAX = 63
 """Characters: the name is the value of a label of its pods."""
 
 Mapped = Mapping[str, Any]
-FROZEN = ("selector", "template", "completionMode", "manualSelector")
+FROZEN = ("selector", "template", "completionMode", "manualSelector", "podFailurePolicy")
 
 
 def job_causes(obj: Mapped, old: Mapped | None, found: FoundSpec | None) -> Iterator[Cause]:
@@ -52,12 +52,49 @@ def job_spec_causes(path: str, spec: Mapped, found: FoundSpec | None) -> Iterato
     policy = found.spec.get("restartPolicy", "Always")
     if policy not in RESTART_POLICIES:
         yield not_supported(f"{found.path}.restartPolicy", policy, RESTART_POLICIES)
+    yield from _failure_policy_causes(path, spec, found)
     if spec.get("completionMode") == "Indexed":
         if spec.get("completions") is None:
             yield required(f"{path}.completions", "when completion mode is Indexed")
         if (spec.get("parallelism") or 0) > INDEXED_PARALLELISM_MAX:
             message = f"must be less than or equal to {INDEXED_PARALLELISM_MAX} when completion mode is Indexed"
             yield bad_value(f"{path}.parallelism", spec["parallelism"], message)
+
+
+def _failure_policy_causes(path: str, spec: Mapped, found: FoundSpec) -> Iterator[Cause]:
+    """Complaints about podFailurePolicy and podReplacementPolicy (KEP-3329, KEP-3939)."""
+    policy, replacement = spec.get("podFailurePolicy"), spec.get("podReplacementPolicy")
+    if policy is None:
+        return
+    if replacement not in (None, "Failed"):
+        yield not_supported(f"{path}.podReplacementPolicy", replacement, ["Failed"])
+    restart = found.spec.get("restartPolicy", "Always")
+    if restart != "Never":
+        message = 'only "Never" is supported when podFailurePolicy is specified'
+        yield bad_value(f"{found.path}.restartPolicy", restart, message)
+    names = [container.get("name") for container in found.spec.get("containers") or ()]
+    for index, rule in enumerate(policy.get("rules") or ()):
+        yield from _rule_causes(f"{path}.podFailurePolicy.rules[{index}]", rule, names)
+
+
+def _rule_causes(path: str, rule: Mapped, containers: Sequence[Any]) -> Iterator[Cause]:
+    codes, conditions = rule.get("onExitCodes"), rule.get("onPodConditions")
+    if codes is not None and conditions:
+        yield bad_value(path, dict(rule), "specifying both OnExitCodes and OnPodConditions is not supported")
+    elif codes is None and not conditions:
+        yield bad_value(path, dict(rule), "specifying one of OnExitCodes and OnPodConditions is required")
+    if codes is None:
+        return
+    name, values = codes.get("containerName"), codes.get("values") or []
+    if name is not None and name not in containers:
+        yield bad_value(
+            f"{path}.onExitCodes.containerName", name, "must be one of the container names in the pod template"
+        )
+    if values != sorted(values):
+        yield bad_value(f"{path}.onExitCodes.values", values, "must be ordered")
+    if codes.get("operator") == "In" and 0 in values:
+        where = f"{path}.onExitCodes.values[{values.index(0)}]"
+        yield bad_value(where, 0, "must not be 0 for the In operator")
 
 
 def _selector_causes(spec: Mapped, found: FoundSpec) -> Iterator[Cause]:

@@ -16,6 +16,7 @@ from stark.crds.conditions import find_condition
 from stark.crds.podfacts import is_active, is_finished, is_ready
 from stark.crds.pods import Pod
 
+from .failures import judge
 from .tracking import Tally, done_indexes, has_ended, is_held, is_indexed, is_tracked, tally
 
 
@@ -36,6 +37,8 @@ class Count:
     """The numbers as the status says them, which are behind these by what is noted; None of a job not tracked."""
     settled: Sequence[Pod]
     """Pods that are held and may go when the status is stored."""
+    fatal: str = ""
+    """Why a failed pod ends the job; empty when none does."""
 
     @property
     def ready(self) -> int:
@@ -55,8 +58,9 @@ def count(job: Job, pods: Iterable[Pod]) -> Count:
     else:
         indexes = done_indexes(job, won) if is_indexed(job) else frozenset()
         succeeded = len(indexes) if is_indexed(job) else max(len(won), job.status.succeeded or 0)
-        failed = max(len(lost), job.status.failed or 0)
-        settled = [pod for pod in every if is_held(pod) and has_ended(pod)]
+        counted = sum(judge(job, pod).action != "Ignore" for pod in lost)
+        failed = max(counted, job.status.failed or 0)
+        settled = [pod for pod in every if is_held(pod) and has_ended(job, pod)]
     last_success = max(map(finished_at, won), default=None)
     failures = [finished_at(pod) for pod in lost]
     return Count(
@@ -69,6 +73,7 @@ def count(job: Job, pods: Iterable[Pod]) -> Count:
         last_failure=max(failures, default=None),
         tally=exact,
         settled=settled,
+        fatal=next((each.message for each in (judge(job, pod) for pod in lost) if each.action == "FailJob"), ""),
     )
 
 

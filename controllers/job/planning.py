@@ -20,6 +20,7 @@ from stark.crds.podfacts import is_ready
 from stark.crds.pods import Container, EnvVar, EnvVarSource, ObjectFieldSelector, Pod
 
 from .counting import Count, count
+from .failures import waits_for_phase
 from .indexes import format_indexes
 from .tracking import index_of, is_held, is_indexed, is_tracked
 
@@ -113,6 +114,8 @@ def _verdict(job: Job, counted: Count, now: datetime) -> Condition | None:
             return decided
     if _has_succeeded(job, counted):
         return _true("SuccessCriteriaMet", "CompletionsReached", "Reached expected number of succeeded pods")
+    if counted.fatal:
+        return _true("FailureTarget", "PodFailurePolicy", counted.fatal)
     if _spent(job, counted):
         return _true("FailureTarget", "BackoffLimitExceeded", "Job has reached the specified backoff limit")
     left = _deadline_in(job, now)
@@ -258,7 +261,8 @@ def _progress(pod: Pod) -> tuple[bool, bool, bool, float]:
 
 
 def _missing(job: Job, counted: Count, kept: Sequence[Pod]) -> Sequence[int | None]:
-    number = max(0, _wanted(job, counted) - len(kept))
+    leaving = counted.terminating if waits_for_phase(job) else 0
+    number = max(0, _wanted(job, counted) - len(kept) - leaving)
     if not is_indexed(job):
         return [None] * number
     taken = counted.indexes | {index_of(pod) for pod in kept}

@@ -19,6 +19,7 @@ from stark.crds.batch import COMPLETION_INDEX, JOB_TRACKING, Job, UncountedTermi
 from stark.crds.podfacts import is_finished
 from stark.crds.pods import Pod
 
+from .failures import judge, waits_for_phase
 from .indexes import parse_indexes
 
 UNCOUNTED_MAX = 500
@@ -83,7 +84,7 @@ def tally(job: Job, pods: Iterable[Pod]) -> Tally:
     settled = list[Pod]()
     room = UNCOUNTED_MAX - len(won) - len(lost)
     for pod in held.values():
-        if not has_ended(pod):
+        if not has_ended(job, pod):
             continue
         if pod.uid not in won and pod.uid not in lost and not _is_no_news(job, pod, indexes):
             if room <= 0:
@@ -100,13 +101,22 @@ def tally(job: Job, pods: Iterable[Pod]) -> Tally:
     )
 
 
-def has_ended(pod: Pod) -> bool:
-    """Whether it counts: it is finished, or somebody deleted it and it may never be."""
-    return is_finished(pod) or pod.metadata.deletion_timestamp is not None
+def has_ended(job: Job, pod: Pod) -> bool:
+    """Whether it counts: it is finished, or somebody deleted it and it may never be.
+
+    A job that waits for the end sees it in the phase, which the agent or the pod collector writes; only of a pod that was
+    deleted without grace nothing more is to be heard.
+    """
+    if is_finished(pod) or pod.metadata.deletion_timestamp is None:
+        return is_finished(pod)
+    return not waits_for_phase(job) or pod.metadata.deletion_grace_period_seconds == 0
 
 
 def _is_no_news(job: Job, pod: Pod, indexes: Set[int]) -> bool:
-    """Whether an indexed job need not note it: its index has succeeded with it or before, or is not asked for."""
+    """Whether it need not be noted: its failure is passed over, or the index of an indexed job has succeeded with it or
+    before, or is not asked for."""
+    if pod.status.phase != "Succeeded" and judge(job, pod).action == "Ignore":
+        return True
     if not is_indexed(job):
         return False
     index = index_of(pod)

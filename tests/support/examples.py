@@ -188,6 +188,16 @@ JOB_SPEC = {
     "parallelism": 2,
     "completions": 3,
     "backoffLimit": 4,
+    "podFailurePolicy": {
+        "rules": [
+            {
+                "action": "FailJob",
+                "onExitCodes": {"containerName": "main", "operator": "In", "values": [42]},
+            },
+            {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+        ]
+    },
+    "podReplacementPolicy": "Failed",
     "activeDeadlineSeconds": 600,
     "ttlSecondsAfterFinished": 60,
     "suspend": True,
