@@ -7,7 +7,14 @@ from datetime import timedelta
 import pytest
 
 from stark.controllers.node_lifecycle.eviction import evict_at, plan_evictions
-from stark.controllers.node_lifecycle.health import Health, beat_of, grace_s, hear, silent_conditions
+from stark.controllers.node_lifecycle.health import (
+    Health,
+    beat_of,
+    grace_s,
+    hear,
+    silent_conditions,
+    suspect_condition,
+)
 from stark.controllers.node_lifecycle.settings import NodeSettings
 from stark.controllers.node_lifecycle.tainting import wanted_taints
 from stark.controllers.node_lifecycle.zones import Bucket, Census, State, all_lost, census, rate_per_s, state_of
@@ -68,6 +75,44 @@ def test_a_node_that_never_reported_is_unknown_too() -> None:
     conditions = silent_conditions(node("a", ready=None), NOW)
     assert conditions is not None
     assert [(each.status, each.reason) for each in conditions] == [("Unknown", "NodeStatusNeverUpdated")]
+
+
+def test_missed_beats_make_a_node_suspect_and_the_next_one_clears_it() -> None:
+    quiet = node("a")
+    conditions = suspect_condition(quiet, silent_s=21.4, now=NOW)
+    assert conditions is not None
+    told = find_condition(conditions, "Suspect")
+    assert told is not None
+    assert (told.status, told.reason, told.message) == (
+        "True",
+        "HeartbeatMissed",
+        "The agent has said nothing for 21 s.",
+    )
+    suspect = quiet.model_copy(update={"status": quiet.status.model_copy(update={"conditions": conditions})})
+    assert suspect_condition(suspect, silent_s=25.0, now=NOW) is None
+    taints = wanted_taints(suspect, list(conditions), evict=False, now=NOW)
+    assert [(taint.key, taint.effect) for taint in taints or ()] == [("stark.dev/suspect", "PreferNoSchedule")]
+    cleared = suspect_condition(suspect, silent_s=None, now=NOW)
+    assert cleared is not None
+    assert wanted_taints(suspect, list(cleared), evict=False, now=NOW) is None
+    assert suspect_condition(quiet, silent_s=None, now=NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("after", "heard_at"),
+    [
+        pytest.param("i.p2", 50.0, id="a node that is claimed anew is alive"),
+        pytest.param(None, 10.0, id="that its holder was taken off is no sign of life"),
+    ],
+)
+def test_a_new_life_is_heard_and_the_end_of_one_is_not(after: str | None, heard_at: float) -> None:
+    def held(holder: str | None) -> Node:
+        given = node("a")
+        annotations = {"stark.dev/agent": holder} if holder else {}
+        return given.model_copy(update={"metadata": given.metadata.model_copy(update={"annotations": annotations})})
+
+    known = Health("uid-a", beat_of(held("i.p1"), lease(0)), 10.0)
+    assert hear(known, held(after), beat_of(held(after), lease(0)), 50.0).heard_at == heard_at
 
 
 MINE = {"key": "mine", "value": "x", "effect": "NoSchedule"}
