@@ -22,21 +22,29 @@ from stark.client.indexes import OwnerIndex
 from stark.crds.annotations import COUNTED_FAILURES, CRASH_LOOP_PAUSED, LAST_SUCCESSFUL_TEMPLATE
 from stark.crds.apps import ControllerRevision, DaemonSet, Deployment, DeploymentCondition, ReplicaSet
 from stark.crds.crash_loop import block_remaining_s, readable_blocks, settings_or_default
+from stark.crds.meta import controller_of
 from stark.crds.pods import Pod, PodTemplateSpec
 from stark.crds.templates import fingerprint, without_hash
 
 from ..kit import DONE, Context, Controller, Outcome, RequeueAfter, Source, controller_key
 from . import metrics
 from .counting import is_evidence
-from .planning import Act, Happening, Observed, Plan, plan
+from .planning import Act, Happening, Observed, Plan, is_quiet, plan
 from .steadiness import Steadiness
 from .telling import condition, next_change_s
 
 BY_OWNER = "controller-uid"
+FAILING = "controller-uid-of-failing"
 REVISION_HASH = "controller-revision-hash"
 """Label of a daemon and of the ControllerRevision that it comes from."""
 REFUSED_RETRY_S = 10.0
 """After a rollback that admission refused: a policy is in its way, and only people can change that."""
+
+
+def failing_owner(pod: Pod) -> Iterable[str]:
+    """Index of pods that could tell of a failure, by the uid of what controls them."""
+    owner = controller_of(pod) if is_evidence(pod) else None
+    return () if owner is None else (owner.uid,)
 
 
 @dataclass(slots=True)
@@ -45,6 +53,7 @@ class _Memory:
 
     template: str
     steadiness: Steadiness = field(default_factory=Steadiness)
+    """Begins anew when there is nothing to decide any more."""
     succeeded_at: datetime | None = None
     paused: bool = False
     blocked: int = 0
@@ -62,7 +71,7 @@ class CrashLoops(Controller):
         self._sets = context.informers.of(ReplicaSet, indexers={BY_OWNER: OwnerIndex()})
         self._daemons = context.informers.of(DaemonSet, indexers={BY_OWNER: OwnerIndex()})
         self._revisions = context.informers.of(ControllerRevision, indexers={BY_OWNER: OwnerIndex()})
-        self._pods = context.informers.of(Pod, indexers={BY_OWNER: OwnerIndex()})
+        self._pods = context.informers.of(Pod, indexers={BY_OWNER: OwnerIndex(), FAILING: failing_owner})
         self._of_deployment = controller_key(Deployment)
         self._set_of_pod, self._daemons_of_pod = controller_key(ReplicaSet), controller_key(DaemonSet)
         self._memories: dict[str, _Memory] = {}
@@ -111,6 +120,10 @@ class CrashLoops(Controller):
 
     def _look(self, deployment: Deployment, now: datetime) -> tuple[_Memory, Observed]:
         mark = fingerprint(deployment.spec.template)
+        memory = self._memory(deployment, mark, now)
+        if is_quiet(deployment, mark) and not self._has_failures(deployment):
+            memory.steadiness = Steadiness()
+            return memory, Observed(deployment)
         sets = [(fingerprint(rs.spec.template), rs) for rs in self._owned_sets(deployment) if rs.spec.template]
         history = {name: without_hash(rs.spec.template) for name, rs in sets if rs.spec.template is not None}
         pods = [pod for name, rs in sets if name == mark for pod in self._pods.by_index(BY_OWNER, rs.uid)]
@@ -118,9 +131,13 @@ class CrashLoops(Controller):
             hashes = self._hashes(daemons, mark)
             owned = self._pods.by_index(BY_OWNER, daemons.uid)
             pods += [pod for pod in owned if pod.metadata.labels.get(REVISION_HASH) in hashes]
-        memory = self._memory(deployment, mark, now)
-        steady = memory.steadiness.look(pods, asyncio.get_running_loop().time())
+        steady = memory.steadiness.look(pods, asyncio.get_running_loop().time(), now)
         return memory, Observed(deployment, pods, history, steady, memory.succeeded_at)
+
+    def _has_failures(self, deployment: Deployment) -> bool:
+        """Whether any pod of any of its templates could tell of one."""
+        owners = [*self._owned_sets(deployment), *self._daemons.by_index(BY_OWNER, deployment.uid)]
+        return any(self._pods.by_index(FAILING, owner.uid) for owner in owners)
 
     def _owned_sets(self, deployment: Deployment) -> Sequence[ReplicaSet]:
         return self._sets.by_index(BY_OWNER, deployment.uid)

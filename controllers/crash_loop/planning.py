@@ -46,6 +46,7 @@ from stark.crds.pods import Pod, PodTemplateSpec
 from stark.crds.templates import fingerprint, pack_of, with_pack_version
 
 from .counting import Count, count
+from .steadiness import Steady
 
 BLOCKS_MAX = 20
 """Versions that are remembered with their attempts; those whose block ends first are forgotten first."""
@@ -81,8 +82,8 @@ class Observed:
     pods: Sequence[Pod] = ()
     history: Mapping[str, PodTemplateSpec] = field(default_factory=dict)
     """Fingerprint -> the templates that there are ReplicaSets of."""
-    steady_s: Mapping[str, float] = field(default_factory=dict)
-    """Pod uid -> seconds for which it has been seen Ready without a break, by a clock that is never set."""
+    steady: Steady = field(default_factory=Steady)
+    """For how long which pods have been Ready."""
     succeeded_at: datetime | None = None
     """When a pod of this template was last seen to hold, as far as this process remembers."""
 
@@ -153,6 +154,14 @@ def plan(observed: Observed, now: datetime) -> Plan:
     if block is not None:
         return _hold_back(case, block)
     return _watch(case)
+
+
+def is_quiet(deployment: Deployment, mark: str) -> bool:
+    """Whether there is nothing to decide while no pod shows a failure: then pods need not be looked at, however many."""
+    annotations = deployment.metadata.annotations
+    if any(key in annotations for key in (COUNTED_FAILURES, CRASH_LOOP_PAUSED, BLOCKED_VERSIONS)):
+        return False
+    return annotations.get(LAST_SUCCESSFUL_TEMPLATE) == mark or not is_complete(deployment)
 
 
 def _case(observed: Observed, now: datetime) -> _Case:
@@ -260,15 +269,15 @@ def _since(case: _Case) -> datetime | None:
 
 def _holds(case: _Case) -> bool:
     """Whether any pod of the present template is a success now."""
-    steady = case.observed.steady_s
-    return any(steady.get(pod.uid, -1.0) >= case.hold_s for pod in case.observed.pods)
+    told_s = case.observed.steady.told_s
+    return any(told_s.get(pod.uid, -1.0) >= case.hold_s for pod in case.observed.pods)
 
 
 def _until_held_s(case: _Case) -> float | None:
     """Seconds until a pod that is Ready is a success; None when none is, or nothing waits for it."""
     is_awaited = case.known.count or case.known.retry_at is not None or not _is_noted(case)
-    steady = case.observed.steady_s
-    left = [case.hold_s - steady[pod.uid] for pod in case.observed.pods if pod.uid in steady]
+    told_s = case.observed.steady.told_s
+    left = [case.hold_s - told_s[pod.uid] for pod in case.observed.pods if pod.uid in told_s]
     return max(0.0, min(left)) if left and is_awaited else None
 
 
@@ -285,8 +294,8 @@ def _cleared(case: _Case) -> Plan:
         changes[COUNTED_FAILURES] = format_counted(Counted(case.known.template, since=case.now))
     if _is_noted(case) or not is_complete(case.observed.deployment):
         return Plan(changes, succeeds=True)
-    steady = case.observed.steady_s
-    left_s = max((case.hold_s - steady.get(pod.uid, 0.0) for pod in _living(case)), default=0.0)
+    seen_s = case.observed.steady.seen_s
+    left_s = max((case.hold_s - seen_s.get(pod.uid, 0.0) for pod in _living(case)), default=0.0)
     if left_s > 0:
         return Plan(changes, succeeds=True, recheck_after_s=left_s)
     pack = pack_of(case.observed.deployment.spec.template)

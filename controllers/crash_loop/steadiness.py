@@ -1,13 +1,15 @@
 """For how long pods have been seen Ready without a break.
 
 Measured on the clock of this process, which nobody sets, and not by the pods' own times: a node whose clock is wrong, or
-one that is put right, must neither hide a success nor make one up. What is measured is lost with the process; then a
-success is seen a little later.
+one that is put right, must not make up a success. Only of pods that are Ready at the first look is their own word taken, and
+for less: that they hold is enough against failures of others, and never enough to call a whole rollout a success.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from stark.crds.podfacts import is_ready, ready_since
 from stark.crds.pods import Pod
@@ -15,23 +17,42 @@ from stark.crds.pods import Pod
 _Mark = tuple[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Steady:
+    """Pod uid -> seconds."""
+
+    seen_s: Mapping[str, float] = field(default_factory=dict)
+    """For which we saw it Ready."""
+    told_s: Mapping[str, float] = field(default_factory=dict)
+    """The same, and what the pod said of the time before our first look."""
+
+
 class Steadiness:
     """The pods of one deployment."""
 
     def __init__(self) -> None:
-        self._since: dict[str, tuple[_Mark, float]] = {}
+        self._since: dict[str, tuple[_Mark, float, float]] = {}
+        self._is_first = True
 
-    def look(self, pods: Sequence[Pod], at_s: float) -> dict[str, float]:
-        """Uid -> seconds for those that are Ready at `at_s`. Pods that are not among them are forgotten."""
-        marks = {pod.uid: _mark(pod) for pod in pods if is_ready(pod) and pod.metadata.deletion_timestamp is None}
+    def look(self, pods: Sequence[Pod], at_s: float, now: datetime) -> Steady:
+        """Those that are Ready, at `at_s` on our own clock and `now` on the wall's. Other pods are forgotten."""
         kept = {}
-        for uid, mark in marks.items():
-            known = self._since.get(uid)
-            kept[uid] = known if known is not None and known[0] == mark else (mark, at_s)
-        self._since = kept
-        return {uid: at_s - since for uid, (_, since) in kept.items()}
+        for pod in pods:
+            if not is_ready(pod) or pod.metadata.deletion_timestamp is not None:
+                continue
+            mark, known = _mark(pod), self._since.get(pod.uid)
+            is_known = known is not None and known[0] == mark
+            kept[pod.uid] = known if is_known and known else (mark, at_s, _age_s(pod, now) if self._is_first else 0.0)
+        self._since, self._is_first = kept, False
+        seen = {uid: at_s - since for uid, (_, since, _) in kept.items()}
+        return Steady(seen, {uid: seen[uid] + before for uid, (_, _, before) in kept.items()})
 
 
 def _mark(pod: Pod) -> _Mark:
     """What changes when readiness was lost and came back between two looks."""
     return str(ready_since(pod)), sum(status.restart_count for status in pod.status.container_statuses)
+
+
+def _age_s(pod: Pod, now: datetime) -> float:
+    since = ready_since(pod)
+    return max(0.0, (now - since).total_seconds()) if since is not None else 0.0

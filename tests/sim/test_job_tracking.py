@@ -28,6 +28,7 @@ from stark.crds.meta import decode
 from stark.crds.nodes import Node
 from stark.crds.pods import Pod
 from tests.support.apiserver import api_server
+from tests.support.mortal import Killed, Mortal
 from tests.support.reconciling import config_of
 
 KEY = "default/sums"
@@ -38,31 +39,6 @@ CAUGHT_UP_S = 10.0
 def late() -> datetime:
     """A clock by which every back-off is over: this is not about waiting."""
     return datetime.now(UTC) + timedelta(hours=1)
-
-
-class Killed(BaseException):
-    """The process is no more. Nothing of the code under test may catch it."""
-
-
-class Mortal:
-    """A client whose process dies after its first write."""
-
-    def __init__(self, api: Client) -> None:
-        self._api, self.writes = api, 0
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._api, name)
-        return self._last(method) if name in ("create", "update", "patch", "delete") else method
-
-    def _last(self, method: Any) -> Any:
-        async def write(*args: Any, **more: Any) -> Any:
-            if self.writes:
-                raise Killed
-            self.writes += 1
-            await method(*args, **more)
-            raise Killed
-
-        return write
 
 
 @asynccontextmanager

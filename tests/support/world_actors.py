@@ -179,7 +179,7 @@ class Protecting:
             annotations = deployment.metadata.annotations
             has_held = annotations.get(LAST_SUCCESSFUL_TEMPLATE) == mark and COUNTED_FAILURES not in annotations
             self._succeeded[deployment.key] = hands.world.now if has_held else None
-        steady = self._steadiness[deployment.key][1].look(pods, hands.world.seconds)
+        steady = self._steadiness[deployment.key][1].look(pods, hands.world.seconds, hands.world.now)
         return crash_loops.Observed(deployment, pods, history, steady, self._succeeded[deployment.key])
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from stark.controllers.crash_loop.counting import count, failing
-from stark.controllers.crash_loop.planning import Act, Observed, Plan, plan
-from stark.controllers.crash_loop.steadiness import Steadiness
+from stark.controllers.crash_loop.planning import Act, Observed, Plan, is_quiet, plan
+from stark.controllers.crash_loop.steadiness import Steadiness, Steady
 from stark.controllers.crash_loop.telling import condition
 from stark.crds.annotations import (
     BLOCKED_VERSIONS,
@@ -202,6 +202,10 @@ def mark(image: str) -> str:
     return fingerprint(web(image).spec.template)
 
 
+def held_for(seconds: Mapping[str, float]) -> Steady:
+    return Steady(seconds, seconds)
+
+
 HELD = {LAST_SUCCESSFUL_VERSION: "1.0.0", LAST_SUCCESSFUL_TEMPLATE: mark(GOOD)}
 HISTORY = {mark(GOOD): web(GOOD).spec.template, mark(BAD): web(BAD).spec.template}
 TRIPLE = (pod("a", crashed(2)),)
@@ -329,7 +333,9 @@ def without(obj: Deployment, *keys: str) -> Deployment:
     [
         pytest.param(Observed(paused(), TRIPLE), [], id="not while it lasts"),
         pytest.param(Observed(paused(0), TRIPLE), [Act.LIFTED], id="its time is over"),
-        pytest.param(Observed(paused(), (pod("a", ready=True),), steady_s={"uid-a": 10}), [Act.LIFTED], id="a pod holds"),
+        pytest.param(
+            Observed(paused(), (pod("a", ready=True),), steady=held_for({"uid-a": 10})), [Act.LIFTED], id="a pod holds"
+        ),
         pytest.param(Observed(without(paused(), CRASH_LOOP_PAUSED), TRIPLE), [Act.LIFTED], id="somebody resumed it"),
         pytest.param(
             Observed(web("pack.stark/web:2.0.1", annotations=dict(paused().metadata.annotations))), [Act.LIFTED],
@@ -371,16 +377,16 @@ def test_one_pod_that_holds_clears_the_count_and_all_that_hold_are_a_success() -
     block = format_blocked_versions((BlockedVersion("2.0.0", at(-1), 3, mark(BAD)),))
     bad = web(annotations={**HELD, COUNTED_FAILURES: state, BLOCKED_VERSIONS: block})
     pods = (pod("a", crashed(3)), *(pod(name, ready=True) for name in "bc"))
-    step = plan(Observed(bad, pods, HISTORY, {"uid-b": 12, "uid-c": 3}), NOW)
+    step = plan(Observed(bad, pods, HISTORY, held_for({"uid-b": 12, "uid-c": 3})), NOW)
     known = counted_of(after(bad, step).metadata.annotations)
     assert known is not None
     assert (known.count, known.since, acts(step)) == (0, NOW, [])
 
     done = web(annotations=dict(bad.metadata.annotations), complete=True)
     pods = tuple(pod(name, ready=True) for name in "abc")
-    early = plan(Observed(done, pods, HISTORY, {"uid-a": 10, "uid-b": 12, "uid-c": 3}), NOW)
+    early = plan(Observed(done, pods, HISTORY, held_for({"uid-a": 10, "uid-b": 12, "uid-c": 3})), NOW)
     assert (acts(early), early.recheck_after_s) == ([], 7)
-    step = plan(Observed(done, pods, HISTORY, {"uid-a": 10, "uid-b": 12, "uid-c": 10}), NOW)
+    step = plan(Observed(done, pods, HISTORY, held_for({"uid-a": 10, "uid-b": 12, "uid-c": 10})), NOW)
     assert acts(step) == [Act.SUCCEEDED]
     held = after(done, step).metadata.annotations
     assert (held[LAST_SUCCESSFUL_VERSION], held[LAST_SUCCESSFUL_TEMPLATE]) == ("2.0.0", mark(BAD))
@@ -391,12 +397,12 @@ def test_success_takes_as_long_as_the_deployment_asks() -> None:
     slow = web(complete=True, minReadySeconds=30)
     ready = tuple(pod(name, ready=True) for name in "abc")
     steady = {f"uid-{name}": 12.0 for name in "abc"}
-    assert plan(Observed(slow, ready, steady_s=steady), NOW).recheck_after_s == 18
+    assert plan(Observed(slow, ready, steady=held_for(steady)), NOW).recheck_after_s == 18
 
 
 def test_one_bad_pod_of_a_healthy_version_takes_nothing_back() -> None:
     pods = (*TRIPLE, *(pod(name, ready=True) for name in "bcd"))
-    step = plan(Observed(web(annotations=HELD), pods, HISTORY, {"uid-b": 60}), NOW)
+    step = plan(Observed(web(annotations=HELD), pods, HISTORY, held_for({"uid-b": 60})), NOW)
     assert (step.template, acts(step)) == (None, [])
 
 
@@ -427,8 +433,32 @@ def test_a_clock_that_is_set_back_keeps_nothing_paused_for_ever() -> None:
 def test_readiness_is_measured_without_a_break() -> None:
     steady = Steadiness()
     one = pod("a", ready=True)
-    assert steady.look([one], 100) == {"uid-a": 0}
-    assert steady.look([one], 107) == {"uid-a": 7}
-    assert steady.look([pod("a", container(1, ready=True, waiting=None), ready=True)], 108) == {"uid-a": 0}
-    assert steady.look([pod("a")], 109) == {}
-    assert steady.look([one], 110) == {"uid-a": 0}
+    assert steady.look([], 90, NOW).seen_s == {}
+    assert steady.look([one], 100, NOW).seen_s == {"uid-a": 0}
+    assert steady.look([one], 107, NOW).seen_s == {"uid-a": 7}
+    again = pod("a", container(1, ready=True, waiting=None), ready=True)
+    assert steady.look([again], 108, NOW).seen_s == {"uid-a": 0}
+    assert steady.look([pod("a")], 109, NOW).seen_s == {}
+    assert steady.look([one], 110, NOW) == Steady({"uid-a": 0}, {"uid-a": 0})
+
+
+def test_what_was_ready_before_the_first_look_is_believed_against_failures_of_others_only() -> None:
+    steady = Steadiness().look([pod("a", ready=True)], 100, NOW)
+    assert steady == Steady({"uid-a": 0}, {"uid-a": 60})
+    pods = (pod("a", ready=True), *TRIPLE)
+    assert acts(plan(Observed(web(annotations=HELD), pods, HISTORY, steady), NOW)) == []
+    done = web(complete=True)
+    assert plan(Observed(done, pods[:1], steady=steady), NOW).recheck_after_s == 10
+
+
+@pytest.mark.parametrize(
+    ("looked_at", "quiet"),
+    [
+        pytest.param(web(GOOD, annotations=HELD, complete=True), True, id="it runs and has held"),
+        pytest.param(web(annotations=HELD), True, id="in the middle of a rollout"),
+        pytest.param(web(annotations=HELD, complete=True), False, id="complete and not yet held"),
+        pytest.param(paused(), False, id="paused"),
+    ],
+)
+def test_pods_are_looked_at_only_when_something_hangs_on_it(looked_at: Deployment, quiet: bool) -> None:
+    assert is_quiet(looked_at, fingerprint(looked_at.spec.template)) is quiet
