@@ -39,6 +39,7 @@ CATALOG: Mapping[str, str] = MappingProxyType(
         "scheduler": "stark.controllers.scheduler.controller:build",
         "service-account": "stark.controllers.service_accounts:build",
         "service-account-token": "stark.controllers.service_account_tokens:build",
+        "statefulset": "stark.controllers.statefulset.controller:build",
     }
 )
 

@@ -1,8 +1,8 @@
 """Roll out a workload when a ConfigMap or Secret that its containers read has changed, if it asks for that.
 
-Reads Deployments, DaemonSets, and the metadata alone of ConfigMaps and Secrets: a version is an object's uid and its
-metadata.generation, which counts changes of the data and nothing else, so that neither a label nor a new encryption key
-moves a pod, and nothing that is written here tells of the data. Writes two annotations: on the workload, which versions
+Reads Deployments, DaemonSets, StatefulSets, and the metadata alone of ConfigMaps and Secrets: a version is an object's uid
+and its metadata.generation, which counts changes of the data and nothing else, so that neither a label nor a new encryption
+key moves a pod, and nothing that is written here tells of the data. Writes two annotations: on the workload, which versions
 its pods were started with, and on the template, a checksum of them, which is what the workload's own controller rolls out.
 """
 
@@ -18,18 +18,22 @@ from stark.client.errors import NotFound
 from stark.client.informer import Informer
 from stark.client.kinds import PartialObject, metadata_only
 from stark.crds.annotations import CONFIG_CHECKSUM, CONFIG_VERSIONS, ROLLOUT_ON_CHANGE
-from stark.crds.apps import DaemonSet, Deployment
+from stark.crds.apps import DaemonSet, Deployment, StatefulSet
 from stark.crds.config import ConfigMap, Secret
 from stark.crds.pods import PodSpec
 
 from .kit import DONE, Context, Controller, Outcome, Source
 
-Workload: TypeAlias = Deployment | DaemonSet
+Workload: TypeAlias = Deployment | DaemonSet | StatefulSet
 Versions: TypeAlias = Mapping[str, str]
 """By `configmap/<name>` or `secret/<name>`: the object's version; empty when an optional one is absent."""
 
 CHECKSUM_DIGITS: Final = 16
-KINDS: Final[Mapping[str, type[Workload]]] = {"deployments": Deployment, "daemonsets": DaemonSet}
+KINDS: Final[Mapping[str, type[Workload]]] = {
+    "deployments": Deployment,
+    "daemonsets": DaemonSet,
+    "statefulsets": StatefulSet,
+}
 
 
 @dataclass(frozen=True, slots=True)

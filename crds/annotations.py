@@ -107,12 +107,12 @@ CRASH_LOOP = "stark.dev/crash-loop"
 """Annotation: JSON with when a version counts as broken and how long it is left alone; see `crash_loop.Settings`."""
 
 ROLLOUT_ON_CHANGE = "stark.dev/rollout-on-change"
-"""Annotation of Deployments and DaemonSets: `true` replaces their pods when a ConfigMap or Secret that they read changes."""
+"""Annotation of a Deployment, DaemonSet or StatefulSet: `true` replaces its pods when what configures them changes."""
 
 # ---- Deployments, written by controllers ----
 
 CONFIG_VERSIONS = "stark.dev/config-versions"
-"""Annotation of Deployments and DaemonSets, written by the controller config-rollout: JSON {"secret/<name>": version}."""
+"""Annotation of the same, written by the controller config-rollout: JSON {"secret/<name>": version}."""
 CONFIG_CHECKSUM = "stark.dev/config-checksum"
 """Annotation of pod templates, written by the controller config-rollout: which versions caused the last rollout."""
 

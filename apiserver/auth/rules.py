@@ -150,8 +150,14 @@ CONTROLLER_RULES: Mapping[str, tuple[Rule, ...]] = {
         Rule(READ, ("",), ("nodes",)),
         Rule(READ, ("stark.dev",), ("packs",)),
     ),
+    "statefulset": (
+        Rule(READ, ("apps",), ("statefulsets",)),
+        Rule(("update", "patch"), ("apps",), ("statefulsets/status", "statefulsets/finalizers")),
+        Rule((*READ, "create", "update", "patch", "delete"), ("apps",), ("controllerrevisions",)),
+        Rule((*READ, "create", "delete", "patch"), ("",), ("pods",)),
+    ),
     "config-rollout": (
-        Rule((*READ, "patch"), ("apps",), ("deployments", "daemonsets")),
+        Rule((*READ, "patch"), ("apps",), ("deployments", "daemonsets", "statefulsets")),
         Rule(READ, ("",), ("configmaps", "secrets")),
     ),
     "job": (
@@ -187,7 +193,7 @@ CONTROLLER_RULES: Mapping[str, tuple[Rule, ...]] = {
         Rule(READ, ("policy",), ("poddisruptionbudgets",)),
         Rule(("update", "patch"), ("policy",), ("poddisruptionbudgets/status",)),
         Rule(READ, ("",), ("pods",)),
-        Rule(READ, ("apps",), ("replicasets", "deployments")),
+        Rule(READ, ("apps",), ("replicasets", "deployments", "statefulsets")),
     ),
     "pod-group": (
         Rule(READ, ("stark.dev",), ("podgroups",)),

@@ -1,7 +1,7 @@
 """Keep each disruption budget's status counted.
 
-Reads PodDisruptionBudgets, Pods, ReplicaSets and Deployments; writes only the budgets' status, each time against the
-version that was read: an eviction that was allowed meanwhile makes the write fail, and it is counted anew.
+Reads PodDisruptionBudgets, Pods, ReplicaSets, Deployments and StatefulSets; writes only the budgets' status, each time
+against the version that was read: an eviction that was allowed meanwhile makes the write fail, and it is counted anew.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from stark.crds.apps import Deployment, ReplicaSet
+from stark.crds.apps import Deployment, ReplicaSet, StatefulSet
 from stark.crds.labels import LabelSelector
 from stark.crds.meta import OwnerReference, controller_of
 from stark.crds.pods import Pod
@@ -41,6 +41,7 @@ class Disruptions(Controller):
         self._pods = context.informers.of(Pod)
         self._sets = context.informers.of(ReplicaSet)
         self._deployments = context.informers.of(Deployment)
+        self._stateful = context.informers.of(StatefulSet)
 
     def sources(self) -> Sequence[Source[Any]]:
         """Budgets, their pods, and the owners that say how many pods there should be."""
@@ -49,12 +50,13 @@ class Disruptions(Controller):
             Source(self._pods, lambda pod: self._of(pod.metadata.namespace, pod.metadata.labels)),
             Source(self._sets, self._of_owner),
             Source(self._deployments, self._of_owner),
+            Source(self._stateful, self._of_owner),
         )
 
     def _of(self, namespace: str | None, labels: dict[str, str]) -> Iterable[str]:
         return [each.key for each in self._budgets.list(namespace) if selected(each.spec.selector, labels)]
 
-    def _of_owner(self, owner: ReplicaSet | Deployment) -> Iterable[str]:
+    def _of_owner(self, owner: ReplicaSet | Deployment | StatefulSet) -> Iterable[str]:
         template = owner.spec.template
         return self._of(owner.metadata.namespace, template.metadata.labels) if template is not None else ()
 
@@ -78,6 +80,10 @@ class Disruptions(Controller):
 
     def _scale_of(self, namespace: str, owner: OwnerReference) -> Scale | None:
         """The Deployment above a ReplicaSet speaks for it: in a rollout it has two, and wants its pods once."""
+        if owner.kind == "StatefulSet":
+            stateful = self._stateful.get(f"{namespace}/{owner.name}")
+            is_it = stateful is not None and stateful.metadata.uid == owner.uid
+            return Scale(stateful.uid, stateful.spec.replicas) if stateful is not None and is_it else None
         if owner.kind != "ReplicaSet":
             return None
         rs = self._sets.get(f"{namespace}/{owner.name}")

@@ -45,7 +45,7 @@ def test_a_busy_workload_grows_and_an_idle_one_shrinks(on_sqlite: Up, tmp_path: 
     bundle.write_text(BURN)
     flag.touch()
     up.starkctl("pack", "register", str(bundle), "--name", "burn", "--ver", "1.0.0", "--runtime", "python")
-    patience = {"spec": {"autoscalerPeriodSeconds": 1}}
+    patience = {"spec": {"autoscalerPeriodSeconds": 3}}
     up.kubectl("patch", "clusterconfig", "cluster", "--type=merge", "-p", json.dumps(patience))
     up.kubectl("apply", "-f", "-", stdin=deployment(flag))
     up.kubectl("autoscale", "deployment", "burn", "--min=1", "--max=2", "--cpu-percent=100")

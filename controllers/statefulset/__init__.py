@@ -1,0 +1,1 @@
+"""StatefulSets: pods with a number, a name and an order."""
