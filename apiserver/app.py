@@ -71,6 +71,7 @@ from .metrics import Metrics
 from .packs.blobs import BlobStore
 from .packs.bundles import Bundles
 from .pipeline import Pipeline, Served, SubresourceHandler
+from .placements import Placements
 from .proxy.callbacks import Callbacks
 from .proxy.identity_provider import Provider
 from .proxy.logs import PodLogs
@@ -221,6 +222,7 @@ class _Parts:
         self.authorizer = builtin_authorizer(self.lookup, BoundPods(self.feed), self.roles)
         self.keys = TokenKeys.open(settings.data_dir / "pki", settings.service_accounts.key_files)
         self.config = ClusterSettings(self.feed, cluster_defaults(self.resources))
+        self.placements = Placements(self.feed, self.records, self.authorizer, self.config)
         self.admission = self._admission(authority)
         self.writes = Writes(
             self.records,
@@ -294,6 +296,7 @@ class _Parts:
                 self.settings.http.body_bytes_max,
                 decode_protobuf,
                 usage_kinds(self.resources, self.records, self.usage),
+                {("", "pods"): self.placements.foretell},
             )
         )
         self.metrics.watch_feed(self.feed)
@@ -480,6 +483,7 @@ class _Parts:
         return {
             ("", "serviceaccounts", "token"): tokens.answer,
             ("", "pods", "log"): log_of,
+            ("", "pods", "placement"): self.placements.answer,
             ("", "pods", "exec"): connecting(streams.exec),
             ("", "pods", "attach"): connecting(streams.attach),
             ("", "pods", "portforward"): connecting(streams.port_forward),

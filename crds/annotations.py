@@ -62,6 +62,8 @@ DESCRIPTION = "kubernetes.io/description"
 
 PORTS = "stark.dev/ports"
 """Annotation of pods, written by the agent: JSON {"<port name or number>": hostPort}."""
+PLACEMENT = "stark.dev/placement"
+"""Annotation of a pod in the answer to a dry run, never stored: JSON, where it would go and why (docs/scheduling.md)."""
 VERSION_HISTORY = "stark.dev/version-history"
 """Annotation of pods, written by `starkctl pod rollback`: JSON list of {"at", "from", "to", "reason"}, the oldest first."""
 STOP_WHEN_DISCONNECTED = "stark.dev/stop-when-disconnected-seconds"

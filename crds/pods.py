@@ -447,7 +447,7 @@ class Pod(KubeObject):
         namespaced=True,
         short_names=("po",),
         categories=("all",),
-        subresources=("status", "log", "exec", "attach", "portforward", "binding", "eviction"),
+        subresources=("status", "log", "exec", "attach", "portforward", "binding", "eviction", "placement"),
         selectable_fields=(
             "spec.nodeName",
             "spec.restartPolicy",

@@ -22,6 +22,7 @@ COMMANDS: dict[str, Command] = {
     "apply": Command("apply", "Objects", "make the cluster match manifests"),
     "get": Command("get", "Objects", "list objects, or watch them"),
     "describe": Command("describe", "Objects", "tell everything about an object, with its events"),
+    "explain": Command("explain", "Objects", "tell where a pod goes and why, or what fields mean"),
     "delete": Command("delete", "Objects", "delete objects by name, label or manifest"),
     "scale": Command("scale", "Objects", "set the number of replicas"),
     "logs": Command("logs", "Objects", "print what a pod wrote, or follow it"),

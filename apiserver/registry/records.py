@@ -62,6 +62,12 @@ class Stored:
         """An object that is not in the store, as if it were, at `revision`."""
         return _stored(encode_object(obj), obj, revision)
 
+    @classmethod
+    def unwritten(cls, obj: Object) -> Stored:
+        """An object that was never in the store, and has no revision."""
+        metadata = obj["metadata"]
+        return cls(Entry(local_key(metadata.get("namespace", ""), metadata["name"]), 0, encode_object(obj)), obj)
+
 
 @dataclass(frozen=True, slots=True)
 class Beside:

@@ -15,7 +15,7 @@ import yaml
 from stark.crds.incarnations import HEADER
 
 from ..errors import BadRequest
-from ..request import Request, Response, Stream
+from ..request import Request, Response, Stream, User
 from ..resources import Resource
 from ..wire.negotiate import ALL_FORMS, Accepted, Form, negotiate
 from . import bodies, options
@@ -46,6 +46,8 @@ APPLICABLE = ("", "status", "approval", SCALE)
 """Subresources that take an apply; empty is the object itself."""
 REPLACEABLE = ("", "status", "approval")
 """Subresources that take the object itself, whole; empty is all of it."""
+Foretelling = Callable[[Object, User], Awaitable[Object]]
+"""From an object that would be made to what its maker is shown."""
 OpenWatch = Callable[[], Callable[[], None]]
 """Takes a place among the open watches, or raises TooManyRequests; what it returns gives the place back."""
 
@@ -65,6 +67,8 @@ class Parts:
     protobuf: bodies.ProtobufReader | None = None
     computed: Mapping[tuple[str, str], Computed] = field(default_factory=dict)
     """Kinds that are not stored, by group and plural."""
+    foretold: Mapping[tuple[str, str], Foretelling] = field(default_factory=dict)
+    """Kinds of which a dry run tells what would become of a new object, by group and plural."""
 
 
 class Verbs:
@@ -155,7 +159,15 @@ class Verbs:
         accepted = self._accepted(request)
         writing, obj = await self._written(request, target)
         stored = await self._writes.create(target, obj, writing)
+        stored = await self._foretold(target, stored, writing)
         return await self._answer_stored(request, accepted, target, stored, 201)
+
+    async def _foretold(self, target: Target, stored: Stored, writing: Writing) -> Stored:
+        """A new object; after a dry run, with what would become of it."""
+        foretell = self._parts.foretold.get((target.resource.group, target.resource.plural))
+        if not writing.dry_run or foretell is None:
+            return stored
+        return Stored.unwritten(await foretell(stored.obj, writing.user))
 
     async def _update(self, request: Request, target: Target, may_create: MayCreate) -> Response:
         accepted = self._accepted(request)
@@ -173,6 +185,8 @@ class Verbs:
                 request, target, (await self._apply_scale(target, config, writing, force)).obj
             )
         stored, is_new = await self._writes.apply(target, config, writing, force=force, may_create=may_create)
+        if is_new:
+            stored = await self._foretold(target, stored, writing)
         return await self._answer_stored(request, accepted, target, stored, 201 if is_new else 200)
 
     async def _apply_scale(self, target: Target, scale: Object, writing: Writing, force: bool) -> Stored:

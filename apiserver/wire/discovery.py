@@ -66,6 +66,7 @@ SUBRESOURCES = {
     "log": Subresource(("get",)),
     "binding": Subresource(("create",), "", "v1", "Binding"),
     "eviction": Subresource(("create",), "policy", "v1", "Eviction"),
+    "placement": Subresource(("get",), "stark.dev", "v1", "PodPlacement"),
     "token": Subresource(("create",), "authentication.k8s.io", "v1", "TokenRequest"),
     "finalize": Subresource(("update",)),
     "bundles": Subresource(("get", "update")),
