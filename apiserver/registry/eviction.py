@@ -20,7 +20,7 @@ from ..request import Query
 from ..resources import Resource, Resources
 from ..times import timestamp
 from . import deletion, metadata
-from .options import Target, Writing, member
+from .options import Deletion, Target, Writing, member
 from .options import deletion as deletion_options
 from .owning import require_own
 from .records import Records, Stored
@@ -34,6 +34,12 @@ DISRUPTED_PODS_MAX: Final = 2_000
 UNOBSERVED_RETRY_S: Final = 10
 """When to come back to a budget that the controller has not counted yet."""
 REFUSAL: Final = "Cannot evict pod as it would violate the pod's disruption budget."
+DISRUPTED: Final = {
+    "type": "DisruptionTarget",
+    "status": "True",
+    "reason": "EvictionByEvictionAPI",
+    "message": "Eviction API: evicting",
+}
 ENDED: Final = ("Succeeded", "Failed")
 
 
@@ -58,7 +64,27 @@ class Evictions:
             await self._ask_budget(target, pod, dry_run=wanted.dry_run)
             # What was paid for is this pod, not a namesake that came meanwhile.
             wanted = replace(wanted, uid=pod["metadata"]["uid"])
+        if not _is_over(pod):
+            await self._mark(target, wanted)
+            # The mark has changed the version that the client may have named, and was put only on that one.
+            wanted = replace(wanted, resource_version="")
         return await self._writes.delete(replace(target, subresource=""), wanted, writing)
+
+    async def _mark(self, target: Target, wanted: Deletion) -> None:
+        """Say on the pod that it was disturbed and did not fail by itself (KEP-3329): jobs and people go by that."""
+        moment = timestamp(metadata.now())
+
+        async def decide(current: Object) -> Object:
+            deletion.check_preconditions(target.resource, current, wanted)
+            status = current.get("status") or {}
+            others = [each for each in status.get("conditions") or () if each.get("type") != DISRUPTED["type"]]
+            return {
+                **current,
+                "status": {**status, "conditions": [*others, {**DISRUPTED, "lastTransitionTime": moment}]},
+            }
+
+        place = (target.resource, target.namespace, target.name)
+        await self._records.change(place, decide, dry_run=wanted.dry_run)
 
     async def _ask_budget(self, target: Target, pod: Mapped, *, dry_run: bool) -> None:
         resource = self._resources.find("policy", "v1", "poddisruptionbudgets")
@@ -81,6 +107,11 @@ class Evictions:
 
         place = (resource, budget["metadata"]["namespace"], budget["metadata"]["name"])
         await self._records.change(place, decide, dry_run=dry_run)
+
+
+def _is_over(pod: Mapped) -> bool:
+    """It has ended, or is on its way: nothing disturbs it any more."""
+    return (pod.get("status") or {}).get("phase") in ENDED or metadata.is_deleting(pod)
 
 
 def _is_free(pod: Mapped) -> bool:

@@ -97,6 +97,8 @@ async def test_an_eviction_hears_grace_preconditions_and_dry_run(api: Api) -> No
     (await api.post(path, right)).ok(201)
     assert (await api.get(f"{PODS}/a")).ok()["metadata"]["deletionGracePeriodSeconds"] == 7
     # A pod that is on its way costs nothing more.
+    conditions = {each["type"]: each for each in (await api.get(f"{PODS}/a")).ok()["status"]["conditions"]}
+    assert conditions["DisruptionTarget"]["reason"] == "EvictionByEvictionAPI"
     (await api.post(path, eviction("a"))).ok(201)
     (await api.post(f"{PODS}/none/eviction", eviction("none"))).refused(404, "NotFound")
 
