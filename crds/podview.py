@@ -34,6 +34,7 @@ TERMINATION_REASONS: Mapping[str, str] = {
     "ScaledDown": "scaled_down",
     "DeploymentDeleted": "deployment_deleted",
     "Error": "error",
+    "Unhealthy": "error",
     "InitError": "init_error",
     "ContainerCannotRun": "init_error",
     "CreateContainerError": "init_error",

@@ -7,7 +7,7 @@ as the cluster's settings say; a run of ten minutes forgives everything.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
 from stark.crds.pods import Container, RestartPolicy
@@ -30,6 +30,8 @@ CREATING = "ContainerCreating"
 CRASH_LOOP = "CrashLoopBackOff"
 PULL_FAILED = "ErrImagePull"
 PULL_BACKOFF = "ImagePullBackOff"
+UNHEALTHY = "Unhealthy"
+"""Why a container is stopped whose probe failed too often, and why it ended then."""
 LOST_REASON = "ContainerStatusUnknown"
 LOST_MESSAGE = "the supervisor of the pod was killed, and the container with it"
 KILLED_EXIT = 137
@@ -171,6 +173,9 @@ class ContainerLife:
         """The process has ended; False when that is old news."""
         if not self.has_process or attempt != self.attempt:
             return False
+        if self.wish is not None and self.wish.reason == UNHEALTHY and ended.reason in ("", "Error"):
+            # However politely it went: it was sent away because it did not work, and whoever counts failures has to know.
+            ended = replace(ended, reason=UNHEALTHY, message=self.wish.message)
         self.stage, self.exit, self.probes = Stage.ENDED, ended, {}
         self.execution = ended.execution or self.execution
         return True
@@ -290,7 +295,7 @@ class ContainerLife:
             if run.broken and self.wish is None:
                 own = run.probe.termination_grace_period_seconds
                 text = f"Container {self.name} failed {run.kind} probe, will be restarted"
-                self.want_stop(grace_s if own is None else float(own), "Unhealthy", text)
+                self.want_stop(grace_s if own is None else float(own), UNHEALTHY, text)
         for run in self._due_probes():
             if now >= run.next_at:
                 run.asked = True

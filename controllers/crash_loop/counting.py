@@ -21,6 +21,8 @@ START_RETRY_S = 10.0
 """The agent's first pause between two attempts to start what cannot be started; each further one is twice as long."""
 BEGINNING = frozenset({"ContainerCreating", "PodInitializing"})
 """Waiting reasons of a container whose next run is being made: whether it counts as begun cannot be told."""
+UNHEALTHY = "Unhealthy"
+"""Why a container ended that the agent stopped because of its probe."""
 CAUSE_MAX = 200
 """Characters of a cause: it is kept in annotations."""
 
@@ -49,7 +51,8 @@ def is_evidence(pod: Pod) -> bool:
 
 def _tells(status: ContainerStatus) -> bool:
     ended = status.state.terminated or status.last_state.terminated
-    return not status.ready and (ended is not None or status.state.waiting is not None)
+    waiting = status.state.waiting
+    return not status.ready and (ended is not None or (waiting is not None and waiting.reason not in BEGINNING))
 
 
 def failing(pod: Pod, settings: Settings, hold_s: float, since: datetime | None, now: datetime) -> Failing | None:
@@ -111,6 +114,8 @@ def _counts(end: ContainerStateTerminated, settings: Settings) -> bool:
     """Whether the end of a run is the program's own fault."""
     if end.reason and TERMINATION_REASONS.get(end.reason, "unknown") not in APPLICATION_REASONS | {"completed"}:
         return False
+    if end.reason == UNHEALTHY and settings.counted_codes is None:
+        return end.exit_code not in settings.ignored_codes  # a probe sent it away: that it went in peace is no excuse
     return settings.counts_code(end.exit_code)
 
 

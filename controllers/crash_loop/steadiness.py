@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from stark.crds.podfacts import is_ready, ready_since
+from stark.crds.podfacts import ready_since
 from stark.crds.pods import Pod
 
-_Mark = tuple[str, int]
+_Mark = tuple[datetime, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +36,21 @@ class Steadiness:
 
     def look(self, pods: Sequence[Pod], at_s: float, now: datetime) -> Steady:
         """Those that are Ready, at `at_s` on our own clock and `now` on the wall's. Other pods are forgotten."""
-        kept = {}
+        kept: dict[str, tuple[_Mark, float, float]] = {}
         for pod in pods:
-            if not is_ready(pod) or pod.metadata.deletion_timestamp is not None:
+            since = ready_since(pod)
+            if since is None or pod.metadata.deletion_timestamp is not None:
                 continue
-            mark, known = _mark(pod), self._since.get(pod.uid)
-            is_known = known is not None and known[0] == mark
-            kept[pod.uid] = known if is_known and known else (mark, at_s, _age_s(pod, now) if self._is_first else 0.0)
+            mark, known = _mark(pod, since), self._since.get(pod.uid)
+            if known is None or known[0] != mark:
+                told_s = max(0.0, (now - since).total_seconds()) if self._is_first else 0.0
+                known = (mark, at_s, told_s)
+            kept[pod.uid] = known
         self._since, self._is_first = kept, False
         seen = {uid: at_s - since for uid, (_, since, _) in kept.items()}
         return Steady(seen, {uid: seen[uid] + before for uid, (_, _, before) in kept.items()})
 
 
-def _mark(pod: Pod) -> _Mark:
+def _mark(pod: Pod, since: datetime) -> _Mark:
     """What changes when readiness was lost and came back between two looks."""
-    return str(ready_since(pod)), sum(status.restart_count for status in pod.status.container_statuses)
-
-
-def _age_s(pod: Pod, now: datetime) -> float:
-    since = ready_since(pod)
-    return max(0.0, (now - since).total_seconds()) if since is not None else 0.0
+    return since, sum(status.restart_count for status in pod.status.container_statuses)

@@ -308,6 +308,10 @@ def test_a_liveness_probe_restarts_after_its_threshold_with_its_own_grace() -> N
     answer(life, False)
     assert life.one(Stop).grace_s == 3
     life.exit(0, reason="")
+    last = life.container.last_state.terminated
+    assert last is not None
+    assert (last.exit_code, last.reason) == (0, "Unhealthy"), "that it went in peace does not hide why it had to"
+    assert last.message == "Container main failed liveness probe, will be restarted"
     assert life.run() == 1
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from stark.controllers.crash_loop.counting import count, failing
+from stark.controllers.crash_loop.counting import count, failing, is_evidence
 from stark.controllers.crash_loop.planning import Act, Observed, Plan, is_quiet, plan
 from stark.controllers.crash_loop.steadiness import Steadiness, Steady
 from stark.controllers.crash_loop.telling import condition
@@ -108,6 +108,8 @@ OVER = {"running": None, "terminated": ended()}
         pytest.param(pod("p", crashed(code=137, reason="OOMKilled")), {}, (1, 0), id="out of memory"),
         pytest.param(pod("p", crashed(reason="InitError")), {}, (1, 0), id="it could not be initialised"),
         pytest.param(pod("p", crashed(reason=None)), {}, (1, 0), id="no reason given"),
+        pytest.param(pod("p", crashed(code=0, reason="Unhealthy")), {}, (1, 0), id="stopped for its probe, in peace"),
+        pytest.param(pod("p", crashed(code=0, reason="Unhealthy")), {"ignore": [0]}, None, id="unless that is ignored"),
         pytest.param(
             pod("p", crashed(code=137, reason="ContainerStatusUnknown")), {}, None, id="killed with its supervisor"
         ),
@@ -134,6 +136,21 @@ def test_a_failure_is_an_end_that_is_the_programs_own(
     chosen = settings_of({CRASH_LOOP: json.dumps({"exitCodes": settings} if settings else {})})
     found = failing(failed, chosen, 10, None, NOW)
     assert (found.seen if found else None) == expected
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        pytest.param(pod("p", crashed()), True, id="crashed"),
+        pytest.param(pod("p", container(waiting="ErrImagePull")), True, id="it cannot be started"),
+        pytest.param(pod("p", phase="Failed"), True, id="failed"),
+        pytest.param(pod("p", container(waiting="ContainerCreating")), False, id="it is being started"),
+        pytest.param(pod("p", container(waiting=None)), False, id="it runs"),
+        pytest.param(pod("p", crashed(), leaving=True), False, id="on its way out"),
+    ],
+)
+def test_only_pods_that_could_tell_of_a_failure_wake_the_controller(shown: Pod, expected: bool) -> None:
+    assert is_evidence(shown) is expected
 
 
 def counted(known: Counted, *pods: Pod, since: float | None = None) -> tuple[int, Mapping[str, Seen]]:
