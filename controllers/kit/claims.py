@@ -19,6 +19,15 @@ from stark.crds.tenancy import Owner, may_adopt
 K = TypeVar("K", bound=KubeObject)
 
 
+ORPHANS = "orphans-of-namespace"
+"""The name of the index that `orphan_namespace` makes; informers are shared, and so are their indexes."""
+
+
+def orphan_namespace(obj: KubeObject) -> Iterable[str]:
+    """Index of objects that nobody controls, by namespace."""
+    return () if controller_of(obj) is not None else (obj.metadata.namespace or "",)
+
+
 @dataclass(frozen=True, slots=True)
 class Claims(Generic[K]):
     """`owned` belong to the owner now and go on to; `adopt` and `release` need a patch first."""

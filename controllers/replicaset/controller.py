@@ -18,21 +18,15 @@ from stark.crds.meta import controller_of, to_wire
 from stark.crds.pods import Pod
 
 from ..kit import DONE, Context, Controller, Expectations, Outcome, RequeueAfter, Source, controller_key, together
-from ..kit.claims import adoption, claim, release
+from ..kit.claims import ORPHANS, adoption, claim, orphan_namespace, release
 from .planning import Failure, Plan, batches, new_pod, plan, same_status, status_of
 
 BY_OWNER = "controller-uid"
-ORPHANS = "orphans-of-namespace"
 RAW_POD = unstructured(Pod.RESOURCE)
 """Pods as mappings. Those of one ReplicaSet are alike, so one mapping makes them all; and of the answer only the name and
 the version are looked at, because the whole object comes by the watch."""
 TERMINATING = "because it is being terminated"
 """How the server refuses new objects in a namespace that is being deleted."""
-
-
-def orphan_namespace(pod: Pod) -> Iterable[str]:
-    """Index of pods that nobody controls, by namespace."""
-    return () if controller_of(pod) is not None else (pod.metadata.namespace or "",)
 
 
 class ReplicaSets(Controller):

@@ -15,24 +15,18 @@ from typing import Any
 from stark.client.errors import AlreadyExists, ApiError, Conflict, Fenced, NotFound
 from stark.client.indexes import OwnerIndex
 from stark.crds.apps import ControllerRevision, StatefulSet
-from stark.crds.meta import KubeObject, controller_of
+from stark.crds.meta import controller_of
 from stark.crds.pods import Pod
 
 from ..kit import DONE, Context, Controller, Expectations, Outcome, RequeueAfter, Source, controller_key
-from ..kit.claims import adoption, claim, release
+from ..kit.claims import ORPHANS, adoption, claim, orphan_namespace, release
 from .history import TEMPLATE_HASH, History, plan_history, superfluous
 from .identity import identity_labels, ordinal_of
 from .planning import Plan, plan
 
 BY_OWNER = "controller-uid"
-ORPHANS = "orphans-of-namespace"
 TERMINATING = "because it is being terminated"
 """How the server refuses new objects in a namespace that is being deleted."""
-
-
-def orphan_namespace(obj: KubeObject) -> Iterable[str]:
-    """Index of objects that nobody controls, by namespace."""
-    return () if controller_of(obj) is not None else (obj.metadata.namespace or "",)
 
 
 class StatefulSets(Controller):

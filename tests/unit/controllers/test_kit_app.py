@@ -62,3 +62,9 @@ def test_exit_codes_tell_usage_from_failure(arguments: list[str], code: int, sai
         check=False,
     )
     assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+
+
+def test_all_controllers_can_share_one_process() -> None:
+    """Informers are shared: two controllers that mean different indexes by one name cannot both be built."""
+    api = Client(ClientConfig(server="http://127.0.0.1:1"))
+    assert len(App(Settings(), api).runners) == len(CATALOG)
