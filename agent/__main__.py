@@ -15,6 +15,8 @@ from pathlib import Path
 
 from stark.client.config import ClientConfig, ConfigError, load_kubeconfig
 from stark.crds.certificates import NODE_USER_PREFIX
+from stark.crds.names import label_key_problems
+from stark.crds.quantity import is_quantity
 from stark.crds.version import VERSION
 
 from .app import Agent, ready_line
@@ -29,6 +31,8 @@ from .trust import KeysUnusable
 
 log = logging.getLogger(__name__)
 
+OWN_RESOURCES = ("cpu", "memory", "pods")
+"""What has an option of its own."""
 SECOND_SIGNAL_AFTER_S = 1.0
 """Signals closer together are one: the kernel repeats a parent-death signal for each thread that the parent had."""
 
@@ -46,6 +50,13 @@ def _taint(text: str) -> str:
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     return text
+
+
+def _resource(text: str) -> tuple[str, str]:
+    name, equals, amount = text.partition("=")
+    if not equals or label_key_problems(name) or not is_quantity(amount) or name in OWN_RESOURCES:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a resource: write name=amount, e.g. nvidia.com/gpu=2")
+    return name, amount
 
 
 def _positive(text: str) -> int:
@@ -76,6 +87,10 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     words.add_argument("--cpu", type=_positive, metavar="MILLI", help="thousandths of a core offered (default: all)")
     words.add_argument("--memory", type=_positive, metavar="MIB", help="MiB of memory offered (default: all)")
+    words.add_argument(
+        "--resource", type=_resource, action="append", default=[], metavar="NAME=AMOUNT",
+        help="something else of which pods may ask for so much, e.g. nvidia.com/gpu=2",
+    )  # fmt: skip
     words.add_argument("--pods", type=_positive, metavar="N", help="pods at a time (default 110)")
     words.add_argument("--on-stop", choices=("keep", "stop"), default="keep", help="what SIGTERM means for the pods")
     words.add_argument("--users", choices=("auto", "off"), default="auto", help="a user id for each pod, if possible")
@@ -107,6 +122,7 @@ def settings_from(args: argparse.Namespace) -> AgentSettings:
         accept_public_packs=args.accept_public_packs,
         cpu_milli=args.cpu,
         memory_mib=args.memory,
+        resources=dict(args.resource),
         on_stop=args.on_stop,
         users=args.users,
         trusted_keys=args.trusted_keys,

@@ -109,6 +109,7 @@ def node_status(settings: AgentSettings, facts: Facts, seen: Node | None, now: d
         "cpu": format_milli_cpu(settings.cpu_milli if settings.cpu_milli is not None else cpu_milli()),
         "memory": f"{memory >> 10}Ki",
         "pods": str(settings.pods_max),
+        **settings.resources,
     }
     verdicts = [
         ("MemoryPressure", low.memory, "MemoryIsLow", "HasSufficientMemory", "memory"),
@@ -150,6 +151,12 @@ def _condition(seen: Node | None, now: datetime, type_: str, status: Any, reason
         last_heartbeat_time=now,
         last_transition_time=since or now,
     )
+
+
+def gist_differs(own: NodeStatus, seen: NodeStatus) -> bool:
+    """Whether a status is worth writing. Amounts that somebody else reports, such as devices, are none of our business."""
+    amounts = {name: amount for name, amount in seen.capacity.items() if name in own.capacity}
+    return _gist(own) != _gist(seen.model_copy(update={"capacity": amounts}))
 
 
 def _gist(status: NodeStatus) -> tuple[object, ...]:
@@ -386,7 +393,7 @@ class NodeRecord:
         low = await asyncio.to_thread(pressure, self._settings.data_dir)
         status = node_status(self._settings, self._facts, seen, datetime.now(UTC), low)
         stale = time.monotonic() - self._written_at > self._settings.status_refresh_s
-        if not stale and _gist(status) == _gist(seen.status):
+        if not stale and not gist_differs(status, seen.status):
             return
         body = to_wire(Node(metadata=ObjectMeta(name=self._name), status=status))["status"]
         await self._client.patch(Node, self._name, {"status": body}, type=PatchType.STRATEGIC, subresource="status")

@@ -33,6 +33,9 @@ class AgentSettings:
     """Thousandths of a core that pods may ask for. Default: all cores."""
     memory_mib: int | None = None
     """MiB that pods may ask for. Default: the machine's memory."""
+    resources: dict[str, str] = field(default_factory=dict)
+    """Whatever else pods may ask for, by name: `nvidia.com/gpu=2`. It is counted by the scheduler and given to nobody in
+    particular: a program that needs a device opens it itself."""
     pods_max: int = 110
     """Pods on this node at a time. Kubernetes' figure."""
     on_stop: OnStop = "keep"

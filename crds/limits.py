@@ -9,16 +9,17 @@ from pydantic import Field
 from .fields import DEFAULT_EMPTY, LIST_ATOMIC, MAP_ATOMIC, Quantity
 from .meta import KubeObject, Model, ResourceDef
 
-QuotaScope = Literal["Terminating", "NotTerminating", "BestEffort", "NotBestEffort", "PriorityClass"]
-"""CrossNamespacePodAffinity is refused: pods have no affinity here."""
+QuotaScope = Literal[
+    "Terminating", "NotTerminating", "BestEffort", "NotBestEffort", "PriorityClass", "CrossNamespacePodAffinity"
+]
 
 
 class ScopedResourceSelectorRequirement(Model):
     """Which pods a quota is about."""
 
     scope_name: QuotaScope
-    """Terminating (it has a deadline), NotTerminating, BestEffort (it requests and limits nothing), NotBestEffort, or
-    PriorityClass, the only one with values."""
+    """Terminating (it has a deadline), NotTerminating, BestEffort (it requests and limits nothing), NotBestEffort,
+    CrossNamespacePodAffinity (its affinity looks at other namespaces), or PriorityClass, the only one with values."""
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
     """How the pod's priority class is compared; Exists for all other scopes."""
     values: list[str] = Field(default_factory=list, json_schema_extra=LIST_ATOMIC)

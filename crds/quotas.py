@@ -26,6 +26,7 @@ ALIASES = {"cpu": "requests.cpu", "memory": "requests.memory"}
 POD_NAMES = frozenset({"pods", "cpu", "memory", f"{COUNT}pods", *COMPUTE})
 """What a quota with a scope can limit."""
 TERMINATING, BEST_EFFORT, PRIORITY_CLASS = "Terminating", "BestEffort", "PriorityClass"
+CROSS_NAMESPACE = "CrossNamespacePodAffinity"
 NEGATED = {f"Not{scope}": scope for scope in (TERMINATING, BEST_EFFORT)}
 
 
@@ -67,7 +68,19 @@ def _compares(priority_class: str, requirement: Object) -> bool:
 def _is_in(pod: Object, scope: str) -> bool:
     if scope == TERMINATING:
         return (pod.get("spec") or {}).get("activeDeadlineSeconds") is not None
+    if scope == CROSS_NAMESPACE:
+        return any(term.get("namespaces") or term.get("namespaceSelector") is not None for term in _pod_terms(pod))
     return qos_class(pod.get("spec") or {}) == BEST_EFFORT
+
+
+def _pod_terms(pod: Object) -> Iterable[Object]:
+    """The terms of the pod's affinity and anti-affinity to other pods, required and preferred."""
+    affinity = (pod.get("spec") or {}).get("affinity") or {}
+    for side in ("podAffinity", "podAntiAffinity"):
+        said = affinity.get(side) or {}
+        yield from said.get("requiredDuringSchedulingIgnoredDuringExecution") or ()
+        for each in said.get("preferredDuringSchedulingIgnoredDuringExecution") or ():
+            yield each.get("podAffinityTerm") or {}
 
 
 def count_name(group: str, plural: str) -> str:

@@ -48,7 +48,8 @@ def _requirement(path: str, requirement: Mapped) -> Iterator[Cause]:
     scope, operator, values = requirement["scopeName"], requirement["operator"], requirement.get("values") or ()
     if scope != PRIORITY_CLASS and operator != "Exists":
         text = "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, "
-        text += "ResourceQuotaScopeBestEffort or ResourceQuotaScopeNotBestEffort"
+        text += "ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or "
+        text += "ResourceQuotaScopeCrossNamespacePodAffinity"
         yield bad_value(f"{path}.operator", operator, text)
     if operator in ("In", "NotIn") and not values:
         text = "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector"

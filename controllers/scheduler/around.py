@@ -34,6 +34,8 @@ class Constraint:
     """1 when the pod is one of those it counts."""
     _seen: tuple[int, int] = (-1, -1)
     _present: Flags = field(default_factory=lambda: np.zeros(0, np.bool_))
+    _scored: tuple[int, Flags] = field(default_factory=lambda: (-1, np.zeros(0, np.bool_)))
+    _factor: float = 0.0
 
     def present(self) -> Flags:
         """The places that have counted nodes."""
@@ -51,6 +53,25 @@ class Constraint:
         present = self.present()
         counts = self.tally.by_place()[present]
         return int(counts.min()) if len(counts) and len(counts) >= self.spread.min_domains else 0
+
+    def crowding(self, scored: Flags) -> Floats:
+        """What the count of each place is worth, when these rows are compared. The spare last entry is 0: a node without
+        the label is not crowded."""
+        by_place: Floats = np.multiply(self.tally.by_place(), self._factor_of(scored), dtype=np.float64)
+        by_place += self.spread.max_skew - 1
+        by_place[-1] = 0.0
+        return by_place
+
+    def _factor_of(self, scored: Flags) -> float:
+        # From one decision to the next they are mostly the same rows, and comparing is cheaper than counting places.
+        places = self.tally.places
+        version, before = self._scored
+        if version != places.version or not np.array_equal(before, scored):
+            self._scored = (places.version, scored.copy())
+            seen = np.zeros(places.size + 1, np.bool_)
+            seen[places.of_row[: len(scored)][scored]] = True
+            self._factor = place_factor(int(np.count_nonzero(seen[:-1])))
+        return self._factor
 
 
 @dataclass(slots=True)
@@ -84,25 +105,25 @@ class Around:
 
     # --- what forbids ---
 
-    def refusing(self) -> Iterator[Refusing]:
-        """Each rule in its order; of a row that several refuse the first one counts."""
+    def refusing(self, rows: int) -> Iterator[Refusing]:
+        """Each rule in its order over the first `rows`; of a row that several refuse the first one counts."""
         for each in self.hard:
-            of_row = each.tally.places.of_row
-            yield Rule.SPREAD, UNLABELLED, of_row < 0
+            yield Rule.SPREAD, UNLABELLED, each.tally.places.of_row[:rows] < 0
             bound = each.spread.max_skew + each.fewest() - each.itself
-            yield Rule.SPREAD, SKEWED, each.tally.per_row() > bound
+            yield Rule.SPREAD, SKEWED, each.tally.per_row(rows) > bound
         if self.near:
-            yield Rule.AFFINITY, NEAR_REFUSED, ~self._is_near()
+            yield Rule.AFFINITY, NEAR_REFUSED, ~self._is_near(rows)
         for tally in self.apart:
-            yield Rule.AFFINITY, APART_REFUSED, tally.per_row() > 0
+            yield Rule.AFFINITY, APART_REFUSED, tally.per_row(rows) > 0
         for tally in self.kept:
-            yield Rule.AFFINITY, KEPT_AWAY, tally.per_row() > 0
+            if tally.total:
+                yield Rule.AFFINITY, KEPT_AWAY, tally.per_row(rows) > 0
 
-    def _is_near(self) -> Flags:
+    def _is_near(self, rows: int) -> Flags:
         alone = self.is_alone()
-        near = np.ones(len(self.near[0].places.of_row), np.bool_)
+        near = np.ones(rows, np.bool_)
         for tally in self.near:
-            near &= (tally.places.of_row >= 0) if alone else (tally.per_row() > 0)
+            near &= (tally.places.of_row[:rows] >= 0) if alone else (tally.per_row(rows) > 0)
         return near
 
     def is_alone(self) -> bool:
@@ -128,8 +149,8 @@ class Around:
 
     def allowed(self, may: Flags) -> Flags:
         """The rows of `may` that no rule refuses."""
-        for _, _, refused in self.refusing():
-            may &= ~refused[: len(may)]
+        for _, _, refused in self.refusing(len(may)):
+            may &= ~refused
         return may
 
     # --- what is better ---
@@ -141,8 +162,9 @@ class Around:
         rows = len(may)
         raw: Ints = np.zeros(rows, np.int64)
         for weight, tally in self.worth:
-            raw += weight * tally.per_row()[:rows]
-        among = raw[may]
+            if tally.total or weight == 1:
+                raw += weight * tally.per_row(rows)
+        among = raw if may.all() else raw[may]
         if not len(among) or (least := int(among.min())) == (most := int(among.max())):
             return None
         points: Ints = (SCORE_MAX * ((raw - least) / (most - least))).astype(np.int64)
@@ -160,9 +182,9 @@ class Around:
                 scored &= each.tally.places.of_row[:rows] >= 0
         exact: Floats = np.zeros(rows, np.float64)
         for each in self.soft:
-            exact += self._crowding(each, scored)[each.tally.places.of_row[:rows]]
+            exact += each.crowding(scored).take(each.tally.places.of_row[:rows])
         crowded: Ints = (exact + 0.5).astype(np.int64)
-        among = crowded[scored]
+        among = crowded if scored.all() else crowded[scored]
         if not len(among):
             return None
         least, most = int(among.min()), int(among.max())
@@ -173,14 +195,3 @@ class Around:
             # Exact: the numbers are whole and small, so no quotient is rounded up to a whole number.
             points = (SCORE_MAX * (most + least - crowded) / most).astype(np.int64)
         return points if scored is may else np.where(scored, points, 0)
-
-    def _crowding(self, each: Constraint, scored: Flags) -> Floats:
-        """By place; the spare last entry stays 0, so a node without the label is not crowded."""
-        places = each.tally.places
-        seen = np.zeros(places.size + 1, np.bool_)
-        seen[places.of_row[: len(scored)][scored]] = True
-        factor = place_factor(int(np.count_nonzero(seen[:-1])))
-        by_place: Floats = np.multiply(each.tally.by_place(), factor, dtype=np.float64)
-        by_place += each.spread.max_skew - 1
-        by_place[-1] = 0.0
-        return by_place

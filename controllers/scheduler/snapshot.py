@@ -295,7 +295,7 @@ class Snapshot:
             yield Rule.PORTS, {PORTS_TAKEN: taken}
         yield Rule.RESOURCES, self._columns.lacking(demand)
         if table.around is not None:
-            for rule, reason, refused in table.around.refusing():
+            for rule, reason, refused in table.around.refusing(self._columns.rows):
                 yield rule, {reason: refused}
 
     # --- tables ---

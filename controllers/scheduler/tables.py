@@ -231,8 +231,8 @@ class ClassTable:
             return np.full(1, FORBIDDEN, np.int64)
         points = self._normalised(may)
         if points is not None:
-            keys = keys + (points * HUNDREDTHS << POINTS_SHIFT)
-        return np.where(may, keys, FORBIDDEN)
+            keys = keys + points * (HUNDREDTHS << POINTS_SHIFT)
+        return keys if may.all() else np.where(may, keys, FORBIDDEN)
 
     def _normalised(self, may: Flags) -> Ints | None:
         """The weighted sum of the normalised scores; what is the same for all rows is left out."""

@@ -123,9 +123,9 @@ class Tally:
             self._grow()
         return self.counts
 
-    def per_row(self) -> Ints:
-        """The count of each row's place; 0 where it has none."""
-        return self.by_place()[self.places.of_row]
+    def per_row(self, rows: int) -> Ints:
+        """The count of the place of each of the first `rows`; 0 where one has none."""
+        return self.by_place().take(self.places.of_row[:rows])
 
     def at(self, row: int) -> int:
         """The count of one row's place; 0 when it has none."""

@@ -142,6 +142,13 @@ def test_a_pod_that_has_ended_costs_only_its_place() -> None:
     assert usage_of("", "pods", ended) == {"count/pods": "1"}
 
 
+AT_HOME = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "zone"}]}}
+EVERYWHERE = {"topologyKey": "zone", "namespaceSelector": {}}
+NEXT_DOOR = {
+    "podAntiAffinity": {
+        "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "podAffinityTerm": EVERYWHERE}]
+    }
+}
 DEADLINE = {"activeDeadlineSeconds": 60}
 
 
@@ -168,6 +175,8 @@ def scoped(*scopes: str, **requirement: Any) -> Object:
         pytest.param(scoped(operator="In", values=["a"]), {}, False, id="no class is none of them"),
         pytest.param(scoped(operator="NotIn", values=["a"]), {}, True, id="no class is not one of them"),
         pytest.param(scoped(operator="DoesNotExist"), {}, True, id="no class"),
+        pytest.param(scoped("CrossNamespacePodAffinity"), {"affinity": NEXT_DOOR}, True, id="a look at a neighbour"),
+        pytest.param(scoped("CrossNamespacePodAffinity"), {"affinity": AT_HOME}, False, id="no look outside"),
         pytest.param(scoped(operator="DoesNotExist"), {"priorityClassName": "a"}, False, id="a class"),
     ],
 )
