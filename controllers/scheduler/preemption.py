@@ -214,7 +214,7 @@ class Preemption:
         if not self._residents.below(priority):
             return None
         search = self._search(demand, priority, accepts, nodes) if is_local else self._begin(nodes)
-        wanted = max(CANDIDATES_MIN, len(self._residents.nodes()) // CANDIDATES_SHARE)
+        wanted = max(CANDIDATES_MIN, len(self._residents) // CANDIDATES_SHARE)
         while len(search.plans) < wanted and search.unseen:
             self._look(search, search.unseen.popleft(), priority, accepts)
         return search.best()

@@ -65,6 +65,10 @@ class Residents:
         self._log: list[str] = []
         self._log_start = 0
 
+    def __len__(self) -> int:
+        """How many nodes have pods."""
+        return len(self._by_node)
+
     def put(self, node: str, resident: Resident) -> None:
         """The pod is, or will be, on the node."""
         known = self.get(resident.uid)

@@ -6,7 +6,7 @@ its node (`freed`), for those who may be waiting for it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from functools import partial
 
 from stark.crds.placement.facts import Demand
@@ -96,13 +96,20 @@ class Rooms:
     def accepts(self, demand: Demand, uid: str, priority: int) -> Accepts:
         """Whether a node would do for this pod. Room that is kept for lower pods counts as free."""
 
-        def judge(node: str, gone: Iterable[str]) -> bool:
+        alone = self.snapshot.judge_alone(demand)
+        transparent = self.nominations.transparent
+
+        def judge_alone(node: str, gone: Collection[str]) -> bool:
+            assert alone is not None
+            kept = transparent(node, uid, priority)
+            return alone(node, kept.union(gone) if kept else gone)
+
+        def judge(node: str, gone: Collection[str]) -> bool:
             if self.snapshot.offer(node) is None:
                 return False
-            without = self.nominations.transparent(node, uid, priority).union(gone)
-            return self.snapshot.rejection(demand, node, without) is None
+            return self.snapshot.rejection(demand, node, transparent(node, uid, priority).union(gone)) is None
 
-        return judge
+        return judge if alone is None else judge_alone
 
     def find(self, waiting: Waiting) -> str | None:
         """The best node, or else one on which room is kept only for lower pods."""
@@ -122,10 +129,10 @@ class Rooms:
 
     def plan(self, waiting: Waiting) -> Plan | None:
         """Who would have to go for the pod; None when nobody's going helps or nobody may be asked to."""
-        if not self.preempts or not waiting.preempts:
+        if not self.preempts or not waiting.preempts or not self.residents.below(waiting.priority):
             return None
         accepts = self.accepts(waiting.demand, waiting.uid, waiting.priority)
-        is_local = self.snapshot.is_local(waiting.demand)
+        is_local = self.snapshot.judge_alone(waiting.demand) is not None
         nodes = partial(self.snapshot.curable, waiting.demand)
         return self.preemption.best(waiting.demand, waiting.priority, accepts, nodes, is_local=is_local)
 
