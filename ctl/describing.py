@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from stark.crds.nodestate import node_state, why
 from stark.crds.printers import human_age
 from stark.crds.quantity import milli_cpu, parse_quantity
 
@@ -176,6 +177,7 @@ def _toleration(toleration: Object) -> str:
 def _node(page: Page, node: Object, pods: Sequence[Object]) -> None:
     spec, status = node.get("spec") or {}, node.get("status") or {}
     taints = [f"{t['key']}{'=' + t['value'] if t.get('value') else ''}:{t['effect']}" for t in spec.get("taints") or ()]
+    page.put("State", "\n".join((node_state(node), *why(node))))
     page.put("Taints", "\n".join(taints) or "<none>")
     page.put("Unschedulable", str(bool(spec.get("unschedulable"))).lower())
     _conditions(page, status)

@@ -276,16 +276,20 @@ class Core:
         refused_by = self.queue.rules_of(kind)
         if refused_by and refused_by.isdisjoint(rules):
             return False
-        if not COMPANY.isdisjoint(refused_by & rules) and not rules <= CURED_BY_LEAVING:
+        if not COMPANY.isdisjoint((refused_by or EVERY_RULE) & rules) and not rules <= CURED_BY_LEAVING:
             return True  # the node's labels or taints changed, which may please the pod on another node
         there = self.rooms.residents.at(node).values()
         lower = [each.uid for each in there if each.priority < priority] if preempts and self.rooms.preempts else []
-        return self.rooms.accepts(demand, "", priority)(node, lower)
+        if self.rooms.accepts(demand, "", priority)(node, lower):
+            return True
+        # A node names the first rule that refuses a pod. That one is satisfied, and another one was behind it.
+        self.queue.doubt(kind)
+        return False
 
     def _pleases(self, kind: Class, company: Iterable[Demand]) -> bool:
         """Whether pods that came or went, wherever, are among those that this class wants to be near to or apart from."""
         demand, refused_by = kind[0], self.queue.rules_of(kind)
-        if COMPANY.isdisjoint(refused_by):
+        if refused_by and COMPANY.isdisjoint(refused_by):
             return False
         return any(is_related(demand, other, self.snapshot.namespaces) for other in company)
 

@@ -90,6 +90,8 @@ class PodQueue:
         self._parked: dict[str, Waiting] = {}
         self._kinds: dict[Class, dict[str, Waiting]] = {}
         """The parked ones again, by class."""
+        self._rules: dict[Class, frozenset[Rule]] = {}
+        """What has refused any pod of a parked class; empty when one found no node at all."""
         self._groups: dict[str, dict[str, Waiting]] = {}
         """Those of a group, wherever they are."""
         self._order = 0
@@ -185,12 +187,17 @@ class PodQueue:
         self._keep(pod)
         self._parked[pod.key] = pod
         self._kinds.setdefault(pod.kind, {})[pod.key] = pod
+        # Pods of one class are parked at different times, and may have been refused for different reasons.
+        known = self._rules.get(pod.kind, rules)
+        self._rules[pod.kind] = known | rules if known and rules else frozenset()
 
     def wake(self, rules: Set[Rule], now: float) -> int:
         """Something that these rules look at has changed: let the pods they refused try again. Returns how many."""
-        return self._wake(
-            [pod for pod in self._parked.values() if not pod.rules or not rules.isdisjoint(pod.rules)], now
-        )
+        return self._wake([pod for pod in self._parked.values() if self._minds(pod.kind, rules)], now)
+
+    def _minds(self, kind: Class, rules: Set[Rule]) -> bool:
+        refused_by = self._rules[kind]
+        return not refused_by or not rules.isdisjoint(refused_by)
 
     def wake_kind(self, kind: Class, now: float) -> int:
         """Something has changed that could help pods of this class."""
@@ -228,8 +235,12 @@ class PodQueue:
         return list(self._kinds)
 
     def rules_of(self, kind: Class) -> frozenset[Rule]:
-        """The rules that refused a class of parked pods; empty when there was no node."""
-        return next(iter(self._kinds[kind].values())).rules
+        """The rules that refused a class of parked pods; empty when there was no node, or nobody knows any more."""
+        return self._rules[kind]
+
+    def doubt(self, kind: Class) -> None:
+        """What refused these pods somewhere is over there, and something else refuses them now: any change may help."""
+        self._rules[kind] = frozenset()
 
     def _wake(self, woken: list[Waiting], now: float) -> int:
         for pod in woken:
@@ -277,7 +288,7 @@ class PodQueue:
             alike = self._kinds[pod.kind]
             del alike[pod.key]
             if not alike:
-                del self._kinds[pod.kind]
+                del self._kinds[pod.kind], self._rules[pod.kind]
 
     def _activate(self, pod: Waiting) -> None:
         pod.place = Place.ACTIVE

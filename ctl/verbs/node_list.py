@@ -95,26 +95,28 @@ def page_of(nodes: list[Object], page: int | None, limit: int | None) -> list[Ob
 
 def table(session: Session, nodes: Sequence[Object], *, wide: bool, headings: bool = True, plain: bool = False) -> str:
     """The nodes as a table."""
-    pods = by_node(listed(session, PODS))
-    leases = {lease["metadata"]["name"]: lease for lease in _tolerant(session, LEASES)}
-    usage = {each["metadata"]["name"]: each["usage"] for each in _tolerant(session, USAGE)}
+    seen = _tolerant(session, PODS)
+    pods = by_node(seen) if seen is not None else None
+    leases = {lease["metadata"]["name"]: lease for lease in _tolerant(session, LEASES) or ()}
+    usage = {each["metadata"]["name"]: each["usage"] for each in _tolerant(session, USAGE) or ()}
     rows = []
     for node in nodes:
         name = node["metadata"]["name"]
-        row = _row(node, len(pods.get(name, ())), leases.get(name), usage.get(name))
+        count = str(len(pods.get(name, ()))) if pods is not None else "?"
+        row = _row(node, count, leases.get(name), usage.get(name))
         rows.append([*row, *_wide(node)] if wide else row)
     return text_table([*HEADING, *WIDE] if wide else HEADING, rows, headings=headings, plain=plain)
 
 
-def _tolerant(session: Session, path: str) -> list[Object]:
-    """What not everybody may see, and what not every server has."""
+def _tolerant(session: Session, path: str) -> list[Object] | None:
+    """What not everybody may see, and what not every server has; None then."""
     try:
         return listed(session, path)
     except ServerError:
-        return []
+        return None
 
 
-def _row(node: Object, pods: int, lease: Object | None, usage: Object | None) -> list[str]:
+def _row(node: Object, pods: str, lease: Object | None, usage: Object | None) -> list[str]:
     meta, allocatable = node["metadata"], (node.get("status") or {}).get("allocatable") or {}
     state = node_state(node) + (",cordoned" if is_cordoned(node) else "")
     seen = last_seen(node, lease)

@@ -45,7 +45,11 @@ def run(args: argparse.Namespace, session: Session) -> int:
         print(f"{label + ':':<15}{first}")
         for line in others:
             print(f"{'':<15}{line}")
-    pods = pods_on(session, name)
+    try:
+        pods = pods_on(session, name)
+    except ServerError as error:
+        print(f"Pods:          cannot be shown: {error}")
+        return EXIT_OK
     print(f"Pods ({len(pods)}):")
     rows = [[pod["metadata"]["namespace"], pod["metadata"]["name"], _phase(pod), _age(pod)] for pod in pods]
     print(text_table(["  NAMESPACE", "NAME", "STATUS", "AGE"], [[f"  {row[0]}", *row[1:]] for row in rows]), end="")

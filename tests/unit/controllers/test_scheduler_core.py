@@ -213,6 +213,31 @@ def test_a_refused_pod_is_tried_again_when(before: Node | None, after: Node) -> 
     assert cluster.bind(2).node == "a"
 
 
+TAINTED = {"taints": [{"key": "node.kubernetes.io/unreachable", "effect": "NoSchedule"}]}
+
+
+def test_a_refused_pod_is_tried_again_when_the_last_of_several_reasons_is_gone() -> None:
+    """A node that comes back is ready first and loses its taint a moment later."""
+    cluster = Cluster(node("a", ready="Unknown", spec=TAINTED))
+    cluster.put(wanting("p", "1"))
+    assert cluster.refuse().rules == {Rule.READY}
+    cluster.core.set_node(node("a", spec=TAINTED))
+    assert cluster.core.decide(20) is None
+    cluster.core.set_node(node("a"))
+    assert cluster.bind(40).node == "a"
+
+
+def test_of_pods_alike_each_is_tried_again_whatever_refused_it() -> None:
+    cluster = Cluster(node("a", ready="Unknown", spec=TAINTED))
+    cluster.put(wanting("p", "1"))
+    cluster.refuse()
+    cluster.core.set_node(node("a", spec=TAINTED))
+    cluster.put(wanting("q", "1"))
+    assert cluster.refuse().rules == {Rule.TAINTS}
+    cluster.core.set_node(node("a"))
+    assert {cluster.bind(40).pod.metadata.name, cluster.bind(40).pod.metadata.name} == {"p", "q"}
+
+
 def test_a_refused_pod_is_tried_again_when_another_makes_room() -> None:
     cluster = Cluster(node("a"))
     cluster.put(wanting("big", "4", nodeName="a"))
