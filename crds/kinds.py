@@ -20,6 +20,7 @@ from .nodes import Node
 from .pack_trust import PackTrustPolicy
 from .packs import Pack
 from .pod_groups import PodGroup
+from .pod_placements import PodPlacement
 from .pods import Binding, Pod
 from .policy import PodDisruptionBudget
 from .rbac import ClusterRole, ClusterRoleBinding, Role, RoleBinding
@@ -80,5 +81,5 @@ KINDS: tuple[type[KubeObject], ...] = (
 COMPUTED_KINDS: tuple[type[KubeObject], ...] = (NodeMetrics, PodMetrics)
 """Kinds that are made when they are asked for, and never stored."""
 
-SUBRESOURCE_KINDS: tuple[type[KubeObject], ...] = (Binding, Scale)
+SUBRESOURCE_KINDS: tuple[type[KubeObject], ...] = (Binding, Scale, PodPlacement)
 """Kinds that are only the body of a subresource."""

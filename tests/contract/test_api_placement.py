@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from stark.crds.meta import decode, to_wire
+from stark.crds.pod_placements import PodPlacement
 from tests.support.apiserver import Api, api_server, pod
 from tests.support.ctl import Ctl
 
@@ -69,6 +71,8 @@ async def test_a_pod_that_is_there_is_judged_as_if_it_were_new_and_others_take_t
     there = (await api.get(f"{PODS}/bound/placement")).ok()
     assert (there["kind"], there["apiVersion"], there["metadata"]["name"]) == ("PodPlacement", "stark.dev/v1", "bound")
     assert (there["status"]["node"], there["status"]["chosen"]) == ("roomy", "roomy")
+    # The kind's schema says all that is answered: nothing is lost on the way through its model.
+    assert to_wire(decode(there, PodPlacement)) == there
     waits = (await api.get(f"{PODS}/waits/placement")).ok()["status"]
     assert (waits["schedulable"], waits["message"]) == (False, NO_ROOM)
     await api.delete(f"{PODS}/bound?gracePeriodSeconds=0")

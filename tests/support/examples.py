@@ -958,6 +958,22 @@ _BODIES: dict[tuple[str, str], dict[str, Any]] = {
         "spec": {"replicas": 3},
         "status": {"replicas": 2, "selector": "app=web"},
     },
+    ("stark.dev/v1", "PodPlacement"): {
+        "metadata": METADATA,
+        "status": {
+            "node": "n1",
+            "schedulable": False,
+            "chosen": "n1",
+            "reason": "Unschedulable",
+            "message": "0/2 nodes are available: 1 Insufficient cpu.",
+            "counts": {"nodes": 2, "fit": 1, "hidden": 0},
+            "refusals": [{"rule": "NodeResourcesFit", "reason": "Insufficient cpu", "nodes": 1}],
+            "nodes": [
+                {"name": "n1", "fits": True, "points": 10_594, "scores": {"leastAllocated": 97}},
+                {"name": "n2", "fits": False, "rule": "NodeResourcesFit", "reasons": ["Insufficient cpu"]},
+            ],
+        },
+    },
 }
 
 EXAMPLES: dict[str, dict[str, Any]] = {
