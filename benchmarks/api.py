@@ -84,8 +84,9 @@ def told(name: str, found: Pace) -> Iterator[tuple[str, float]]:
 
 
 def rss_kib(pid: int) -> float:
-    """The resident memory of a process."""
-    return float(psutil.Process(pid).memory_info().rss) / 1024
+    """The resident memory of a process and of those it has started."""
+    process = psutil.Process(pid)
+    return sum(float(each.memory_info().rss) for each in (process, *process.children(recursive=True))) / 1024
 
 
 async def store_rate(directory: Path, seconds: float) -> float:
