@@ -101,6 +101,8 @@ class Tally:
         """The rows whose pods are counted; None for all."""
         self.version = 0
         """Changes with `rows`."""
+        self.crowds: set[Crowd] = set()
+        """Those that add to it."""
 
     def limit(self, rows: Flags | None) -> None:
         """Count only the pods of these rows. Pods of rows that change sides must not be counted meanwhile."""
@@ -160,7 +162,8 @@ class Crowds:
         is_first = crowd is None
         if crowd is None:
             crowd = self._crowds[kind] = Crowd()
-            crowd.adds = [(tally, each) for tally in self._tallies if (each := tally.worth(kind, self._namespaces))]
+            for tally in self._tallies:
+                self._join(kind, crowd, tally)
         crowd.rows[row] += 1
         for tally, each in crowd.adds:
             tally.add(row, each)
@@ -184,19 +187,27 @@ class Crowds:
         if crowd.rows:
             return False
         del self._crowds[kind]
+        for tally, _ in crowd.adds:
+            tally.crowds.discard(crowd)
         return True
+
+    def _join(self, kind: Kind, crowd: Crowd, tally: Tally) -> int:
+        """What each pod of the crowd adds to the tally from now on."""
+        if each := tally.worth(kind, self._namespaces):
+            crowd.adds.append((tally, each))
+            tally.crowds.add(crowd)
+        return each
 
     def watch(self, tally: Tally) -> None:
         """Count for a new tally from now on, beginning with what is there."""
         self._tallies.append(tally)
         for kind, crowd in self._crowds.items():
-            if each := tally.worth(kind, self._namespaces):
-                crowd.adds.append((tally, each))
+            if each := self._join(kind, crowd, tally):
                 for row, count in crowd.rows.items():
                     tally.add(row, count * each)
 
     def forget(self, tally: Tally) -> None:
         """Count for it no more."""
         self._tallies.remove(tally)
-        for crowd in self._crowds.values():
+        for crowd in tally.crowds:
             crowd.adds = [(each, amount) for each, amount in crowd.adds if each is not tally]
