@@ -29,7 +29,7 @@ from stark.crds.templates import fingerprint, pack_of
 from .planning import is_complete
 
 PAUSED, PENDING, ROLLED_BACK = "CrashLoopPaused", "RollbackPending", "RolledBack"
-COUNTING, QUIET, OFF = "FailuresCounted", "NoCrashLoop", "Disabled"
+COUNTING, TRIED_AGAIN, QUIET, OFF = "FailuresCounted", "TriedAgain", "NoCrashLoop", "Disabled"
 
 Judged = tuple[ConditionStatus, str, str]
 
@@ -92,6 +92,12 @@ def _judge(deployment: Deployment, annotations: Mapping[str, str], now: datetime
     if failures:
         text = f"Version {_version(deployment)} failed {failures} times in a row, of {settings.threshold}"
         return "False", COUNTING, text
+    before = next((each for each in readable_blocks(annotations) if each.template == mark), None)
+    if before is not None:
+        text = (
+            f"Version {before.version} crash-looped ({before.cause}) and is tried again after attempt {before.attempts}"
+        )
+        return "False", TRIED_AGAIN, text
     return None
 
 

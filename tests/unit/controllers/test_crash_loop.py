@@ -374,6 +374,9 @@ def test_a_pause_ends(observed: Observed, expected: list[Act]) -> None:
 
 def test_what_is_tried_again_keeps_its_attempts() -> None:
     over = after(paused(0), plan(Observed(paused(0), TRIPLE), NOW))
+    told = condition(over, over.metadata.annotations, NOW)
+    assert told is not None
+    assert (told.status, told.reason) == ("False", "TriedAgain")
     step = plan(Observed(over, (pod("a", crashed(5, began=19, over=20), created=5),)), later(20))
     assert acts(step) == [Act.FAILED, Act.PAUSED]
     (block,) = blocked_versions(after(over, step).metadata.annotations)
