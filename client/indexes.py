@@ -1,7 +1,7 @@
 """Finding objects in an informer by something other than their key.
 
-An index function takes the decoded object and gives the values it is found by. `FieldIndex`, `LabelIndex` and
-`OwnerIndex` read the raw JSON instead, so that indexing does not decode what nobody looks at.
+An index function takes the decoded object and gives the values it is found by. `FieldIndex`, `LabelIndex`, `OwnerIndex`
+and `OrphanIndex` read the raw JSON instead, so that indexing does not decode what nobody looks at.
 """
 
 from __future__ import annotations
@@ -60,7 +60,19 @@ class OwnerIndex:
         return [owner["uid"] for owner in owners if owner.get("controller") or not self.controller_only]
 
 
-RawIndex: TypeAlias = FieldIndex | LabelIndex | OwnerIndex
+@dataclass(frozen=True, slots=True)
+class OrphanIndex:
+    """By namespace, the objects that nobody controls."""
+
+    def values(self, raw: Mapping[str, Any]) -> Iterable[str]:
+        """The namespace, if no owner is the controller."""
+        metadata = raw["metadata"]
+        if any(owner.get("controller") for owner in metadata.get("ownerReferences") or ()):
+            return ()
+        return (metadata.get("namespace") or "",)
+
+
+RawIndex: TypeAlias = FieldIndex | LabelIndex | OwnerIndex | OrphanIndex
 IndexFunction: TypeAlias = Callable[[T], Iterable[str]] | RawIndex
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from stark.client.api import PatchType
 from stark.client.errors import AlreadyExists, ApiError, Conflict, Fenced, Forbidden, Invalid, NotFound
-from stark.client.indexes import FieldIndex, OwnerIndex
+from stark.client.indexes import FieldIndex, OrphanIndex, OwnerIndex
 from stark.crds.annotations import REVISION
 from stark.crds.apps import DaemonSet, Deployment, ReplicaSet
 from stark.crds.meta import KubeObject, controller_of
@@ -22,7 +22,7 @@ from stark.crds.pods import Pod
 from stark.crds.templates import same_template
 
 from ..kit import DONE, Context, Controller, Expectations, Outcome, RequeueAfter, Source, controller_key
-from ..kit.claims import adoption, claim, release
+from ..kit.claims import ORPHANS, adoption, claim, release
 from . import status
 from .daemons import DaemonChange
 from .following import Following, followed, plan_following
@@ -31,16 +31,10 @@ from .revisions import split
 from .strategy import is_daemon, is_rolling
 
 BY_OWNER = "controller-uid"
-ORPHANS = "orphans-of-namespace"
 BY_PACK = "pack-name"
 FOLLOWERS = "followed-pack"
 NAMESPACE_TERMINATING = "NamespaceTerminating"
 """How the server refuses new objects in a namespace that is being deleted."""
-
-
-def orphan_namespace(rs: ReplicaSet) -> Iterable[str]:
-    """Index of ReplicaSets that nobody controls, by namespace."""
-    return () if controller_of(rs) is not None else (rs.metadata.namespace or "",)
 
 
 def followed_pack(deployment: Deployment) -> Iterable[str]:
@@ -58,7 +52,7 @@ class Deployments(Controller):
         self._context = context
         self._api = context.api
         self._deployments = context.informers.of(Deployment, indexers={FOLLOWERS: followed_pack})
-        self._sets = context.informers.of(ReplicaSet, indexers={BY_OWNER: OwnerIndex(), ORPHANS: orphan_namespace})
+        self._sets = context.informers.of(ReplicaSet, indexers={BY_OWNER: OwnerIndex(), ORPHANS: OrphanIndex()})
         self._pods = context.informers.of(Pod, indexers={BY_OWNER: OwnerIndex()})
         self._daemons = context.informers.of(DaemonSet, indexers={BY_OWNER: OwnerIndex()})
         self._packs = context.informers.of(Pack, indexers={BY_PACK: FieldIndex("spec.name")})

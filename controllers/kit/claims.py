@@ -20,12 +20,7 @@ K = TypeVar("K", bound=KubeObject)
 
 
 ORPHANS = "orphans-of-namespace"
-"""The name of the index that `orphan_namespace` makes; informers are shared, and so are their indexes."""
-
-
-def orphan_namespace(obj: KubeObject) -> Iterable[str]:
-    """Index of objects that nobody controls, by namespace."""
-    return () if controller_of(obj) is not None else (obj.metadata.namespace or "",)
+"""The name of the `OrphanIndex` of an informer; informers are shared, and so are their indexes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,14 +11,14 @@ from functools import partial
 from typing import Any
 
 from stark.client.errors import ApiError, Conflict, Fenced, NotFound
-from stark.client.indexes import OwnerIndex
+from stark.client.indexes import OrphanIndex, OwnerIndex
 from stark.client.kinds import unstructured
 from stark.crds.apps import ReplicaSet
 from stark.crds.meta import controller_of, to_wire
 from stark.crds.pods import Pod
 
 from ..kit import DONE, Context, Controller, Expectations, Outcome, RequeueAfter, Source, controller_key, together
-from ..kit.claims import ORPHANS, adoption, claim, orphan_namespace, release
+from ..kit.claims import ORPHANS, adoption, claim, release
 from .planning import Failure, Plan, batches, new_pod, plan, same_status, status_of
 
 BY_OWNER = "controller-uid"
@@ -38,7 +38,7 @@ class ReplicaSets(Controller):
         self._context = context
         self._api = context.api
         self._sets = context.informers.of(ReplicaSet, indexers={BY_OWNER: OwnerIndex()})
-        self._pods = context.informers.of(Pod, indexers={BY_OWNER: OwnerIndex(), ORPHANS: orphan_namespace})
+        self._pods = context.informers.of(Pod, indexers={BY_OWNER: OwnerIndex(), ORPHANS: OrphanIndex()})
         self._expectations = Expectations(self._pods)
         self._of_controller = controller_key(ReplicaSet)
 

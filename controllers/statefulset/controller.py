@@ -13,13 +13,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from stark.client.errors import AlreadyExists, ApiError, Conflict, Fenced, NotFound
-from stark.client.indexes import OwnerIndex
+from stark.client.indexes import OrphanIndex, OwnerIndex
 from stark.crds.apps import ControllerRevision, StatefulSet
 from stark.crds.meta import controller_of
 from stark.crds.pods import Pod
 
 from ..kit import DONE, Context, Controller, Expectations, Outcome, RequeueAfter, Source, controller_key
-from ..kit.claims import ORPHANS, adoption, claim, orphan_namespace, release
+from ..kit.claims import ORPHANS, adoption, claim, release
 from .history import TEMPLATE_HASH, History, plan_history, superfluous
 from .identity import identity_labels, ordinal_of
 from .planning import Plan, plan
@@ -38,9 +38,9 @@ class StatefulSets(Controller):
         self._context = context
         self._api = context.api
         self._sets = context.informers.of(StatefulSet)
-        self._pods = context.informers.of(Pod, indexers={BY_OWNER: OwnerIndex(), ORPHANS: orphan_namespace})
+        self._pods = context.informers.of(Pod, indexers={BY_OWNER: OwnerIndex(), ORPHANS: OrphanIndex()})
         self._revisions = context.informers.of(
-            ControllerRevision, indexers={BY_OWNER: OwnerIndex(), ORPHANS: orphan_namespace}
+            ControllerRevision, indexers={BY_OWNER: OwnerIndex(), ORPHANS: OrphanIndex()}
         )
         self._written = (Expectations(self._pods), Expectations(self._revisions))
 
