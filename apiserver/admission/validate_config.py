@@ -7,6 +7,7 @@ import binascii
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from stark.crds.annotations import PREFIX
 from stark.crds.config import CONFIG_SIZE_MAX
 from stark.crds.incarnations import INCARNATION, incarnation_of, parse_number
 from stark.crds.names import config_key_problems, is_config_key, label_key_problems, label_value_problems
@@ -115,8 +116,8 @@ def node_causes(obj: Mapped, old: Mapped | None) -> Iterator[Cause]:
         seen.add((key, effect))
     metadata, before = obj.get("metadata") or {}, (old or {}).get("metadata") or {}
     for name, most in (("labels", LABELS_MAX), ("annotations", ANNOTATIONS_MAX)):
-        count = len(metadata.get(name) or ())
-        if count > max(most, len(before.get(name) or ())):
+        count = _carried(metadata, name)
+        if count > max(most, _carried(before, name)):
             yield Cause(f"metadata.{name}", f"Too many: {count}: must have at most {most} items", "FieldValueTooMany")
     yield from _incarnation_causes(obj.get("metadata") or {}, (old or {}).get("metadata") or {})
     if old is not None:
@@ -125,6 +126,11 @@ def node_causes(obj: Mapped, old: Mapped | None) -> Iterator[Cause]:
             after = spec.get("providerID")
             if after != before:
                 yield not_allowed("spec.providerID", 'node updates may not change providerID except from "" to valid')
+
+
+def _carried(metadata: Mapped, name: str) -> int:
+    """How many there are, but for annotations of our own: what the server notes itself takes nobody's place."""
+    return sum(not (name == "annotations" and key.startswith(PREFIX)) for key in metadata.get(name) or ())
 
 
 def _incarnation_causes(metadata: Mapped, before: Mapped) -> Iterator[Cause]:

@@ -229,3 +229,27 @@ async def test_of_many_late_reports_beside_a_verdict_none_is_acknowledged_after_
 
     *heard, at = await asyncio.gather(reports(), reports(), verdict())
     assert max(max(each) for each in heard) < at
+
+
+@pytest.mark.parametrize("field", ["labels", "annotations"])
+async def test_a_node_has_a_bounded_number_of_labels_and_annotations(api: Api, field: str) -> None:
+    for count, status in ((100, 200), (101, 422)):
+        values = {f"key-{index}": "v" for index in range(count)}
+        answer = await api.patch(NODE, {"metadata": {field: values}}, MERGE_PATCH)
+        assert answer.status == status, answer.body
+    assert "must have at most 100 items" in answer.body["message"]
+
+
+@pytest.mark.parametrize(("seconds", "status"), [("60", 201), ("0", 422), ("soon", 422)])
+async def test_a_pod_says_in_seconds_how_long_it_may_be_cut_off(api: Api, seconds: str, status: int) -> None:
+    annotations = {"stark.dev/stop-when-disconnected-seconds": seconds}
+    spec = {"containers": [{"name": "c", "image": "nginx:1"}]}
+    meta = {"generateName": "p-", "annotations": annotations}
+    body = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
+    answer = await api.post("/api/v1/namespaces/default/pods", body)
+    assert answer.status == status, answer.body
+
+
+@pytest.mark.parametrize(("settings", "status"), [({"nodeSuspectSeconds": 20}, 200), ({"nodeSuspectSeconds": 40}, 400)])
+async def test_a_node_is_suspect_before_it_is_lost(api: Api, settings: dict[str, int], status: int) -> None:
+    assert (await api.put("/api/config", settings)).status == status
