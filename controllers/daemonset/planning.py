@@ -78,10 +78,11 @@ def plan(daemons: DaemonSet, pods: Sequence[Pod], nodes: Sequence[Node], pack_of
     if daemons.metadata.deletion_timestamp is not None:
         return Plan(status)
     held_back = pack_problem(sample, pack_of, owner) is not None
-    create = [] if held_back else [new_pod(daemons, name) for name in sorted(wanted - placed.keys())]
+    missing = [] if held_back else sorted(wanted - placed.keys())
+    create = [new_pod(daemons, name) for name in missing[:BURST_MAX]]
     delete = [pod for name, there in placed.items() for pod in _superfluous(daemons, there, name in kept, now)]
     delete += _outdated(daemons, placed, desired, now)
-    return Plan(status, create[:BURST_MAX], delete[:BURST_MAX], _recheck(daemons, pods, now))
+    return Plan(status, create, delete[:BURST_MAX], _recheck(daemons, pods, now))
 
 
 def takes(where: Where, offer: Offer, *, new: bool) -> bool:

@@ -25,6 +25,8 @@ from .wishes import preferred_terms, relations_of, required_terms
 
 BOTH = frozenset({"node", "browser"})
 CONTAINER = frozenset({"container"})
+AMOUNTS_MAX = 4_096
+"""Amounts that are remembered: a cluster has few kinds of machines and of pods, and exact reading is slow."""
 COLUMN_RESOURCES = frozenset({"cpu", "memory", "pods"})
 """What every node has and is counted for every pod; everything else has a name."""
 AMOUNTS_REMEMBERED = 4_096
@@ -181,6 +183,7 @@ def _request(container: Container, name: str, read: Callable[[str], int]) -> int
 
 
 @lru_cache(AMOUNTS_REMEMBERED)
+@lru_cache(AMOUNTS_MAX)
 def _amount(text: str, read: Callable[[str], int]) -> int:
     try:
         return max(0, read(text))
