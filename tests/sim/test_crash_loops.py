@@ -170,6 +170,22 @@ def test_a_first_version_that_is_bad_is_paused_and_released_by_a_good_one(replic
     assert CRASH_LOOP_PAUSED not in web(told).metadata.annotations
 
 
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 6))])
+def test_each_attempt_of_what_is_paused_needs_failures_of_its_own(seed: int) -> None:
+    told = world(seed, bad=("1.0.0",), replicas=1)
+    ends: list[int] = []
+
+    def watch(now: World) -> None:
+        if sum(attempts(now).values()) > len(ends):
+            ends.append(
+                sum(status.restart_count + 1 for pod in now.all(Pod) for status in pod.status.container_statuses)
+            )
+
+    told.run(2_400, watch)
+    assert len(ends) >= 3
+    assert all(later - earlier >= 3 for earlier, later in pairwise([0, *ends])), ends
+
+
 def test_a_bad_version_that_is_applied_again_and_again_waits_its_time() -> None:
     told = world(4, bad=("2.0.0",), follow=False)
     told.until("1.0.0 holds", lambda: runs(told, "1.0.0"), SETTLE_S)
