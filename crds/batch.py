@@ -30,6 +30,8 @@ COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
 """Annotation and label of an indexed job's pods: which of the completions the pod is for, from 0."""
 COMPLETION_INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
 """Environment variable with the same number."""
+JOB_CONTROLLER = "kubernetes.io/job-controller"
+"""What `managedBy` of a job calls the controller that comes with us (KEP-4368)."""
 JOB_TRACKING = "batch.kubernetes.io/job-tracking"
 """Finalizer of a job's pods: holds a pod until the job's status has counted how it ended (KEP-2307)."""
 SCHEDULED_AT = "batch.kubernetes.io/cronjob-scheduled-timestamp"
@@ -104,6 +106,9 @@ class JobSpec(Model):
     """Set to true to give the selector and the labels yourself; otherwise the server does."""
     selector: LabelSelector | None = Field(default=None, json_schema_extra=SELECTOR_MARKS)
     """Pods that belong to it; set by the server, cannot be changed."""
+    managed_by: str | None = Field(default=None, max_length=63)
+    """The controller that runs it, as `domain/name`: a job that names another one than Stark's own, which is called
+    `kubernetes.io/job-controller` (the default), is left to it. Cannot be changed."""
     template: PodTemplateSpec
     """What its pods look like; cannot be changed. Its restartPolicy must be Never or OnFailure."""
 

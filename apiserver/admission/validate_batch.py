@@ -7,6 +7,7 @@ from typing import Any
 
 from stark.crds.batch import CONTROLLER_UID, JOB_NAME, OLD_CONTROLLER_UID, OLD_JOB_NAME
 from stark.crds.cron import ScheduleError, known_zone, parse_schedule
+from stark.crds.names import dns_subdomain_problems
 from stark.crds.selectors import SelectorError, from_label_selector
 
 from ..errors import Cause
@@ -23,7 +24,7 @@ JOB_NAME_MAX = 63
 """Characters: the name is the value of a label of its pods."""
 
 Mapped = Mapping[str, Any]
-FROZEN = ("selector", "template", "completionMode", "manualSelector", "podFailurePolicy")
+FROZEN = ("selector", "template", "completionMode", "manualSelector", "managedBy", "podFailurePolicy")
 
 
 def job_causes(obj: Mapped, old: Mapped | None, found: FoundSpec | None) -> Iterator[Cause]:
@@ -53,6 +54,7 @@ def job_spec_causes(path: str, spec: Mapped, found: FoundSpec | None) -> Iterato
     if policy not in RESTART_POLICIES:
         yield not_supported(f"{found.path}.restartPolicy", policy, RESTART_POLICIES)
     yield from _failure_policy_causes(path, spec, found)
+    yield from _manager_causes(f"{path}.managedBy", spec.get("managedBy"))
     if spec.get("completionMode") == "Indexed":
         if spec.get("completions") is None:
             yield required(f"{path}.completions", "when completion mode is Indexed")
@@ -75,6 +77,19 @@ def _failure_policy_causes(path: str, spec: Mapped, found: FoundSpec) -> Iterato
     names = [container.get("name") for container in found.spec.get("containers") or ()]
     for index, rule in enumerate(policy.get("rules") or ()):
         yield from _rule_causes(f"{path}.podFailurePolicy.rules[{index}]", rule, names)
+
+
+def _manager_causes(path: str, manager: str | None) -> Iterator[Cause]:
+    """A controller is named by a domain and a path (KEP-4368)."""
+    if manager is None:
+        return
+    domain, slash, name = manager.partition("/")
+    if not slash or not domain or not name:
+        message = 'must be a domain-prefixed path (such as "acme.io/foo")'
+        yield bad_value(path, manager, message)
+        return
+    for problem in dns_subdomain_problems(domain):
+        yield bad_value(path, manager, problem)
 
 
 def _rule_causes(path: str, rule: Mapped, containers: Sequence[Any]) -> Iterator[Cause]:

@@ -15,7 +15,7 @@ from typing import Any
 from stark.client.api import PatchType
 from stark.client.errors import ApiError, Conflict, Fenced, NotFound
 from stark.client.indexes import OwnerIndex
-from stark.crds.batch import JOB_TRACKING, Job
+from stark.crds.batch import JOB_CONTROLLER, JOB_TRACKING, Job
 from stark.crds.meta import controller_of
 from stark.crds.pods import Pod
 
@@ -61,6 +61,8 @@ class Jobs(Controller):
                 self._expectations.forget(key)
             self._written.pop(key, None)
             return DONE
+        if job.spec.managed_by not in (None, JOB_CONTROLLER):
+            return DONE  # somebody else's, its status too
         return await self._work(job)
 
     async def _work(self, job: Job) -> Outcome:

@@ -117,6 +117,9 @@ async def test_a_job_gives_up_and_stops_what_still_runs(tmp_path: Path) -> None:
 
 async def test_a_suspended_job_has_no_pods_until_it_is_resumed_and_then_a_deadline(tmp_path: Path) -> None:
     async with cluster(tmp_path) as c, controllers(c.controllers_config):
+        elsewhere = sums(managedBy="kueue.x-k8s.io/multikueue")
+        meta = elsewhere.metadata.model_copy(update={"name": "elsewhere"})
+        await c.api.create(elsewhere.model_copy(update={"metadata": meta}))
         await c.api.create(sums(suspend=True, activeDeadlineSeconds=2))
         await c.until("it is suspended", lambda: has(c, "Suspended"))
         assert await pods_of(c) == []
@@ -126,6 +129,8 @@ async def test_a_suspended_job_has_no_pods_until_it_is_resumed_and_then_a_deadli
         verdict = find_condition(job.status.conditions, "Failed")
         assert verdict is not None
         assert verdict.reason == "DeadlineExceeded"
+        left_alone = await c.api.get(Job, "elsewhere", "default")
+        assert left_alone.status.start_time is None, "it is another controller's"
 
 
 async def test_what_a_job_cannot_be_is_refused_with_the_field(tmp_path: Path) -> None:
@@ -136,6 +141,7 @@ async def test_what_a_job_cannot_be_is_refused_with_the_field(tmp_path: Path) ->
             ({"completionMode": "Indexed", "parallelism": 2}, "spec.completions"),
             ({"selector": {"matchLabels": {"a": "b"}}}, "spec.selector"),
             ({"manualSelector": True}, "spec.selector"),
+            ({"managedBy": "kueue"}, "spec.managedBy"),
         ):
             with pytest.raises(Invalid) as refused:
                 await c.api.create(sums(**spec))
@@ -145,6 +151,7 @@ async def test_what_a_job_cannot_be_is_refused_with_the_field(tmp_path: Path) ->
             ({"completions": 2}, "spec.completions"),
             ({"template": {"metadata": {"labels": {"x": "y"}}}}, "spec.template"),
             ({"selector": None}, "spec.selector"),
+            ({"managedBy": "kueue.x-k8s.io/multikueue"}, "spec.managedBy"),
         ):
             with pytest.raises(Invalid) as refused:
                 await c.api.patch(Job, "sums", {"spec": change}, "default")

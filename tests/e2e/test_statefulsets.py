@@ -109,9 +109,7 @@ async def test_it_is_scaled_rolled_out_to_its_partition_and_left_to_its_orphans(
 
 
 async def test_a_pod_on_a_lost_node_is_not_made_a_second_time_until_it_is_gone(tmp_path: Path) -> None:
-    patience = NodeSettings(
-        grace_period_s=1.0, startup_grace_s=60.0, eviction_rate_per_s=100.0, secondary_rate_per_s=100.0
-    )
+    patience = NodeSettings(grace_period_s=2.5, suspect_after_s=1.0, eviction_rate_per_s=100.0, stopped_recheck_s=0.2)
     nodes = {"node-lifecycle": lambda context: NodeLifecycle(context, patience)}
     async with cluster(tmp_path) as c, controllers(c.controllers_config, NEEDED, nodes):
         tolerations = [

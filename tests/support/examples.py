@@ -202,6 +202,7 @@ JOB_SPEC = {
     "ttlSecondsAfterFinished": 60,
     "suspend": True,
     "completionMode": "Indexed",
+    "managedBy": "kubernetes.io/job-controller",
     "manualSelector": True,
     "selector": SELECTOR,
     "template": TEMPLATE,
