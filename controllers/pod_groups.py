@@ -100,7 +100,7 @@ class PodGroups(Controller):
         return DONE
 
     def _tell(self, group: PodGroup, status: PodGroupStatus) -> None:
-        if status.phase == "Scheduled":
+        if status.phase in ("Scheduled", "Running") and group.status.phase in (None, "Pending"):
             text = f"{status.scheduled} pods of the group have a node"
             self._context.recorder.event(group, "Normal", "GroupScheduled", text)
         elif status.phase == "Finished":

@@ -58,9 +58,14 @@ def is_available(pod: Pod, min_ready_s: int, now: datetime) -> bool:
 
 
 def deadline_of(pod: Pod) -> float:
-    """When its work must be done, in seconds since the epoch; infinity when that is left open or not a time."""
+    """When its work must be done, in seconds since the epoch; infinity when that is left open."""
+    return deadline(pod.metadata.annotations.get(DEADLINE, ""))
+
+
+def deadline(text: str) -> float:
+    """A time in seconds since the epoch; infinity for what is none, or has no zone."""
     try:
-        moment = datetime.fromisoformat(pod.metadata.annotations.get(DEADLINE, ""))
+        moment = datetime.fromisoformat(text)
     except ValueError:
         return math.inf
     return moment.timestamp() if moment.tzinfo is not None else math.inf

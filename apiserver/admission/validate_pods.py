@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from stark.crds.annotations import STOP_WHEN_DISCONNECTED, AnnotationError, stop_when_disconnected_s
+from stark.crds.annotations import DEADLINE, STOP_WHEN_DISCONNECTED, AnnotationError, stop_when_disconnected_s
 from stark.crds.names import env_name_problems, label_key_problems, label_value_problems, port_name_problems
+from stark.crds.podfacts import deadline
 
 from ..errors import Cause
 from .complaints import bad_value, duplicate, not_allowed, not_supported, required
@@ -188,10 +190,17 @@ def _toleration_causes(path: str, tolerations: Iterable[Mapped]) -> Iterator[Cau
 def pod_causes(found: FoundSpec, old: Mapped | None) -> Iterator[Cause]:
     """Every complaint about a pod that is created, or updated from `old`."""
     yield from pod_spec_causes(found)
+    yield from _due_causes(found.metadata.get("annotations") or {})
     if old is None and found.spec.get("schedulingGates") and found.spec.get("nodeName"):
         yield not_allowed("spec.nodeName", "cannot be set until all schedulingGates have been cleared")
     if old is not None:
         yield from pod_update_causes(found.spec, old.get("spec") or {})
+
+
+def _due_causes(annotations: Mapped) -> Iterator[Cause]:
+    due = annotations.get(DEADLINE)
+    if due is not None and deadline(due) == math.inf:
+        yield bad_value(f"metadata.annotations[{DEADLINE}]", due, "must be an RFC 3339 time with a zone")
 
 
 def pod_update_causes(spec: Mapped, old: Mapped) -> Iterator[Cause]:

@@ -26,7 +26,7 @@ from stark.crds.pods import Pod
 
 from .gangs import Gangs
 from .preemption import Budget, Plan
-from .queue import Class, PodQueue, Waiting
+from .queue import COMPANY, Class, PodQueue, Waiting
 from .residents import Resident
 from .rooms import Rooms
 from .together import Member, Together, place_together
@@ -45,8 +45,6 @@ CURES: dict[str, frozenset[Rule]] = {
     "terms": frozenset({Rule.OWNER}),
 }
 """Which rules may answer differently after a property of a node has changed."""
-COMPANY = frozenset({Rule.SPREAD, Rule.AFFINITY})
-"""The rules that look at pods on other nodes too."""
 EVERY_RULE = frozenset(Rule)
 GROUPED = frozenset({Rule.GROUP})
 UNSCHEDULABLE = "Unschedulable"
@@ -259,15 +257,24 @@ class Core:
             for each in self.rooms.nominations.on(node):
                 if self.rooms.accepts(each.demand, each.uid, each.priority)(node, ()):
                     self.queue.hurry(each.key)
-        kinds, company = self.queue.kinds(), self.rooms.take_company()
-        if len(kinds) * (len(freed) + len(company)) > HINTS_MAX:
-            self.queue.wake(stirred.union(COMPANY if company else (), *freed.values()), now)
-            return
+        company = self.rooms.take_company()
         if stirred:
             self.queue.wake(stirred, now)
+        sociable = self.queue.sociable()
+        if len(sociable) * len(company) > HINTS_MAX:
+            self.queue.wake(COMPANY, now)
+        else:
+            self._wake_kinds((kind for kind in sociable if self._pleases(kind, company)), now)
+        kinds = self.queue.kinds() if freed else ()
+        if len(kinds) * len(freed) > HINTS_MAX:
+            self.queue.wake(frozenset().union(*freed.values()), now)
+        else:
+            items = freed.items()
+            self._wake_kinds((kind for kind in kinds if any(self._helps(kind, *each) for each in items)), now)
+
+    def _wake_kinds(self, kinds: Iterable[Class], now: float) -> None:
         for kind in kinds:
-            if any(self._helps(kind, node, rules) for node, rules in freed.items()) or self._pleases(kind, company):
-                self.queue.wake_kind(kind, now)
+            self.queue.wake_kind(kind, now)
 
     def _helps(self, kind: Class, node: str, rules: frozenset[Rule]) -> bool:
         """Whether a change of the node could help parked pods of this class: one of the rules that refused them may
@@ -288,10 +295,7 @@ class Core:
 
     def _pleases(self, kind: Class, company: Iterable[Demand]) -> bool:
         """Whether pods that came or went, wherever, are among those that this class wants to be near to or apart from."""
-        demand, refused_by = kind[0], self.queue.rules_of(kind)
-        if refused_by and COMPANY.isdisjoint(refused_by):
-            return False
-        return any(is_related(demand, other, self.snapshot.namespaces) for other in company)
+        return any(is_related(kind[0], other, self.snapshot.namespaces) for other in company)
 
     # --- what next ---
 

@@ -27,6 +27,8 @@ PARKED_MAX_S = 300.0
 """A pod parked for longer is tried again without cause."""
 
 
+COMPANY = frozenset({Rule.SPREAD, Rule.AFFINITY})
+"""The rules that look at pods on other nodes too."""
 Class = tuple[Demand, int, bool]
 """Pods that an event helps alike: demand, priority, and whether others may be made to go for them."""
 
@@ -92,6 +94,8 @@ class PodQueue:
         """The parked ones again, by class."""
         self._rules: dict[Class, frozenset[Rule]] = {}
         """What has refused any pod of a parked class; empty when one found no node at all."""
+        self._sociable: set[Class] = set()
+        """The classes that perhaps wait for other pods to come or go, wherever."""
         self._groups: dict[str, dict[str, Waiting]] = {}
         """Those of a group, wherever they are."""
         self._order = 0
@@ -189,7 +193,7 @@ class PodQueue:
         self._kinds.setdefault(pod.kind, {})[pod.key] = pod
         # Pods of one class are parked at different times, and may have been refused for different reasons.
         known = self._rules.get(pod.kind, rules)
-        self._rules[pod.kind] = known | rules if known and rules else frozenset()
+        self._set_rules(pod.kind, known | rules if known and rules else frozenset())
 
     def wake(self, rules: Set[Rule], now: float) -> int:
         """Something that these rules look at has changed: let the pods they refused try again. Returns how many."""
@@ -234,13 +238,24 @@ class PodQueue:
         """The classes of pods that are parked."""
         return list(self._kinds)
 
+    def sociable(self) -> Collection[Class]:
+        """The classes that wait for other pods to come or go, wherever."""
+        return list(self._sociable)
+
     def rules_of(self, kind: Class) -> frozenset[Rule]:
         """The rules that refused a class of parked pods; empty when there was no node, or nobody knows any more."""
         return self._rules[kind]
 
     def doubt(self, kind: Class) -> None:
         """What refused these pods somewhere is over there, and something else refuses them now: any change may help."""
-        self._rules[kind] = frozenset()
+        self._set_rules(kind, frozenset())
+
+    def _set_rules(self, kind: Class, rules: frozenset[Rule]) -> None:
+        self._rules[kind] = rules
+        if not rules or not COMPANY.isdisjoint(rules):
+            self._sociable.add(kind)
+        else:
+            self._sociable.discard(kind)
 
     def _wake(self, woken: list[Waiting], now: float) -> int:
         for pod in woken:
@@ -289,6 +304,7 @@ class PodQueue:
             del alike[pod.key]
             if not alike:
                 del self._kinds[pod.kind], self._rules[pod.kind]
+                self._sociable.discard(pod.kind)
 
     def _activate(self, pod: Waiting) -> None:
         pod.place = Place.ACTIVE

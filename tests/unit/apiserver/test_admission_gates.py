@@ -68,3 +68,18 @@ def test_the_size_of_a_group_stays() -> None:
     old, new = {"spec": {"minMember": 2}}, {"spec": {"minMember": 3}}
     assert [cause.field for cause in pod_group_causes(new, old)] == ["spec.minMember"]
     assert list(pod_group_causes(new, None)) == []
+
+
+@pytest.mark.parametrize(
+    ("due", "is_fine"),
+    [
+        pytest.param("2030-01-01T00:00:00Z", True, id="in UTC"),
+        pytest.param("2030-01-01T00:00:00.5+02:00", True, id="in another zone"),
+        pytest.param("2030-01-01T00:00:00", False, id="without a zone"),
+        pytest.param("soon", False, id="no time at all"),
+    ],
+)
+def test_a_deadline(due: str, is_fine: bool) -> None:
+    found = FoundSpec("spec", spec(), {"annotations": {"stark.dev/deadline": due}})
+    fields = [cause.field for cause in pod_causes(found, None)]
+    assert fields == ([] if is_fine else ["metadata.annotations[stark.dev/deadline]"])

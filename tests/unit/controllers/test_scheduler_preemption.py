@@ -355,3 +355,76 @@ def test_among_equals_the_earliest_deadline_goes_first_and_then_who_came_first()
 
 def test_a_pod_that_never_began_counts_as_the_youngest() -> None:
     assert Resident.of(pod("p", node="a")).started_at == math.inf
+
+
+def about(kind: str, app: str) -> dict[str, Any]:
+    """A required wish about pods of an app, in the same zone."""
+    selector = {"matchLabels": {"app": app}}
+    term = {"labelSelector": selector, "topologyKey": "zone"}
+    return {kind: {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
+
+
+def labelled(cluster: Cluster, name: str, app: str, *, on: str = "", now: float = 0, **spec: Any) -> None:
+    container = {"name": "main", "image": "pack.stark/web:1.0.0"}
+    made = pod(name, node=on, spec={"containers": [container], **spec}, metadata={"labels": {"app": app}})
+    cluster.pods[made.key] = made
+    cluster.core.set_pod(made, now)
+
+
+def test_a_pod_that_wants_company_is_woken_by_the_company_it_wants_and_by_no_other() -> None:
+    cluster = Cluster(node("a", labels={"zone": "x"}))
+    labelled(cluster, "p", "p", affinity=about("podAffinity", "db"))
+    assert cluster.decide() == "p waits"
+    labelled(cluster, "web", "web", on="a", now=60)
+    assert cluster.decide(60) is None
+    labelled(cluster, "db", "db", on="a", now=60)
+    assert cluster.decide(60) == "p -> a"
+
+
+def test_a_pod_that_wants_to_be_alone_is_woken_when_the_other_leaves_the_place() -> None:
+    cluster = Cluster(node("a", labels={"zone": "x"}), node("b", labels={"zone": "x"}))
+    labelled(cluster, "p", "p", affinity=about("podAntiAffinity", "db"))
+    labelled(cluster, "db", "db", on="a")
+    assert cluster.decide() == "p waits"
+    cluster.gone("db", 60)
+    assert cluster.decide(60) in ("p -> a", "p -> b")
+
+
+def test_a_lower_pod_goes_because_the_higher_one_must_not_be_near_it() -> None:
+    cluster = Cluster(node("a", labels={"zone": "x"}))
+    labelled(cluster, "db", "db", on="a")
+    labelled(cluster, "web", "web", on="a")
+    labelled(cluster, "p", "p", affinity=about("podAntiAffinity", "db"), priority=5)
+    assert cluster.decide() == "p -x a: db"
+    cluster.gone("db")
+    assert cluster.decide(0.1) == "p -> a"
+
+
+def test_nobody_goes_where_a_lower_pod_is_wanted_near_because_all_lower_ones_are_thought_away_first() -> None:
+    cluster = Cluster(node("a", labels={"zone": "x"}))
+    cluster.put("full", "4", on="a", priority=2)
+    labelled(cluster, "db", "db", on="a", priority=1)
+    cluster.put("p", "2", priority=5, affinity=about("podAffinity", "db"))
+    assert cluster.decide() == "p waits"
+
+
+@pytest.mark.parametrize(
+    ("ports", "victims"),
+    [
+        pytest.param([80], "low", id="the pod that has its port goes"),
+        pytest.param([81], None, id="with a port of its own it needs nobody to go"),
+    ],
+)
+def test_host_ports_are_given_up_too(ports: list[int], victims: str | None) -> None:
+    cluster = Cluster(node("a"))
+
+    def with_ports(name: str, numbers: list[int], on: str = "", **spec: Any) -> None:
+        wanted = [{"containerPort": number, "hostPort": number} for number in numbers]
+        container = {"name": "main", "image": "pack.stark/web:1.0.0", "ports": wanted}
+        made = pod(name, node=on, spec={"containers": [container], **spec})
+        cluster.pods[made.key] = made
+        cluster.core.set_pod(made, 0)
+
+    with_ports("low", [80], "a")
+    with_ports("high", ports, priority=5)
+    assert cluster.decide() == (f"high -x a: {victims}" if victims else "high -> a")
