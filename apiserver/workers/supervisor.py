@@ -144,6 +144,8 @@ class Supervisor:
                 return self._give_up()
             if self._is_stopping:
                 if self._stopped():
+                    for number in (signal.SIGTERM, signal.SIGINT):
+                        signal.signal(number, signal.SIG_IGN)  # All is done; there is nothing left to hurry.
                     return EXIT_OK
                 continue
             self._look()
