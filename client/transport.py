@@ -181,6 +181,7 @@ class Transport:
                     answer = await self._ask(method, path, [*await self._identity.headers(), *fields], body)
         except TimeoutError as error:
             raise Timeout(f"{self._what(method, path)}: no answer in {timeout_s:.0f} s", code=0) from error
+        REQUESTS.labels(method, answer.status).inc()
         for warning in answer.all(b"warning"):
             self._on_warning(_warning_text(warning))
         if not 200 <= answer.status < 300:

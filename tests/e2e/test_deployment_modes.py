@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from stark.client.api import PatchType
 from stark.client.errors import Conflict
 from stark.crds.annotations import BlockedVersion, format_blocked_versions
@@ -124,6 +126,7 @@ async def test_a_follower_goes_forward_and_passes_over_what_is_blocked(tmp_path:
         await c.until("the one below the blocked one", lambda: runs("1.2.0"))
 
 
+@pytest.mark.slow
 async def test_conditions_of_another_writer_survive_a_rollout(tmp_path: Path) -> None:
     async with cluster(tmp_path, ("n1",)) as c, controllers(c.controllers_config, CONTROLLERS):
         await c.api.create(web(replicas=2))

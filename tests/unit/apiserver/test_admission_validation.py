@@ -385,3 +385,59 @@ async def test_a_taint_is_there_once(objects: Objects) -> None:
 async def test_all_complaints_are_told_at_once(objects: Objects) -> None:
     bad = pod(container(image="", ports=[{"containerPort": 0}]), container())
     assert len(await complaints(objects, "", "pods", bad)) == 3
+
+
+def failing_job(*rules: Object, restart: str = "Never", **spec: Any) -> Object:
+    inner = {"metadata": {}, "spec": {"containers": [container()], "restartPolicy": restart}}
+    policy = {"podFailurePolicy": {"rules": list(rules)}}
+    return {
+        "kind": "Job",
+        "metadata": {"name": "sums", "namespace": "default"},
+        "spec": {"template": inner, **policy, **spec},
+    }
+
+
+CODES = {"operator": "In", "values": [1, 42]}
+CONDITION = [{"type": "DisruptionTarget", "status": "True"}]
+RULE = "spec.podFailurePolicy.rules[0]"
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        (
+            failing_job({"action": "Ignore", "onPodConditions": CONDITION}, restart="OnFailure"),
+            'spec.template.spec.restartPolicy: Invalid value: "OnFailure": only "Never" is supported',
+        ),
+        (
+            failing_job({"action": "Ignore", "onPodConditions": CONDITION}, podReplacementPolicy="TerminatingOrFailed"),
+            'spec.podReplacementPolicy: Unsupported value: "TerminatingOrFailed": supported values: "Failed"',
+        ),
+        (failing_job({"action": "Ignore"}), f'{RULE}: Invalid value: {{"action":"Ignore"}}: specifying one of'),
+        (
+            failing_job({"action": "FailJob", "onExitCodes": CODES, "onPodConditions": CONDITION}),
+            f"{RULE}: Invalid value: ",
+        ),
+        (
+            failing_job({"action": "FailJob", "onExitCodes": {**CODES, "containerName": "x"}}),
+            f'{RULE}.onExitCodes.containerName: Invalid value: "x": must be one of the container names',
+        ),
+        (
+            failing_job({"action": "FailJob", "onExitCodes": {"operator": "In", "values": [0, 1]}}),
+            f"{RULE}.onExitCodes.values[0]: Invalid value: 0: must not be 0 for the In operator",
+        ),
+        (
+            failing_job({"action": "FailJob", "onExitCodes": {"operator": "In", "values": [2, 1]}}),
+            f"{RULE}.onExitCodes.values: Invalid value: [2,1]: must be ordered",
+        ),
+    ],
+)
+async def test_a_policy_of_failures_is_judged_in_kubernetes_words(
+    objects: Objects, given: Object, complaint: str
+) -> None:
+    assert complaint in [said[: len(complaint)] for said in await complaints(objects, "batch", "jobs", given)]
+
+
+async def test_a_good_policy_of_failures_is_taken(objects: Objects) -> None:
+    rules = ({"action": "FailJob", "onExitCodes": CODES}, {"action": "Ignore", "onPodConditions": CONDITION})
+    assert await complaints(objects, "batch", "jobs", failing_job(*rules)) == []
