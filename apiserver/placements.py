@@ -46,6 +46,8 @@ API_VERSION: Final = "stark.dev/v1"
 KIND: Final = "PodPlacement"
 DEMANDS_MAX: Final = 50_000
 """Pods of which is kept what they demand, until they change: reading them costs more than judging."""
+OFFERS_MAX: Final = 20_000
+"""The same of nodes."""
 
 Object = dict[str, Any]
 
@@ -57,7 +59,9 @@ class Placements:
         self._feed, self._records, self._authorizer, self._config = feed, records, authorizer, config
         self._thread = ThreadPoolExecutor(1, "placement")
         self._demands: dict[str, tuple[int, str, Demand | None]] = {}
-        """By uid: the revision of the pod, its node, and its demand; None when it takes no room. The thread's own."""
+        """By key: the revision of the pod, its node, and its demand; None when it takes no room. The thread's own."""
+        self._offers: dict[str, tuple[int, Offer]] = {}
+        """By name: the revision of the node, and what it offers. The thread's own."""
 
     async def answer(self, request: Request, target: Target, rest: Sequence[str]) -> Response:
         """`GET pods/NAME/placement`: the pod is judged as if it were not there yet. Raises NotFound."""
@@ -145,7 +149,7 @@ class Placements:
             where, demand = self._demand(entry)
             if demand is not None and entry.key != pod.key:
                 placed[entry.key] = where, demand
-        offers = [_offer(entry, spec.max_pods_per_node) for entry in nodes]
+        offers = [self._offer(entry, spec.max_pods_per_node) for entry in nodes]
         return explain(pod, pack_of, Cluster(offers, placed, namespaces, Weights.of(spec)))
 
     def _demand(self, entry: Entry) -> tuple[str, Demand | None]:
@@ -162,7 +166,11 @@ class Placements:
             known = self._demands[entry.key] = (entry.revision, pod.spec.node_name or "", demand)
         return known[1], known[2]
 
-
-def _offer(entry: Entry, pods_max: int) -> Offer:
-    offer = offer_of(decode(entry.data, Node))
-    return offer if offer.pods <= pods_max else replace(offer, pods=pods_max)
+    def _offer(self, entry: Entry, pods_max: int) -> Offer:
+        known = self._offers.get(entry.name)
+        if known is None or known[0] != entry.revision:
+            if len(self._offers) >= OFFERS_MAX:
+                self._offers.clear()
+            known = self._offers[entry.name] = entry.revision, offer_of(decode(entry.data, Node))
+        offer = known[1]
+        return offer if offer.pods <= pods_max else replace(offer, pods=pods_max)

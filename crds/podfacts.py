@@ -77,6 +77,11 @@ def group_of(pod: Pod) -> str:
     return f"{pod.metadata.namespace}/{name}" if name else ""
 
 
+GATED_REASON = "SchedulingGated"
+GATED_MESSAGE = "Scheduling is blocked due to non-empty scheduling gates"
+"""What a pod is told whose gates hold it back (KEP-3521)."""
+
+
 def is_gated(pod: Pod) -> bool:
     """Somebody holds it back from being placed."""
     return bool(pod.spec.scheduling_gates)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..meta import wire_name
+from ..podfacts import GATED_MESSAGE, GATED_REASON, is_gated
 from ..pods import Pod
 from .judging import Cluster, Verdict, best, judge, refuse
 from .reading import PackOf, demand_of, pack_problem
@@ -39,6 +40,8 @@ class Explanation:
 def explain(pod: Pod, pack_of: PackOf, cluster: Cluster) -> Explanation:
     """Judge the pod as if it were new. What is placed in `cluster` must not contain it."""
     verdicts = judge(demand_of(pod, pack_of), cluster)
+    if is_gated(pod) and not pod.spec.node_name:
+        return Explanation(verdicts, None, GATED_REASON, GATED_MESSAGE)
     problem = pack_problem(pod, pack_of)
     if problem is not None:
         return Explanation(verdicts, None, problem.reason, problem.message)

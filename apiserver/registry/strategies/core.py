@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from stark.crds.names import dns_label_1035_problems, dns_label_problems
+from stark.crds.podfacts import GATED_MESSAGE, GATED_REASON
 from stark.crds.qos import qos_class
 
 from .base import Known, Object, Strategy
@@ -16,13 +17,8 @@ GRACE_DEFAULT_S = 30
 """What a pod gets to stop when neither it nor the client says otherwise."""
 FINISHED = ("Succeeded", "Failed")
 
-GATED = {
-    "type": "PodScheduled",
-    "status": "False",
-    "reason": "SchedulingGated",
-    "message": "Scheduling is blocked due to non-empty scheduling gates",
-}
-"""What a pod is told whose gates hold it back (KEP-3521)."""
+GATED = {"type": "PodScheduled", "status": "False", "reason": GATED_REASON, "message": GATED_MESSAGE}
+"""What a pod is told whose gates hold it back."""
 
 
 class PodStrategy(Strategy):

@@ -12,7 +12,7 @@ from stark.crds.placement.explaining import NODES_SHOWN_MAX, UNSCHEDULABLE, expl
 from stark.crds.placement.facts import NodeTaint, Offer
 from stark.crds.placement.judging import Cluster, judge, refuse
 from stark.crds.placement.reading import demand_of
-from stark.crds.pods import Pod
+from stark.crds.pods import Pod, PodSchedulingGate
 
 GPU = NodeTaint("dedicated", "gpu", "NoSchedule")
 RUNTIME = {"stark.dev/runtime-container": "1"}
@@ -63,6 +63,14 @@ def test_a_pod_whose_pack_is_missing_is_told_that_whatever_the_nodes_say() -> No
     found = status(pod(image="pack.stark/none:1.0.0"), [offer("a")])
     assert (found["schedulable"], found["reason"]) == (False, "PackNotFound")
     assert "chosen" not in found
+
+
+def test_a_pod_that_its_gates_hold_back_is_told_that_and_what_the_nodes_would_say() -> None:
+    gated = pod().model_copy(
+        update={"spec": pod().spec.model_copy(update={"scheduling_gates": [PodSchedulingGate(name="a/b")]})}
+    )
+    found = status(gated, [offer("a")])
+    assert (found["schedulable"], found["reason"], found["counts"]["fit"]) == (False, "SchedulingGated", 1)
 
 
 @pytest.mark.parametrize(
