@@ -56,7 +56,7 @@ class Seen:
     changed_at: float = 0.0
     held: str | None = None
     reported: dict[tuple[str, int], float] = field(default_factory=dict)
-    """(pod uid, failures so far) -> when the API server showed it."""
+    """(pod uid, restarts so far) -> when the API server showed that it waits for the next one."""
 
     def deployment(self, change: Change[Deployment]) -> None:
         """A Deployment has changed."""
@@ -77,10 +77,9 @@ class Seen:
             return
         pod = change.after.object
         for status in pod.status.container_statuses:
-            ended = status.last_state.terminated or status.state.terminated
-            if ended is not None:
-                failures = status.restart_count + (status.state.running is None)
-                self.reported.setdefault((pod.uid, failures), now)
+            waiting = status.state.waiting
+            if waiting is not None and waiting.reason == "CrashLoopBackOff":
+                self.reported.setdefault((pod.uid, status.restart_count), now)
 
     async def until(self, version: str, *, held: bool = False) -> float:
         """When the template became that version, once it is (and has held)."""
@@ -142,7 +141,7 @@ async def measure(up: Up, api: Client, directory: Path, name: str, runtime: str)
             task.cancel()
     crashes = [float(line) for line in mark.read_text().split()]
     until_back = [at for at in crashes if at < went_back]
-    shown = min((at for at in seen.reported.values() if at > until_back[-1]), default=went_back)
+    shown = min(at for at in seen.reported.values() if at > until_back[-1])
     await api.delete(Deployment, name, "default")
     return {
         "crashloop_detect_ms": (went_back - until_back[-1]) * 1000,
