@@ -7,12 +7,10 @@ decoded. Whoever else changed the pod meanwhile makes it news.
 from __future__ import annotations
 
 from stark.client.informer import Change
+from stark.crds.annotations import POD_GROUP
 from stark.crds.pods import Pod
 
 from .snapshot import Placed
-
-POD_GROUP = "stark.dev/pod-group"
-"""The label of pods that are bound together: whoever counts a group's members wants to hear of each."""
 
 
 def is_echo(change: Change[Pod], assumed: Placed | None) -> bool:
@@ -28,6 +26,7 @@ def is_echo(change: Change[Pod], assumed: Placed | None) -> bool:
         return False
     # One generation more is the binding; any other change of the spec would be another one.
     is_one_step = metadata.get("generation") == (was.metadata.generation or 0) + 1
+    # Whoever counts a group's members wants to hear of each.
     labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
     if labels != was.metadata.labels or annotations != was.metadata.annotations or POD_GROUP in labels:
         return False
