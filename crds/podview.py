@@ -26,6 +26,7 @@ TERMINATION_REASONS: Mapping[str, str] = {
     "NodeUnhealthy": "node_unhealthy",
     "NodeDraining": "node_draining",
     "NodeMaintenance": "node_maintenance",
+    "NodeShutdown": "node_maintenance",
     EVICTED: "evicted_resources",
     PREEMPTED: "preempted",
     "Preempting": "preempted",

@@ -33,6 +33,7 @@ class Run:
         self.log = LogFile(spec["log"], spec["log_max_bytes"], spec["log_max_files"])
         self.report: dict[str, Any] = {}
         self.kill_at: float | None = None
+        self.stop_reason = ""
         self.deadline_at: float | None = None
         self.view: dict[str, Any] = {
             "name": self.name,

@@ -38,6 +38,8 @@ STATE_FILE_MAX = 256 * 1024  # bytes of the state file before it is rewritten as
 DEADLINE_GRACE_S = 5.0  # between the request to stop at the deadline and the kill
 DEADLINE_EXIT = 124
 STREAMS_MAX = 3  # descriptors that come with a session
+NODE_SHUTDOWN = "NodeShutdown"
+"""Why a container ended that was stopped because the agent or the host goes down: no fault of its own, whoever counts."""
 HOST_STOP_GRACE_S = 30.0  # what containers get when the host itself asks the shim to end
 
 
@@ -261,6 +263,8 @@ class Shim:
         """Ask once, kill at the end of the grace; a later request can only shorten it."""
         kill_at = time.monotonic() + grace_s
         first = run.kill_at is None
+        if first:
+            run.stop_reason = reason
         run.kill_at = kill_at if run.kill_at is None else min(run.kill_at, kill_at)
         if not first or grace_s <= 0:
             return
@@ -279,7 +283,7 @@ class Shim:
     def _host_stops(self) -> None:
         self._ending = True
         for run in self._runs.values():
-            self._stop(run, HOST_STOP_GRACE_S, "HostShutdown")
+            self._stop(run, HOST_STOP_GRACE_S, NODE_SHUTDOWN)
 
     def _exec(self, fd: int, command: dict[str, Any]) -> None:
         run = self._runs.get(str(command["container"]))
@@ -406,6 +410,8 @@ class Shim:
             verdict["reason"] = "OOMKilled"
         elif verdict["reason"] == "DeadlineExceeded" and code == 0:
             verdict["code"] = DEADLINE_EXIT
+        elif code != 0 and run.stop_reason == NODE_SHUTDOWN and verdict["reason"] in ("", "Error"):
+            verdict["reason"] = NODE_SHUTDOWN
         return verdict
 
     def _finish_exec(self, started: Exec, code: int) -> None:

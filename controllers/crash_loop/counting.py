@@ -160,16 +160,27 @@ class Count:
 
 
 def count(
-    known: Counted, since: datetime | None, pods: Sequence[Pod], settings: Settings, hold_s: float, now: datetime
+    known: Counted,
+    since: datetime | None,
+    pods: Sequence[Pod],
+    settings: Settings,
+    hold_s: float,
+    now: datetime,
+    *,
+    has_held: bool = False,
 ) -> Count:
-    """Add what is new in the pods of the present template. Nothing that ended before `since` counts."""
+    """Add what is new in the pods of the present template. Nothing that ended before `since` counts.
+
+    `has_held`: the template is known to have held. Then the restarts of a pod that nothing is known of may be from any
+    time, and only the last one is sure to be in a row with what comes.
+    """
     found = [(pod, each) for pod in pods if (each := failing(pod, settings, hold_s, since, now)) is not None]
     found.sort(key=lambda item: (item[1].at.timestamp() if item[1].at else 0.0, item[0].metadata.name))
     total, seen, cause, at = known.count, {}, "", None
     here = {pod.uid for pod in pods}
     seen = {uid: before for uid, before in known.pods.items() if uid in here}
     for pod, each in found:
-        fresh = _fresh(pod, each, known.pods.get(pod.uid), since)
+        fresh = _fresh(pod, each, known.pods.get(pod.uid), since, has_held=has_held)
         if not fresh:
             continue
         # What came before a run that held is not in a row with what came after it.
@@ -181,16 +192,17 @@ def count(
     return Count(total, seen, cause, at, min(waits) if waits else None)
 
 
-def _fresh(pod: Pod, now: Failing, before: Seen | None, since: datetime | None) -> int:
+def _fresh(pod: Pod, now: Failing, before: Seen | None, since: datetime | None, *, has_held: bool) -> int:
     """How many failures of the pod are new."""
     waits = 1 if now.seen.waits > (before.waits if before else 0) else 0
     if before is not None:
         ends = max(0, now.seen.ends - before.ends)
-    elif since is None or _is_younger(pod, since):
+    elif (since is None and not has_held) or (since is not None and _is_younger(pod, since)):
         ends = now.seen.ends
     else:
         # Of the restarts of an old pod only the last one has a time; the wire's times have whole seconds.
-        ends = 1 if now.seen.ends and (now.at is None or now.at >= since.replace(microsecond=0)) else 0
+        is_new = since is None or now.at is None or now.at >= since.replace(microsecond=0)
+        ends = 1 if now.seen.ends and is_new else 0
     return min(ends, 1) + waits if now.held else ends + waits
 
 

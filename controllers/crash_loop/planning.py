@@ -235,7 +235,10 @@ def _watch(case: _Case) -> Plan:
     """Count failures, unless a pod holds; and note a rollout that has held as a whole."""
     if _holds(case):
         return _cleared(case)
-    counted = count(case.known, _since(case), case.observed.pods, case.settings, case.hold_s, case.now)
+    has_held = case.annotations.get(LAST_SUCCESSFUL_TEMPLATE) == case.known.template
+    counted = count(
+        case.known, _since(case), case.observed.pods, case.settings, case.hold_s, case.now, has_held=has_held
+    )
     fresh = counted.pods != case.known.pods or counted.count != case.known.count
     if counted.count >= case.settings.threshold:
         return _trip(case, counted, is_new=fresh)

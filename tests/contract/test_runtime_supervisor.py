@@ -125,6 +125,18 @@ async def test_a_supervisor_told_to_end_by_the_host_stops_its_containers(run: Be
     await asyncio.wait_for(run.lost.wait(), 5)
 
 
+@pytest.mark.parametrize(("why", "said"), [("NodeShutdown", "NodeShutdown"), ("Deleted", "")])
+async def test_the_record_of_what_went_down_with_its_node_says_so(
+    run: Bench, tmp_path: Path, why: str, said: str
+) -> None:
+    run.start_argv(["/bin/sleep", "60"])
+    await run.event("started")
+    run.link.stop("main", 5.0, why)
+    await run.event("exited")
+    ((view, _),) = read_state(tmp_path / "pod")
+    assert (view["code"], view["reason"]) == (143, said)
+
+
 async def test_the_state_file_is_compacted_and_still_complete(run: Bench, tmp_path: Path) -> None:
     (tmp_path / "pod" / "state.jsonl").write_bytes(b'{"ev":"shim","pid":0}\n' * 13_000)
     run.start_argv(["/bin/true"])

@@ -169,6 +169,18 @@ def test_restarts_that_nobody_saw_count_too() -> None:
     assert counted(Counted("t", 1, {"uid-a": Seen(1, 0)}), pod("a", crashed(3))) == (4, {"uid-a": (4, 0)})
 
 
+def test_restarts_of_any_time_are_not_in_a_row_for_a_release_that_has_held() -> None:
+    step = plan(Observed(web(GOOD, annotations=HELD), (pod("a", crashed(5), probed=True),), HISTORY), NOW)
+    assert acts(step) == [Act.FAILED]
+    assert "Failure 1 of 3" in step.happenings[0].message
+
+
+def test_a_node_that_goes_down_takes_no_release_back() -> None:
+    down = container(1, end=ended(143, "NodeShutdown"))
+    pods = tuple(pod(name, down, probed=True) for name in "abcd")
+    assert acts(plan(Observed(web(annotations=HELD), pods, HISTORY), NOW)) == []
+
+
 def test_pods_that_are_gone_are_forgotten_and_their_failures_are_not() -> None:
     assert counted(Counted("t", 2, {"uid-old": Seen(2, 0)}), pod("a", crashed())) == (3, {"uid-a": (1, 0)})
 
@@ -291,7 +303,7 @@ def test_without_a_history_at_least_the_packs_version_goes_back() -> None:
 )
 def test_where_there_is_nothing_to_go_back_to_it_is_paused(image: str, annotations: dict[str, str]) -> None:
     bad = web(image, annotations=annotations)
-    step = plan(Observed(bad, TRIPLE), NOW)
+    step = plan(Observed(bad, tuple(pod(name, crashed()) for name in "abc")), NOW)
     assert (acts(step), step.template) == ([Act.FAILED, Act.PAUSED], None)
     paused = after(bad, step)
     known = counted_of(paused.metadata.annotations)
