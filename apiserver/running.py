@@ -128,8 +128,8 @@ def settle_down() -> None:
     gc.set_threshold(YOUNG_OBJECTS_MAX)
 
 
-def stop_signals() -> asyncio.Event:
-    """Set by the first SIGTERM or SIGINT; a second one ends the process at once."""
+def stop_signals(*, hurries: bool = True) -> asyncio.Event:
+    """Set by the first SIGTERM or SIGINT; a second one ends the process at once, where it `hurries`."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -138,7 +138,7 @@ def stop_signals() -> asyncio.Event:
     def on_signal() -> None:
         nonlocal told_at
         # A parent that dies with several threads lets the kernel send its last signal more than once.
-        if stop.is_set() and loop.time() - told_at > ONE_SIGNAL_S:
+        if hurries and stop.is_set() and loop.time() - told_at > ONE_SIGNAL_S:
             os._exit(EXIT_ERROR)
         if not stop.is_set():
             told_at = loop.time()

@@ -44,6 +44,8 @@ class KeyUpkeep:
         self._store, self._file = store, file
         self._wanted = asyncio.Event()
         self._wanted.set()  # the server before us may have been interrupted
+        self._brought_under = store.ring.configuration
+        """The keys of the last re-encryption that was begun."""
         self._changing = asyncio.Lock()
         self.rewritten: Counter[str] = Counter()
         """Values rewritten since the start, by key; in clear under the empty name."""
@@ -61,15 +63,21 @@ class KeyUpkeep:
     async def _follow_file(self) -> None:
         while True:
             await asyncio.sleep(FILE_LOOK_INTERVAL_S)
-            try:
-                configuration = self._file.changed()
-            except (BadConfiguration, FileNotFoundError) as error:
-                log.warning("the encryption keys are not read again", reason=str(error))
-                continue
-            if configuration is not None and configuration != self._store.ring.configuration:
-                self._store.ring.use(configuration)
-                log.info("encryption keys read again", keys=configuration.key_names())
-                self.want()
+            self._look_at_file()
+
+    def _look_at_file(self) -> None:
+        """Use what the file says, if somebody else has changed it: by hand, or another process that serves this store."""
+        try:
+            configuration = self._file.changed()
+        except (BadConfiguration, FileNotFoundError) as error:
+            log.warning("the encryption keys are not read again", reason=str(error))
+            return
+        if configuration is not None and configuration != self._store.ring.configuration:
+            self._store.ring.use(configuration)
+            log.info("encryption keys read again", keys=configuration.key_names())
+        if self._store.ring.configuration != self._brought_under:
+            # Also where a value under a new key had the ring read the file: what we wrote before that is under an old one.
+            self.want()
 
     async def _reencrypt_on_demand(self) -> None:
         while True:
@@ -78,6 +86,7 @@ class KeyUpkeep:
             await self._reencrypt()
 
     async def _reencrypt(self) -> None:
+        self._brought_under = self._store.ring.configuration
         self.state, began, before = "running", time.monotonic(), self.rewritten.total()
         try:
             await reencrypt(self._store, self.rewritten)
@@ -160,8 +169,11 @@ class KeyUpkeep:
 
     async def status(self) -> Mapping[str, Any]:
         """What an administrator wants to know. Raises what stores raise."""
+        self._look_at_file()
         ring = self._store.ring
         census = await take_census(self._store.beneath, ring)
+        # What we did ourselves may be done while another process that serves this store still has to do, or to hear of it.
+        state = "pending" if self.state == "done" and census.outdated else self.state
         rules = ring.configuration.rules
         return {
             "file": str(self._file.path),
@@ -173,7 +185,7 @@ class KeyUpkeep:
             "valuesInClear": census.clear,
             "valuesToRewrite": census.outdated,
             "reencryption": {
-                "state": self.state,
+                "state": state,
                 "rewritten": self.rewritten.total(),
                 "finishedAt": self.finished_at,
                 "message": self.trouble,

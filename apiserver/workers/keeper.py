@@ -6,6 +6,7 @@ With etcd every worker has its own way to the store, and the keeper has only the
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -23,6 +24,8 @@ SOCKET: Final = "keeper.sock"
 """In the folder `workers` of the data directory."""
 GATHER_TIMEOUT_S: Final = 2.0
 """How long a worker has to answer what another one asks all."""
+LAST_WORDS_S: Final = 9.0
+"""How long the keeper stays for workers that are about to end. Shorter than the supervisor's patience with all of us."""
 SENDERS_MAX: Final = 256
 """Senders of audit records that are remembered: workers that live, and some that did."""
 
@@ -35,6 +38,9 @@ class Keeper:
     def __init__(self, audit: EntryQueue[bytes], buckets: dict[str, Buckets], store: StoreService | None) -> None:
         self._audit, self._buckets, self._store = audit, buckets, store
         self._workers: dict[Link, int] = {}
+        self._left = asyncio.Event()
+        """Set while no worker is there."""
+        self._left.set()
         self._received: dict[str, int] = {}
         """The number of the last batch of audit records, by sender."""
         self._answering: set[asyncio.Task[None]] = set()
@@ -51,6 +57,8 @@ class Keeper:
     def lost(self, link: Link) -> None:
         """See `Switchboard.lost`."""
         self._workers.pop(link, None)
+        if not self._workers:
+            self._left.set()
         if self._store is not None:
             self._store.lost(link)
 
@@ -84,9 +92,11 @@ class Keeper:
             self._store.told(link, news, values)
         elif news == HELLO:
             self._workers[link] = values[0]
+            self._left.clear()
         elif news == TO_OTHERS:
             for other in self._workers:
-                if other is not link:
+                # Counts are all that is told so: a worker that does not read may miss them, and must not fill our memory.
+                if other is not link and not other.is_full:
                     other.say(values[0], *values[1])
         elif news == GIVE_BACK:
             self._buckets[values[0]].give_back(values[1])
@@ -120,7 +130,11 @@ class Keeper:
         self._received[sender] = number
 
     async def _gather(self, asker: Link, question: str, values: tuple[Any, ...]) -> list[tuple[int, Any]]:
-        others = [(link, number) for link, number in self._workers.items() if link is not asker and not link.is_lost]
+        others = [
+            (link, number)
+            for link, number in self._workers.items()
+            if link is not asker and not (link.is_lost or link.is_full)
+        ]
         asked = {link.ask(question, *values): number for link, number in others}
         if not asked:
             return []
@@ -130,6 +144,16 @@ class Keeper:
             answer.cancel()
             log.warning("a worker did not answer", worker=asked[answer], waited_s=round(time.monotonic() - began, 2))
         return [(asked[answer], answer.result()) for answer in done if answer.exception() is None]
+
+    async def left(self) -> None:
+        """Wait until the workers have gone, for LAST_WORDS_S at most.
+
+        A signal may come to all processes at once (Ctrl-C, a service manager, the supervisor's death), and what workers
+        answer and record at their end still passes through us.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS_S):
+                await self._left.wait()
 
     async def close(self) -> None:
         """Answer what was asked."""

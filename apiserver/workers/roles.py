@@ -29,8 +29,8 @@ def keeps_store(settings: Settings) -> bool:
 
 
 async def keep(settings: Settings, shared: SharedRevision, on_ready: Callable[[], None]) -> None:
-    """Keep what there is one of until a signal. Raises CannotServe."""
-    stop = stop_signals()
+    """Keep what there is one of until a signal and the last worker's end. Raises CannotServe."""
+    stop = stop_signals(hurries=False)  # whoever is in a hurry kills the supervisor's children through it
     broken: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
     own(settings.data_dir)
     with explained(settings):
@@ -53,6 +53,7 @@ async def keep(settings: Settings, shared: SharedRevision, on_ready: Callable[[]
             stopping.cancel()
             if broken.done():
                 raise disk_failed(settings, broken.result())
+            await keeper.left()
 
 
 async def work(settings: Settings, index: int, shared: SharedRevision, on_ready: Callable[[], None]) -> None:

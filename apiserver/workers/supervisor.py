@@ -19,6 +19,7 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -42,6 +43,7 @@ STABLE_AFTER_S: Final = 30.0
 """A process that lived so long has nothing to do with how the last one ended."""
 STOP_GRACE_S: Final = 12.0
 """Between the signal to stop and the end by force. Longer than a worker lets its requests take."""
+STOPS: Final = (signal.SIGTERM, signal.SIGINT)
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
 
 log = structlog.get_logger(__name__)
@@ -132,7 +134,7 @@ class Supervisor:
         for end in (self._woken, self._wakeup):
             os.set_blocking(end, False)
         signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGCHLD, *STOPS):
             signal.signal(number, self._on_signal)
         # What is loaded is shared with the children for as long as nobody writes to it, and counting references does.
         gc.collect()
@@ -144,7 +146,7 @@ class Supervisor:
                 return self._give_up()
             if self._is_stopping:
                 if self._stopped():
-                    for number in (signal.SIGTERM, signal.SIGINT):
+                    for number in STOPS:
                         signal.signal(number, signal.SIG_IGN)  # All is done; there is nothing left to hurry.
                     return EXIT_OK
                 continue
@@ -255,6 +257,15 @@ class Supervisor:
             os.kill(child.pid, number)
 
     def _fork(self, child: Child) -> None:
+        # A signal to stop finds no such process yet, or one that can be told: never one whose number nobody has noted.
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+        try:
+            if not self._is_stopping:
+                self._fork_unhurried(child)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+
+    def _fork_unhurried(self, child: Child) -> None:
         ours, theirs = os.pipe()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -270,16 +281,21 @@ class Supervisor:
             self._become_child(parent, child.name)
             structlog.contextvars.bind_contextvars(process=child.name)
             code = in_a_loop(child.start(partial(os.write, theirs, b"1")))  # type: ignore[arg-type]
-            sys.stdout.flush()
-            sys.stderr.flush()
+        except BaseException:
+            # What nobody foresaw: there is no interpreter above that would say it.
+            traceback.print_exc()
         finally:
             # Nothing of the parent's is this process's to clean up.
+            with contextlib.suppress(OSError, ValueError):
+                sys.stdout.flush()
+                sys.stderr.flush()
             os._exit(code)
 
     def _become_child(self, parent: int, name: str) -> None:
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGCHLD, *STOPS):
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
         for end in (self._woken, self._wakeup, *(child.ready for child in self._children() if child.ready >= 0)):
             os.close(end)
         if sys.platform == "linux":

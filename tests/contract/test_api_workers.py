@@ -162,7 +162,50 @@ def records(data_dir: Path, prefix: str) -> list[str]:
     return [name for name in found if name.startswith(prefix)]
 
 
+async def test_a_new_encryption_key_is_everybodys_and_done_means_that_all_is_under_it(admin: Client) -> None:
+    secrets = "/api/v1/namespaces/default/secrets"
+    for number in range(MANY):
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": f"s-{number}"}, "stringData": {"a": "b"}}
+        assert (await admin.ask("POST", secrets, secret)).status == 201
+    old = (await admin.ask("GET", "/encryption")).body["data"]["encryption"]["keys"][0]["name"]
+    assert (await admin.ask("POST", "/encryption/rotate", {})).status == 202
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            answers = await asyncio.gather(*(admin.ask("GET", "/encryption") for _ in range(6)))
+            told = [each.body["data"]["encryption"] for each in answers]
+            for each in told:
+                assert each["reencryption"]["state"] != "done" or not each["valuesToRewrite"]
+                assert each["keys"][0]["name"] != old, "one of them still writes with the old key"
+            if all(each["reencryption"]["state"] == "done" for each in told):
+                break
+            await asyncio.sleep(0.02)
+    seen = await asyncio.gather(*(admin.ask("GET", f"{secrets}/s-{number}") for number in range(MANY)))
+    assert [each.body["data"] for each in seen] == [{"a": "Yg=="}] * MANY
+    async with asyncio.timeout(PATIENCE_S):
+        # Not before all have had the time to see the file.
+        while (await admin.ask("DELETE", f"/encryption/keys/{old}")).status != 200:  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.2)
+    listed = await asyncio.gather(*(admin.ask("GET", secrets) for _ in range(MANY)))
+    assert [len(each.body["items"]) for each in listed] == [MANY] * MANY
+
+
 # Deaths
+
+
+async def test_a_signal_to_all_processes_at_once_leaves_nothing_unrecorded(tmp_path: Path) -> None:
+    with several(tmp_path) as server:
+        async with client(server) as admin:
+            made, enough = list[str](), asyncio.Event()
+            writing = [asyncio.create_task(write(admin, number, made, [], enough)) for number in range(6)]
+            await until(partial(has_more, made, 50))
+            # As a terminal's Ctrl-C and service managers do: the keeper first, which is the worst case.
+            for each in (server.child("keeper"), *server.children(), psutil.Process(server.process.pid)):
+                each.terminate()
+            await asyncio.gather(*writing, return_exceptions=True)
+        assert server.process.wait(PATIENCE_S) == 0
+    assert "ends incomplete" not in (tmp_path / "log").read_text()
+    assert set(made) <= set(records(tmp_path, "w-"))
+    assert verify(tmp_path / "audit", expected=()).is_whole
 
 
 async def test_kill_9_of_the_keeper_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:

@@ -234,6 +234,7 @@ class RemoteStore:
             elif revision > self._feed.revision:
                 # It says that nothing happened up to there: a store whose revision was raised by nothing we hear of.
                 self._feed.revision = revision
+                self._feed.bookmark_those_behind()
         elif news == COMPACTED:
             self._feed.compacted = max(self._feed.compacted, *values)
         elif news == BEGUN:

@@ -107,6 +107,11 @@ class Link(asyncio.Protocol):
         """The question has an error for an answer."""
         self._send((REFUSE, number, name, values))
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the other side has left UNSENT_BYTES_MAX unread: what can be missed is better not said."""
+        return self._drained is not None
+
     async def drained(self) -> None:
         """Wait until the other side has read so much that more may be said."""
         if self._drained is not None:

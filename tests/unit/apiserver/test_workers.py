@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import marshal
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,8 +16,11 @@ from stark.apiserver.__main__ import main
 from stark.apiserver.auth.buckets import Buckets, Rate
 from stark.apiserver.settings import Settings
 from stark.apiserver.store.remote import SharedRevision
+from stark.apiserver.store.remote.link import FORM, LENGTH, SAY, UNSENT_BYTES_MAX, Link, connected, listen
+from stark.apiserver.workers.keeper import Keeper
 from stark.apiserver.workers.roles import SEATS_MIN, divided
 from stark.apiserver.workers.scraping import together
+from stark.apiserver.workers.words import HELLO, TO_OTHERS
 
 ONE = """# HELP made_total Made.
 # TYPE made_total counter
@@ -84,3 +92,53 @@ def test_a_number_of_workers_that_will_not_do_is_refused(
     with pytest.raises(SystemExit, match="2"):
         main(["--data-dir", str(tmp_path), "--workers", count])
     assert "is not a number from 1 to 64" in capsys.readouterr().err
+
+
+class Remembering(Keeper):
+    """A keeper that says whom it has met."""
+
+    def __init__(self) -> None:
+        super().__init__(None, {}, None)  # type: ignore[arg-type]
+        self.links: list[Any] = []
+
+    def opened(self, link: Link) -> None:
+        self.links.append(link)
+
+
+async def test_a_worker_that_does_not_read_does_not_fill_the_keepers_memory(tmp_path: Path) -> None:
+    keeper = Remembering()
+    async with await listen(tmp_path / "keeper.sock", keeper):
+        with connected(tmp_path / "keeper.sock") as deaf:
+            frame = marshal.dumps([(SAY, 0, HELLO, (1,))], FORM)
+            deaf.sendall(LENGTH.pack(len(frame)) + frame)
+            async with asyncio.timeout(5):
+                while not keeper._workers:  # noqa: ASYNC110 - it comes over a socket
+                    await asyncio.sleep(0.001)
+            (link,) = keeper.links
+            for _ in range(3 * UNSENT_BYTES_MAX >> 20):
+                keeper.told(object(), TO_OTHERS, ("counted", ("person", "x" * (1 << 20))))  # type: ignore[arg-type]
+                await asyncio.sleep(0)
+            assert link.is_full
+            assert link._transport.get_write_buffer_size() < UNSENT_BYTES_MAX + (4 << 20)
+        async with asyncio.timeout(5):
+            await keeper.left()
+
+
+FAILING = """
+from pathlib import Path
+from stark.apiserver.settings import Settings
+from stark.apiserver.workers.supervisor import Supervisor
+async def fail(on_ready):
+    raise RuntimeError("nobody foresaw this")
+supervisor = Supervisor(Settings(Path("."), workers=2))
+supervisor._keeper.start = fail
+raise SystemExit(supervisor.run())
+"""
+
+
+def test_a_process_that_ends_in_a_way_nobody_foresaw_says_why(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FAILING], cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 1
+    assert "nobody foresaw this" in done.stderr
