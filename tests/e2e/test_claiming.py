@@ -67,6 +67,7 @@ async def test_a_second_agent_waits_until_the_first_has_left(tmp_path: Path) -> 
                 await asyncio.wait_for(second.registered.wait(), 2)
             assert await life(api) == first
         taken = await reaches(api, 3)
+        await second.registered.wait()  # it knows what it has got, so that it can give it back
         assert taken.holder is not None
         assert first.holder is not None
         assert taken.holder.installation != first.holder.installation
