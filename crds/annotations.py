@@ -236,5 +236,5 @@ def _json(annotations: Mapping[str, str] | None, key: str, default: Any) -> Any:
         return default
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise AnnotationError(f"{key}: is not JSON: {error}") from error

@@ -24,6 +24,9 @@ NOT_EXISTS: Final = "!"
 GREATER: Final = "gt"
 LESS: Final = "lt"
 
+NUMBER_MAX: Final = 1 << 63
+_NUMBER = re.compile(r"[+-]?[0-9]{1,63}")
+
 _OPERATORS = {"In": IN, "NotIn": NOT_IN, "Exists": EXISTS, "DoesNotExist": NOT_EXISTS}
 
 
@@ -65,10 +68,13 @@ class Requirement:
 
 
 def _compares(value: str, operator: str, bound: str) -> bool:
-    try:
-        return int(value) > int(bound) if operator == GREATER else int(value) < int(bound)
-    except ValueError:
+    # As Go reads numbers: `1_0` is none, and neither is what does not fit into 64 bits.
+    if not (_NUMBER.fullmatch(value) and _NUMBER.fullmatch(bound)):
         return False
+    ours, theirs = int(value), int(bound)
+    if not (-NUMBER_MAX <= ours < NUMBER_MAX and -NUMBER_MAX <= theirs < NUMBER_MAX):
+        return False
+    return ours > theirs if operator == GREATER else ours < theirs
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +151,7 @@ def _requirement(key: str, operator: str, values: Sequence[str]) -> Requirement:
 def _check_bound(values: Sequence[str]) -> None:
     if len(values) != 1:
         raise SelectorError("values: Invalid value: for 'Gt', 'Lt' operators, exactly one value is required")
-    if not re.fullmatch(r"[+-]?[0-9]+", values[0]):
+    if not _NUMBER.fullmatch(values[0]):
         raise SelectorError(
             f"values[0]: Invalid value: \"{values[0]}\": for 'Gt', 'Lt' operators, the value must be an integer"
         )

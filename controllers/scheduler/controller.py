@@ -147,7 +147,7 @@ class Scheduler(Controller):
 
     async def _preempt(self, core: Core, preempt: Preempt) -> None:
         if not await self._tell(preempt.refuse) or not await make_way(self._context, preempt):
-            core.spared(preempt)
+            core.spared(preempt, _now())
             self._stirred.set()
 
     async def _bind(self, core: Core, bind: Bind) -> None:

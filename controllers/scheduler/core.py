@@ -136,8 +136,11 @@ class Core:
         uid = pod.uid
         if is_waiting(pod):
             # What is assumed is on its way to be bound; the cache has just not heard of it yet.
-            if self.snapshot.placed(uid) is None:
+            placed = self.snapshot.placed(uid)
+            if placed is None:
                 self._set_waiting(pod, now)
+            else:
+                self.rooms.hold(pod, placed.node, demand_of(pod, self._pack_of))
             return
         self._forget_waiting(pod.key, uid)
         if takes_room(pod):
@@ -353,11 +356,12 @@ class Core:
         """The binding did not happen: give the room back, and let the pod try again if it is still there."""
         self.rooms.leave(bind.waiting.uid)
         group = self.gangs.leave(bind.waiting.uid)
-        if self._live(bind.waiting) is not None:
+        if (pod := self._live(bind.waiting)) is not None:
             self.queue.retry(bind.waiting, now)
+            self._set_waiting(pod, now)  # it may have been changed meanwhile
         self._count(group, now)
 
-    def spared(self, preempt: Preempt) -> None:
+    def spared(self, preempt: Preempt, now: float) -> None:
         """The victims could not be made to go, or the pod for which they should was gone: nothing is kept for it."""
         for victim in preempt.victims:
             pod = self._pod_of(victim.key)
@@ -365,7 +369,7 @@ class Core:
                 self.rooms.residents.put(node, Resident.of(pod))
         pod = preempt.refuse.pod
         self.rooms.renounce(pod.uid)
-        self.queue.hurry(pod.key)
+        self.queue.wake_pod(pod.key, now)
 
     def next_due_s(self, now: float) -> float | None:
         """Seconds until `decide` may have something to say without being told anything; None for ever."""

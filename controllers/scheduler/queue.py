@@ -211,6 +211,12 @@ class PodQueue:
         """The group, or how many of it there are, has changed."""
         return self._wake([pod for pod in self._groups.get(group, {}).values() if pod.place is Place.PARKED], now)
 
+    def wake_pod(self, key: str, now: float) -> None:
+        """What was decided about this pod came to nothing: it tries again, when its back-off has ended."""
+        pod = self._parked.get(key)
+        if pod is not None:
+            self._unpark(pod, now)
+
     def hurry(self, key: str) -> None:
         """The room that was made for this pod is there: its turn comes without any back-off."""
         pod = self._pods.get(key)

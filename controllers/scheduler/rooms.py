@@ -71,6 +71,16 @@ class Rooms:
         self._displace(node, waiting.priority)
         self.hold(pod, node, waiting.demand)
 
+    def imagine(self, pod: Pod, node: str, demand: Demand) -> None:
+        """Take the room in thought only, until `dismiss`: nobody hears of it."""
+        self.snapshot.place(pod.uid, node, demand)
+        self.residents.put(node, Resident.of(pod))
+
+    def dismiss(self, uid: str) -> None:
+        """The end of `imagine`."""
+        self.residents.drop(uid)
+        self.snapshot.remove(uid)
+
     def leave(self, uid: str) -> None:
         """Whatever the pod took is free."""
         self.residents.drop(uid)

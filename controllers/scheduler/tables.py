@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from stark.crds.placement import scores
-from stark.crds.placement.facts import Demand, NodeState, Offer, Where
+from stark.crds.placement.facts import AMOUNT_MAX, Demand, NodeState, Offer, Where
 from stark.crds.placement.filters import Refused, Rule, admits, fits, fixed_rejection, is_selected, is_tolerated
 from stark.crds.placement.scores import FIT_MAX, HUNDREDTHS, SCORE_MAX, TIE_MAX
 from stark.crds.placement.weights import Weights
@@ -58,15 +58,15 @@ class Columns:
         for name, amount in offer.extended.items():
             if name not in self.free_extended:
                 self.free_extended[name] = np.zeros(self.rows, np.int64)
-            self.free_extended[name][row] = amount - node.extended[name]
+            self.free_extended[name][row] = _bounded(amount - node.extended[name])
         self.pods[row] = node.pods
         self.free_pods[row] = offer.pods - node.pods
-        self.free_milli_cpu[row] = offer.milli_cpu - node.milli_cpu
-        self.free_memory[row] = offer.memory - node.memory
+        self.free_milli_cpu[row] = _bounded(offer.milli_cpu - node.milli_cpu)
+        self.free_memory[row] = _bounded(offer.memory - node.memory)
         self.milli_cpu[row] = offer.milli_cpu
         self.memory[row] = offer.memory
-        self.scored_milli_cpu[row] = node.scored_milli_cpu
-        self.scored_memory[row] = node.scored_memory
+        self.scored_milli_cpu[row] = _bounded(node.scored_milli_cpu)
+        self.scored_memory[row] = _bounded(node.scored_memory)
 
     def lacking(self, demand: Demand) -> Mapping[str, Flags]:
         """The rows in which something does not fit, by the reason people read."""
@@ -79,6 +79,11 @@ class Columns:
             free = self.free_extended.get(name)
             found[f"Insufficient {name}"] = np.ones(self.rows, np.bool_) if free is None else free < amount
         return found
+
+
+def _bounded(amount: int) -> int:
+    """Pods that were bound by hand may take more than any node has; how much more changes no answer."""
+    return max(-AMOUNT_MAX, min(AMOUNT_MAX, amount))
 
 
 class FixedTable:

@@ -46,6 +46,7 @@ def place_together(rooms: Rooms, members: Sequence[Member], needed: int) -> Toge
     if len(attempt.found) >= needed:
         attempt.is_placed = True
         for (waiting, pod), node in attempt.found:
+            rooms.dismiss(waiting.uid)
             rooms.assume(waiting, pod, node)
         for node in set(kept.values()):
             rooms.touch(node)
@@ -53,8 +54,7 @@ def place_together(rooms: Rooms, members: Sequence[Member], needed: int) -> Toge
     if not is_coming:
         _make_room(rooms, attempt, needed)
     for (waiting, _), _node in attempt.found:
-        rooms.residents.drop(waiting.uid)
-        rooms.snapshot.remove(waiting.uid)
+        rooms.dismiss(waiting.uid)
     for waiting, _ in members:
         if waiting.uid in kept and is_coming:
             rooms.nominations.keep(waiting, kept[waiting.uid])
@@ -71,7 +71,7 @@ def _try(rooms: Rooms, members: Sequence[Member]) -> Together:
         if node is None:
             attempt.others.append((waiting, pod))
         else:
-            rooms.hold(pod, node, waiting.demand)
+            rooms.imagine(pod, node, waiting.demand)
             attempt.found.append(((waiting, pod), node))
     if attempt.others:
         attempt.refusal = rooms.snapshot.refusal(attempt.others[0][0].demand)
@@ -92,11 +92,10 @@ def _make_room(rooms: Rooms, attempt: Together, needed: int) -> None:
         for victim in plan.victims:
             condemned.append((plan.node, victim))
             rooms.residents.condemn(victim.uid)
-        rooms.hold(pod, plan.node, waiting.demand)
+        rooms.imagine(pod, plan.node, waiting.demand)
         plans.append((member, plan))
     for (waiting, _), _plan in plans[len(attempt.found) :]:
-        rooms.residents.drop(waiting.uid)
-        rooms.snapshot.remove(waiting.uid)
+        rooms.dismiss(waiting.uid)
     for node, victim in condemned:
         rooms.residents.put(node, victim)
     if len(plans) >= needed:

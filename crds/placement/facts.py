@@ -18,6 +18,10 @@ from .relations import NO_PROFILE, NO_RELATIONS, Profile, Relations
 
 T = TypeVar("T")
 
+AMOUNT_MAX = 1 << 50
+"""Nobody has so much: thousandths of a cpu, bytes of memory (a pebibyte), pieces. Larger demands are this much and nodes
+offer less, so that such a pod fits nowhere, and the arithmetic of tables in 64 bits holds."""
+
 NAME_FIELD = "metadata.name"
 """The only field of a node that a term can ask for."""
 SCORED_MILLI_CPU_MIN = 100

@@ -19,7 +19,7 @@ from ..podfacts import is_finished
 from ..pods import Container, Pod
 from ..quantity import QuantityError, byte_count, milli_cpu, whole
 from ..tenancy import NOBODY, NodeTerms, Owner, acts_as_somebody, pack_refusal
-from .facts import Demand, HostPort, NodeTaint, Offer, PodToleration, Where
+from .facts import AMOUNT_MAX, Demand, HostPort, NodeTaint, Offer, PodToleration, Where
 from .relations import Profile
 from .wishes import preferred_terms, relations_of, required_terms
 
@@ -70,16 +70,17 @@ def demand_of(pod: Pod, pack_of: PackOf, whose: Owner | None = None) -> Demand:
             owner=NOBODY if owner.may_everything else owner,
             is_private=_gets_secrets(pod) or _has_private_pack(pod, pack_of),
         ),
-        milli_cpu=sum(_request(container, "cpu", milli_cpu) for container in spec.containers),
-        memory=sum(_request(container, "memory", byte_count) for container in spec.containers),
+        milli_cpu=_total(_request(container, "cpu", milli_cpu) for container in spec.containers),
+        memory=_total(_request(container, "memory", byte_count) for container in spec.containers),
         extended=_extended(spec.containers),
         ports=frozenset(_ports(pod)),
         owner=controller.uid if controller else "",
-        relations=relations_of(spec, pod.metadata.namespace or ""),
+        relations=relations_of(spec, pod.metadata.namespace or "", owner),
         profile=Profile(
             namespace=pod.metadata.namespace or "",
             labels=tuple(sorted(pod.metadata.labels.items())),
             owner=controller.uid if controller else "",
+            tenant=owner.name,
             is_leaving=pod.metadata.deletion_timestamp is not None,
         ),
     )
@@ -93,7 +94,11 @@ def _extended(containers: Iterable[Container]) -> tuple[tuple[str, int], ...]:
             names = container.resources.requests.keys() | container.resources.limits.keys()
             for name in names - COLUMN_RESOURCES:
                 total[name] += _request(container, name, whole)
-    return tuple(sorted((name, amount) for name, amount in total.items() if amount))
+    return tuple(sorted((name, _total((amount,))) for name, amount in total.items() if amount))
+
+
+def _total(amounts: Iterable[int]) -> int:
+    return min(sum(amounts), AMOUNT_MAX)
 
 
 def _gets_secrets(pod: Pod) -> bool:
@@ -191,6 +196,10 @@ def _amount(text: str, read: Callable[[str], int]) -> int:
         return 0
 
 
+def _offered(text: str, read: Callable[[str], int]) -> int:
+    return min(_amount(text, read), AMOUNT_MAX - 1)
+
+
 def _ports(pod: Pod) -> Iterable[HostPort]:
     for container in pod.spec.containers:
         for port in container.ports:
@@ -199,7 +208,7 @@ def _ports(pod: Pod) -> Iterable[HostPort]:
     # Ports that the agent gave out are taken for pods that name theirs.
     try:
         given = json.loads(pod.metadata.annotations.get(PORTS, "{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return
     if isinstance(given, dict):
         yield from (HostPort("TCP", port) for port in given.values() if isinstance(port, int))
@@ -210,10 +219,10 @@ def offer_of(node: Node) -> Offer:
     amounts = {**node.status.capacity, **node.status.allocatable}
     return Offer(
         name=node.metadata.name,
-        milli_cpu=_amount(amounts.get("cpu", "0"), milli_cpu),
-        memory=_amount(amounts.get("memory", "0"), byte_count),
-        pods=_amount(amounts.get("pods", "0"), whole),
-        extended={name: _amount(text, whole) for name, text in amounts.items() if name not in COLUMN_RESOURCES},
+        milli_cpu=_offered(amounts.get("cpu", "0"), milli_cpu),
+        memory=_offered(amounts.get("memory", "0"), byte_count),
+        pods=_offered(amounts.get("pods", "0"), whole),
+        extended={name: _offered(text, whole) for name, text in amounts.items() if name not in COLUMN_RESOURCES},
         labels=node.metadata.labels,
         taints=tuple(NodeTaint(taint.key, taint.value or "", taint.effect) for taint in node.spec.taints),
         unschedulable=bool(node.spec.unschedulable),

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..selectors import Selector
+from ..tenancy import NOBODY, Owner, may_select
 
 NamespaceLabels = Mapping[str, Mapping[str, str]]
 """The labels of every namespace."""
@@ -22,6 +23,8 @@ class Profile:
     labels: tuple[tuple[str, str], ...] = ()
     owner: str = ""
     """Uid of the controlling owner; empty for a pod of its own."""
+    tenant: str = ""
+    """Name of the user whose pod it is; empty for the cluster's own."""
     is_leaving: bool = False
     """It is being stopped: it still has its place, but no constraint counts it."""
     by_key: Mapping[str, str] = field(init=False, repr=False, compare=False)
@@ -30,7 +33,7 @@ class Profile:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "by_key", dict(self.labels))
-        object.__setattr__(self, "_hash", hash((self.namespace, self.labels, self.owner, self.is_leaving)))
+        object.__setattr__(self, "_hash", hash((self.namespace, self.labels, self.owner, self.tenant, self.is_leaving)))
 
     def __hash__(self) -> int:
         return self._hash
@@ -46,11 +49,15 @@ class Group:
     """Further namespaces, by their labels."""
     owner: str = ""
     """When given, nothing else is looked at."""
+    whose: Owner = NOBODY
+    """Who says so: a restricted owner means no pods but their own, so that nobody keeps strangers from nodes."""
 
     def has(self, pod: Profile, namespaces: NamespaceLabels) -> bool:
         """Whether the pod is meant."""
         if self.owner:
             return pod.owner == self.owner
+        if not may_select(self.whose, Owner(pod.tenant)):
+            return False
         return self._reaches(pod.namespace, namespaces) and self.selector.matches(pod.by_key)
 
     def _reaches(self, namespace: str, namespaces: NamespaceLabels) -> bool:

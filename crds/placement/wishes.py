@@ -14,6 +14,7 @@ from ..affinity import (
 from ..labels import LabelSelector
 from ..pods import PodSpec
 from ..selectors import EXISTS, GREATER, IN, LESS, NOT_EXISTS, NOT_IN, NOTHING, Requirement, Selector, SelectorError
+from ..tenancy import NOBODY, Owner
 from .facts import NodeTerm
 from .relations import NO_RELATIONS, Group, PodTerm, Relations, Spread
 
@@ -42,9 +43,10 @@ def _requirements(found: Iterable[NodeSelectorRequirement]) -> tuple[Requirement
     return tuple(Requirement(each.key, _OPERATORS[each.operator], tuple(sorted(each.values))) for each in found)
 
 
-def relations_of(spec: PodSpec, namespace: str) -> Relations:
-    """What the pod says about others. `namespace` is its own, which is meant where none is named."""
-    spread = tuple(_spread(each, namespace) for each in spec.topology_spread_constraints)
+def relations_of(spec: PodSpec, namespace: str, whose: Owner = NOBODY) -> Relations:
+    """What the pod says about others. `namespace` is its own, which is meant where none is named; `whose` its owner."""
+    whose = whose if whose.is_restricted else NOBODY  # for all others it is the same who says it
+    spread = tuple(_spread(each, namespace, whose) for each in spec.topology_spread_constraints)
     affinity = spec.affinity
     near = affinity.pod_affinity if affinity is not None else None
     apart = affinity.pod_anti_affinity if affinity is not None else None
@@ -54,32 +56,32 @@ def relations_of(spec: PodSpec, namespace: str) -> Relations:
     for sign, side in ((1, near), (-1, apart)):
         if side is not None:
             for each in side.preferred_during_scheduling_ignored_during_execution:
-                preferred.append((sign * each.weight, _pod_term(each.pod_affinity_term, namespace)))
+                preferred.append((sign * each.weight, _pod_term(each.pod_affinity_term, namespace, whose)))
     return Relations(
-        near=_pod_terms(near.required_during_scheduling_ignored_during_execution if near else (), namespace),
-        apart=_pod_terms(apart.required_during_scheduling_ignored_during_execution if apart else (), namespace),
+        near=_pod_terms(near.required_during_scheduling_ignored_during_execution if near else (), namespace, whose),
+        apart=_pod_terms(apart.required_during_scheduling_ignored_during_execution if apart else (), namespace, whose),
         preferred=tuple(preferred),
         spread=spread,
     )
 
 
-def _pod_terms(terms: Iterable[PodAffinityTerm], namespace: str) -> tuple[PodTerm, ...]:
-    return tuple(_pod_term(term, namespace) for term in terms)
+def _pod_terms(terms: Iterable[PodAffinityTerm], namespace: str, whose: Owner) -> tuple[PodTerm, ...]:
+    return tuple(_pod_term(term, namespace, whose) for term in terms)
 
 
-def _pod_term(term: PodAffinityTerm, namespace: str) -> PodTerm:
+def _pod_term(term: PodAffinityTerm, namespace: str, whose: Owner) -> PodTerm:
     further = term.namespace_selector
     own = not term.namespaces and further is None
     names = frozenset((namespace,) if own else term.namespaces)
     return PodTerm(
-        Group(_selector(term.label_selector), names, _selector(further) if further is not None else None),
+        Group(_selector(term.label_selector), names, _selector(further) if further is not None else None, whose=whose),
         term.topology_key,
     )
 
 
-def _spread(constraint: TopologySpreadConstraint, namespace: str) -> Spread:
+def _spread(constraint: TopologySpreadConstraint, namespace: str, whose: Owner) -> Spread:
     return Spread(
-        group=Group(_selector(constraint.label_selector), frozenset((namespace,))),
+        group=Group(_selector(constraint.label_selector), frozenset((namespace,)), whose=whose),
         topology_key=constraint.topology_key,
         max_skew=constraint.max_skew,
         is_hard=constraint.when_unsatisfiable == "DoNotSchedule",

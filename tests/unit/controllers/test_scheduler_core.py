@@ -336,3 +336,54 @@ def test_a_node_takes_no_more_pods_than_the_cluster_says() -> None:
     assert "Too many pods" in cluster.refuse().message
     cluster.core.configure(pods_max=2, weights=Weights(), nodes=nodes)
     assert cluster.bind(now=100).node == "a", "the one that waits is tried again"
+
+
+ABSURD = {"cpu": "9223372036854775807", "memory": "8Ei", "example.com/gpu": "9223372036854775807"}
+
+
+@pytest.mark.parametrize("bound_to", [pytest.param("", id="that waits"), pytest.param("a", id="bound by hand")])
+@pytest.mark.parametrize("resource", ABSURD)
+def test_a_pod_of_absurd_size_stands_in_nobodys_way(resource: str, bound_to: str) -> None:
+    each = {"image": "pack.stark/web:1.0.0", "resources": {"requests": {resource: ABSURD[resource]}}}
+    absurd = pod("absurd", node=bound_to, spec={"containers": [{"name": name, **each} for name in "xy"]})
+    cluster = Cluster(node("a"), node("b"))
+    cluster.put(absurd)
+    if not bound_to:
+        cluster.refuse()
+    cluster.put(wanting("p", "1"))
+    assert cluster.bind().pod.metadata.name == "p"
+
+
+def test_an_annotation_that_cannot_be_read_is_no_port() -> None:
+    nested = {"annotations": {"stark.dev/ports": "[" * 100_000}}
+    assert demand_of(pod("p", metadata=nested), PACKS.get).ports == frozenset()
+
+
+def test_a_pod_relabelled_while_it_is_bound_counts_as_what_it_is() -> None:
+    cluster = Cluster(node("a"))
+    cluster.put(pod("p", metadata={"labels": {"app": "old"}}))
+    bind = cluster.bind()
+    cluster.put(pod("p", metadata={"labels": {"app": "new"}}))
+    placed = cluster.core.snapshot.placed(bind.pod.uid)
+    assert placed is not None
+    assert placed.demand.profile.labels == (("app", "new"),)
+    cluster.core.failed(bind, 0)
+    again = cluster.bind(1)
+    assert again.waiting.demand.profile.labels == (("app", "new"),)
+
+
+@pytest.mark.parametrize(
+    ("rank", "placed"),
+    [
+        pytest.param("user", True, id="a restricted user's does not"),
+        pytest.param("admin", False, id="an administrator's does"),
+    ],
+)
+def test_anti_affinity_keeps_strangers_away(rank: str, placed: bool) -> None:
+    everybody = {"labelSelector": {}, "namespaceSelector": {}, "topologyKey": "kubernetes.io/hostname"}
+    alone = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [everybody]}}
+    whose = {"annotations": {OWNER: "somebody", OWNER_ROLE: rank}}
+    cluster = Cluster(node("a", labels={"kubernetes.io/hostname": "a"}))
+    cluster.put(pod("first", node="a", spec={"affinity": alone}, metadata=whose))
+    cluster.put(wanting("p", "1"))
+    assert isinstance(cluster.core.decide(0), Bind) is placed

@@ -201,3 +201,13 @@ def test_the_status_of_a_group_of_two_when(
     assert (status.phase, (condition.status, condition.reason)) == (phase, scheduled)
     again = group(2).model_copy(update={"status": status})
     assert status_of(again, pods, NOW) == status
+
+
+def test_an_attempt_of_a_group_that_came_to_nothing_wakes_nobody() -> None:
+    mine = {"labelSelector": {"matchLabels": {"stark.dev/pod-group": "g"}}, "topologyKey": "kubernetes.io/hostname"}
+    apart = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [mine]}}
+    nodes = [node(name, labels={"kubernetes.io/hostname": name}) for name in "ab"]
+    cluster = Cluster(*nodes, groups=(group(3),))
+    cluster.put(*(member(name, cpu="1", affinity=apart) for name in "pqr"))
+    assert cluster.all() == ["p waits", "q waits", "r waits"]
+    assert [cluster.all(now) for now in (1, 11, 60, 200)] == [[], [], [], []]

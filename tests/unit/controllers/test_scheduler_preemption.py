@@ -283,14 +283,15 @@ def test_when_the_node_goes_the_pod_looks_for_another_at_once() -> None:
     assert cluster.decide(0.1) == "high -x b: low2"
 
 
-def test_victims_that_could_not_be_asked_are_spared_and_the_pod_tries_again() -> None:
+def test_victims_that_could_not_be_asked_are_spared_and_the_pod_tries_again_after_its_back_off() -> None:
     cluster = Cluster(node("a"))
     cluster.put("low", on="a")
     cluster.put("high", priority=10)
     decision = cluster.core.decide(0)
     assert isinstance(decision, Preempt)
-    cluster.core.spared(decision)
-    assert cluster.decide(0.1) == "high -x a: low"
+    cluster.core.spared(decision, 0)
+    assert cluster.decide(0.1) is None
+    assert cluster.decide(1) == "high -x a: low"
 
 
 def test_a_pod_deleted_while_it_waits_for_its_room_gives_it_back() -> None:

@@ -9,9 +9,12 @@ import pytest
 from stark.crds.labels import LabelSelector
 from stark.crds.selectors import (
     EVERYTHING,
+    GREATER,
+    LESS,
     NOTHING,
     REQUIREMENTS_MAX,
     SELECTOR_LENGTH_MAX,
+    Requirement,
     SelectorError,
     demanded_value,
     field_text,
@@ -221,3 +224,9 @@ def test_a_field_selector_that_cannot_be_read_is_refused(text: str, complaint: s
 )
 def test_a_demanded_value_is_one_that_the_selection_demands(text: str, value: str) -> None:
     assert demanded_value(text, "metadata.name") == value
+
+
+@pytest.mark.parametrize("value", ["1_0", " 7", "\u0669", "9" * 20, "", "x"])
+def test_what_is_no_number_is_neither_greater_nor_less(value: str) -> None:
+    assert not Requirement("k", GREATER, ("5",)).holds({"k": value})
+    assert not Requirement("k", LESS, ("5",)).holds({"k": value})
