@@ -96,7 +96,7 @@ def _seen(text: str | None) -> dict[str, str] | None:
     """What was remembered; None for nothing, or for what somebody else has written there."""
     try:
         found = json.loads(text or "")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 

@@ -197,7 +197,7 @@ def blocked_versions(annotations: Mapping[str, str] | None) -> tuple[BlockedVers
     body = _json(annotations, BLOCKED_VERSIONS, [])
     try:
         return tuple(_blocked_version(item) for item in body)
-    except (TypeError, KeyError, ValueError, AttributeError) as error:
+    except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
         raise AnnotationError(f"{BLOCKED_VERSIONS}: must be a JSON list of version, until and attempts") from error
 
 
@@ -216,7 +216,7 @@ def host_ports(annotations: Mapping[str, str] | None) -> dict[str, int]:
     body = _json(annotations, PORTS, {})
     try:
         return {str(name): int(port) for name, port in body.items()}
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
         raise AnnotationError(f"{PORTS}: must be a JSON object of port numbers") from error
 
 

@@ -36,6 +36,10 @@ EXIT_CODE_MAX = 255
 EXIT_CODES_MAX = 256
 SHOWN_MAX = 200
 """Characters of unreadable settings that a complaint repeats."""
+COUNT_MAX = 1_000_000
+"""No count of failures or attempts is higher: a larger one was written by somebody else."""
+YEARS = range(1970, 9_000)
+"""Of a time that can be meant: near the ends of what Python knows, neither zones nor durations can be added."""
 EXPONENT_MAX = 64
 """Attempts beyond this one wait no longer: a counter gone wild must not make a number of a million digits."""
 
@@ -201,11 +205,18 @@ def counted_of(annotations: Mapping[str, str] | None) -> Counted | None:
     """What is counted; None for nothing, and for what somebody else has written there."""
     try:
         body = json.loads((annotations or {}).get(COUNTED_FAILURES, ""))
-        pods = {str(uid): Seen(int(ends), int(waits)) for uid, (ends, waits) in body.get("pods", {}).items()}
+        pods = {str(uid): Seen(_number(ends), _number(waits)) for uid, (ends, waits) in body.get("pods", {}).items()}
         since, retry = body.get("since"), body.get("retryAt")
-        return Counted(str(body["template"]), int(body.get("count", 0)), pods, _optional(since), _optional(retry))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return Counted(str(body["template"]), _number(body.get("count", 0)), pods, _optional(since), _optional(retry))
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None
+
+
+def _number(value: Any) -> int:
+    number = int(value)
+    if not 0 <= number <= COUNT_MAX:
+        raise ValueError(f"{value!r} counts nothing")
+    return number
 
 
 def format_counted(counted: Counted) -> str:
@@ -225,6 +236,8 @@ def moment(text: str) -> datetime:
     found = datetime.fromisoformat(text)
     if found.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone")
+    if found.year not in YEARS:
+        raise ValueError(f"{text!r} is no time that can be meant")
     return found
 
 
@@ -243,9 +256,10 @@ def _optional(text: str | None) -> datetime | None:
 def readable_blocks(annotations: Mapping[str, str] | None) -> tuple[BlockedVersion, ...]:
     """The blocked versions; none when somebody else has written there what cannot be read."""
     try:
-        return tuple(each for each in blocked_versions(annotations) if _is_moment(each.until) and each.attempts >= 1)
+        found = blocked_versions(annotations)
     except AnnotationError:
         return ()
+    return tuple(each for each in found if _is_moment(each.until) and 1 <= each.attempts <= COUNT_MAX)
 
 
 def _is_moment(text: str) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from stark.crds.annotations import CHANGE_CAUSE, CRASH_LOOP_PAUSED, POD_TEMPLATE_HASH, REVISION
-from stark.crds.crash_loop import resumed
+from stark.crds.crash_loop import readable_blocks, resumed
 
 from .errors import CommandError, UsageError
 from .options import Session
@@ -84,6 +84,17 @@ def progress_of(workload: Object) -> Progress:
     if kind == "StatefulSet":
         return Progress("Waiting for statefulset spec update to be observed...") if waits else _ordered(workload)
     return Progress("Waiting for deployment spec update to be observed...") if waits else _deployment(workload)
+
+
+def why_taken_back(before: Object, now: Object) -> str:
+    """Why the crash-loop controller went back to another template between two looks, in its words; else empty: that the
+    former version runs again is no success of the one that was waited for."""
+    then, notes = ((each["metadata"].get("annotations") or {}) for each in (before, now))
+    if CRASH_LOOP_PAUSED in notes or not {*readable_blocks(notes)} - {*readable_blocks(then)}:
+        return ""
+    if before["spec"].get("template") == now["spec"].get("template"):
+        return ""
+    return str(notes.get(CHANGE_CAUSE) or "its pods crash")
 
 
 def _deployment(workload: Object) -> Progress:

@@ -75,6 +75,7 @@ class CrashLoops(Controller):
         self._of_deployment = controller_key(Deployment)
         self._set_of_pod, self._daemons_of_pod = controller_key(ReplicaSet), controller_key(DaemonSet)
         self._memories: dict[str, _Memory] = {}
+        self._paused, self._blocked = 0, 0
 
     def sources(self) -> Sequence[Source[Any]]:
         """Deployments and what they own, whose status tells when pods become ready; and pods that could have failed."""
@@ -98,8 +99,9 @@ class CrashLoops(Controller):
         """Look, plan, write, tell."""
         deployment = self._deployments.get(key)
         if deployment is None:
-            self._memories.pop(key, None)
-            self._measure()
+            gone = self._memories.pop(key, None)
+            if gone is not None:
+                self._measure(gone, paused=False, blocked=0)
             return DONE
         now = self._context.clock()
         memory, observed = self._look(deployment, now)
@@ -121,6 +123,8 @@ class CrashLoops(Controller):
     def _look(self, deployment: Deployment, now: datetime) -> tuple[_Memory, Observed]:
         mark = fingerprint(deployment.spec.template)
         memory = self._memory(deployment, mark, now)
+        if memory.succeeded_at is not None:
+            memory.succeeded_at = min(memory.succeeded_at, now)  # the clock may have been set back since
         if is_quiet(deployment, mark) and not self._has_failures(deployment):
             memory.steadiness = Steadiness()
             return memory, Observed(deployment)
@@ -156,7 +160,8 @@ class CrashLoops(Controller):
         """What is remembered of the deployment; a new template begins anew."""
         memory = self._memories.get(deployment.key)
         if memory is None or memory.template != mark:
-            memory = self._memories[deployment.key] = _Memory(mark)
+            paused, blocked = (memory.paused, memory.blocked) if memory is not None else (False, 0)
+            memory = self._memories[deployment.key] = _Memory(mark, paused=paused, blocked=blocked)
             annotations = deployment.metadata.annotations
             if annotations.get(LAST_SUCCESSFUL_TEMPLATE) == mark and COUNTED_FAILURES not in annotations:
                 # It has held, and nobody counted since: restarts of long ago are not the beginning of a loop.
@@ -239,13 +244,16 @@ class CrashLoops(Controller):
     def _remember(self, memory: _Memory, deployment: Deployment, now: datetime) -> None:
         annotations = deployment.metadata.annotations
         settings = settings_or_default(annotations)
-        memory.paused = CRASH_LOOP_PAUSED in annotations
-        memory.blocked = sum(block_remaining_s(each, settings, now) > 0 for each in readable_blocks(annotations))
-        self._measure()
+        blocked = sum(block_remaining_s(each, settings, now) > 0 for each in readable_blocks(annotations))
+        self._measure(memory, paused=CRASH_LOOP_PAUSED in annotations, blocked=blocked)
 
-    def _measure(self) -> None:
-        metrics.PAUSED.set(sum(memory.paused for memory in self._memories.values()))
-        metrics.BLOCKED.set(sum(memory.blocked for memory in self._memories.values()))
+    def _measure(self, memory: _Memory, *, paused: bool, blocked: int) -> None:
+        """Only what changes is added: a sum over all at every look would be slow with many deployments."""
+        self._paused += paused - memory.paused
+        self._blocked += blocked - memory.blocked
+        memory.paused, memory.blocked = paused, blocked
+        metrics.PAUSED.set(self._paused)
+        metrics.BLOCKED.set(self._blocked)
 
 
 def _template_of(revision: ControllerRevision) -> PodTemplateSpec | None:

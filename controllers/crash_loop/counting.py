@@ -98,7 +98,7 @@ def _container(
     ends = status.restart_count + (1 if is_over else 0)
     if TERMINATION_REASONS.get(reason) in APPLICATION_REASONS:
         began = (end.finished_at if end is not None else None) or pod.status.start_time
-        tries, left_s = _attempts(began, since, now)
+        tries, left_s = _attempts(_on_our_clock(pod, began, now), since, now)
         text = f"container {status.name}: {reason}"
         detail = waiting.message if waiting is not None else None
         cause = f"{text}: {detail}" if detail else text
@@ -133,6 +133,14 @@ def _is_probed(pod: Pod, name: str) -> bool:
     """Whether readiness is more than running: then a long run is no proof of it."""
     container = next((each for each in pod.spec.containers if each.name == name), None)
     return container is not None and (container.readiness_probe or container.startup_probe) is not None
+
+
+def _on_our_clock(pod: Pod, began: datetime | None, now: datetime) -> datetime | None:
+    """When a start was tried first, as a node says it; when the server made the pod, if the node's clock cannot be right."""
+    created = pod.metadata.creation_timestamp
+    if created is None or (began is not None and created <= began <= now):
+        return began
+    return created
 
 
 def _attempts(began: datetime | None, since: datetime | None, now: datetime) -> tuple[int, float]:

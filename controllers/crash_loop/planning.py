@@ -26,7 +26,9 @@ from stark.crds.annotations import (
     LAST_SUCCESSFUL_VERSION,
     MODE,
     MODE_DAEMON_SET,
+    AnnotationError,
     BlockedVersion,
+    blocked_versions,
     format_blocked_versions,
 )
 from stark.crds.apps import Deployment
@@ -145,6 +147,9 @@ def plan(observed: Observed, now: datetime) -> Plan:
     if not case.settings.enabled:
         return _switched_off(case)
     counted = counted_of(case.annotations)
+    mended = _mended(case)
+    if mended:
+        return Plan(mended)
     if counted is not None and counted.template != case.known.template:
         return _new_template(case)
     paused = CRASH_LOOP_PAUSED in case.annotations
@@ -169,7 +174,40 @@ def _case(observed: Observed, now: datetime) -> _Case:
     mark = fingerprint(observed.deployment.spec.template)
     counted = counted_of(annotations)
     known = counted if counted is not None and counted.template == mark else Counted(mark)
-    return _Case(observed, settings_or_default(annotations), known, readable_blocks(annotations), now)
+    blocks = tuple(each for each in readable_blocks(annotations) if moment(each.until) + FORGOTTEN_AFTER > now)
+    return _Case(observed, settings_or_default(annotations), known, blocks, now)
+
+
+def _mended(case: _Case) -> dict[str, str | None]:
+    """What lies further ahead than this controller writes: a clock was set back since, a setting lowered, or somebody
+    wrote there by hand. It is brought near once, for a wait that is cut anew at every look never gets shorter; and what
+    nobody can read, which would keep follow-latest from going on, goes."""
+    changes: dict[str, str | None] = {}
+    blocks = [_near(each, case) for each in case.blocks]
+    if BLOCKED_VERSIONS in case.annotations and (blocks != list(case.blocks) or not _is_readable(case)):
+        changes |= _blocks_change(case, blocks)
+    known = case.known
+    longest = timedelta(seconds=case.settings.max_backoff_s)
+    ends = [moment(each.until) for each in blocks if each.template == known.template]
+    if known.retry_at is not None and known.retry_at > case.now + longest:
+        known = replace(known, retry_at=max(ends, default=case.now + longest))
+    if known.since is not None and known.since > case.now:
+        known = replace(known, since=case.now)
+    if known != case.known:
+        changes[COUNTED_FAILURES] = format_counted(known)
+    return changes
+
+
+def _near(block: BlockedVersion, case: _Case) -> BlockedVersion:
+    latest = case.now + timedelta(seconds=case.settings.backoff_s(block.attempts))
+    return replace(block, until=format_moment(latest)) if moment(block.until) > latest else block
+
+
+def _is_readable(case: _Case) -> bool:
+    try:
+        return len(blocked_versions(case.annotations)) == len(readable_blocks(case.annotations))
+    except AnnotationError:
+        return False
 
 
 def _switched_off(case: _Case) -> Plan:

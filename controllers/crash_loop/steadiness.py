@@ -43,12 +43,18 @@ class Steadiness:
                 continue
             mark, known = _mark(pod, since), self._since.get(pod.uid)
             if known is None or known[0] != mark:
-                told_s = max(0.0, (now - since).total_seconds()) if self._is_first else 0.0
+                told_s = max(0.0, (now - _no_earlier(pod, since)).total_seconds()) if self._is_first else 0.0
                 known = (mark, at_s, told_s)
             kept[pod.uid] = known
         self._since, self._is_first = kept, False
         seen = {uid: at_s - since for uid, (_, since, _) in kept.items()}
         return Steady(seen, {uid: seen[uid] + before for uid, (_, _, before) in kept.items()})
+
+
+def _no_earlier(pod: Pod, since: datetime) -> datetime:
+    """Ready since then; a node whose clock is slow says a time before the server had made the pod."""
+    created = pod.metadata.creation_timestamp
+    return since if created is None else max(since, created)
 
 
 def _mark(pod: Pod, since: datetime) -> _Mark:

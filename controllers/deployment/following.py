@@ -21,6 +21,7 @@ from stark.crds.annotations import (
     flag,
 )
 from stark.crds.apps import Deployment
+from stark.crds.crash_loop import block_remaining_s, readable_blocks, settings_or_default
 from stark.crds.images import ImageError, PackRef, is_prerelease, is_version, parse_image, version_key
 from stark.crds.packs import Pack
 from stark.crds.tenancy import Owner, pack_refusal
@@ -83,14 +84,14 @@ def plan_following(deployment: Deployment, packs: Sequence[Pack], now: datetime)
     if current is None or deployment.spec.paused or deployment.metadata.deletion_timestamp is not None:
         return NOTHING
     try:
-        blocked = {each.version: _moment(each.until) for each in blocked_versions(deployment.metadata.annotations)}
+        blocked = _blocked(deployment, now)
     except AnnotationError:
         return NOTHING  # what is known to be broken cannot be read: nothing is rolled out that may be it
     ahead = _ahead(deployment, packs, current)
     # The whole seconds of the wire are rounded down, so a block that ends in this second has ended.
-    free = [version for version in ahead if version not in blocked or blocked[version] <= now]
+    free = [version for version in ahead if not blocked.get(version)]
     waits = [
-        (blocked[version] - now).total_seconds()
+        blocked[version]
         for version in ahead
         if version not in free and (not free or version_key(version) > version_key(free[-1]))
     ]
@@ -131,12 +132,10 @@ def _towards(deployment: Deployment, current: PackRef, version: str, recheck: fl
     return Following(images, f"follow-latest: {current.name} {current.version} -> {version}", recheck)
 
 
-def _moment(text: str) -> datetime:
-    """A time in an annotation. Raises AnnotationError."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise AnnotationError(f"{BLOCKED_VERSIONS}: {text!r} is no time") from error
-    if moment.tzinfo is None:
-        raise AnnotationError(f"{BLOCKED_VERSIONS}: {text!r} has no time zone")
-    return moment
+def _blocked(deployment: Deployment, now: datetime) -> dict[str, float]:
+    """Version -> seconds for which it is not tried, as the crash-loop controller reads them. Raises AnnotationError."""
+    annotations = deployment.metadata.annotations
+    settings, blocks = settings_or_default(annotations), readable_blocks(annotations)
+    if len(blocks) < len(blocked_versions(annotations)):
+        raise AnnotationError(f"{BLOCKED_VERSIONS}: not every time and number in it can be read")
+    return {each.version: block_remaining_s(each, settings, now) for each in blocks}

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from stark.crds.batch import Job
 from stark.crds.conditions import find_condition
@@ -50,7 +51,9 @@ def count(job: Job, pods: Iterable[Pod]) -> Count:
     """Count the job's own pods, and what its status remembers."""
     every = list(pods)
     won = [pod for pod in every if pod.status.phase == "Succeeded"]
-    lost = [pod for pod in every if pod.status.phase == "Failed" and pod.metadata.deletion_timestamp is None]
+    # One that was evicted has both failed and been deleted; one that the job itself stopped is not held any more.
+    dead = [p for p in every if p.status.phase == "Failed" and (p.metadata.deletion_timestamp is None or is_held(p))]
+    lost = [pod for pod in dead if pod.metadata.deletion_timestamp is None]
     exact = tally(job, every) if is_tracked(job) else None
     if exact is not None:
         uncounted, indexes, settled = exact.uncounted, exact.indexes, exact.settled
@@ -73,7 +76,7 @@ def count(job: Job, pods: Iterable[Pod]) -> Count:
         last_failure=max(failures, default=None),
         tally=exact,
         settled=settled,
-        fatal=next((each.message for each in (judge(job, pod) for pod in lost) if each.action == "FailJob"), ""),
+        fatal=next((each.message for each in map(partial(judge, job), dead) if each.action == "FailJob"), ""),
     )
 
 

@@ -1,6 +1,7 @@
 """Wait until a rollout is over, and tell how far it is meanwhile.
 
-Exit code 0 when it is complete, 1 when it failed (its deadline passed, or a crash loop stopped it) or the timeout passed.
+Exit code 0 when it is complete, 1 when it failed (its deadline passed, or a crash loop stopped it or took it back
+meanwhile) or the timeout passed.
 
 Examples:
   starkctl rollout status deployment/web
@@ -16,7 +17,7 @@ import time
 
 from ..errors import EXIT_OK, CommandError
 from ..options import Session
-from ..rollouts import Workload, progress_of, workloads
+from ..rollouts import Workload, progress_of, why_taken_back, workloads
 from .logs import seconds
 
 ROUND_S = 60.0
@@ -46,12 +47,16 @@ def follow(
     session: Session, workload: Workload, deadline: float | None = None, *, watch: bool = True, revision: int = 0
 ) -> None:
     """Print the progress until there is none to come. Raises CommandError."""
-    told = ""
+    told, first = "", None
     while True:
         live = session.api.get(workload.path)
+        first = first or live
         kind = {"kind": workload.kind.kind}
         while True:
             _is_revision(live, revision)
+            taken_back = why_taken_back(first, live)
+            if taken_back:
+                raise CommandError(f"{workload.label} was rolled back: {taken_back}")
             progress = progress_of({**live, **kind})
             if progress.text != told:
                 told = progress.text

@@ -458,8 +458,49 @@ def test_what_is_known_of_a_former_template_is_dropped() -> None:
 
 def test_a_clock_that_is_set_back_keeps_nothing_paused_for_ever() -> None:
     far = format_counted(Counted(mark(BAD), since=later(7200), retry_at=later(86_400)))
-    step = plan(Observed(web(annotations={CRASH_LOOP_PAUSED: "why", COUNTED_FAILURES: far}), ()), NOW)
-    assert step.recheck_after_s == 3600
+    stopped = web(annotations={CRASH_LOOP_PAUSED: "why", COUNTED_FAILURES: far})
+    mended = after(stopped, plan(Observed(stopped), NOW))
+    assert plan(Observed(mended), NOW).recheck_after_s == 3600
+    assert plan(Observed(mended), later(1800)).recheck_after_s == 1800
+    assert acts(plan(Observed(mended), later(3600))) == [Act.LIFTED]
+
+
+def test_a_block_that_lies_too_far_ahead_ends_after_its_own_time_all_the_same() -> None:
+    far = BlockedVersion("2.0.0", at(864_000), 1, mark(BAD))
+    held = web(GOOD, annotations={**HELD, BLOCKED_VERSIONS: format_blocked_versions((far,))})
+    mended = after(held, plan(Observed(held), NOW))
+    assert [each.until for each in blocked_versions(mended.metadata.annotations)] == [at(60)]
+    assert plan(Observed(mended), later(30)).annotations == {}
+
+
+def test_a_clock_that_was_set_back_hides_no_failures_of_pods_made_since() -> None:
+    ahead = web(annotations={**HELD, COUNTED_FAILURES: format_counted(Counted(mark(BAD), since=later(7200)))})
+    mended = after(ahead, plan(Observed(ahead), NOW))
+    failed = pod("a", crashed(2, began=50, over=60), created=10)
+    assert acts(plan(Observed(mended, (failed,), HISTORY), later(60))) == [Act.FAILED, Act.ROLLED_BACK]
+
+
+@pytest.mark.parametrize("text", ["no", "[" * 100_000, '[{"version":"1","until":"x","attempts":1}]'])
+def test_blocks_that_nobody_can_read_go_so_that_follow_latest_goes_on(text: str) -> None:
+    broken = web(GOOD, annotations={**HELD, BLOCKED_VERSIONS: text}, complete=True)
+    assert plan(Observed(broken), NOW).annotations == {BLOCKED_VERSIONS: None}
+
+
+def test_attempts_are_forgotten_a_day_after_their_block() -> None:
+    old = BlockedVersion("2.0.0", at(-86_401), 6, mark(BAD))
+    bad = web(annotations={**HELD, BLOCKED_VERSIONS: format_blocked_versions((old,))})
+    (block,) = blocked_versions(after(bad, plan(Observed(bad, TRIPLE, HISTORY), NOW)).metadata.annotations)
+    assert (block.attempts, block.until) == (1, at(60))
+
+
+@pytest.mark.parametrize("wrong_s", [-3600, 3600])
+def test_a_node_whose_clock_is_wrong_delays_no_attempt_to_start(wrong_s: int) -> None:
+    stuck = pod("a", container(waiting="ErrImagePull"), startTime=at(wrong_s), created=-31)
+    assert counted(Counted("t"), stuck) == (1, {"uid-a": (0, 3)})
+
+
+def test_a_node_whose_clock_is_slow_makes_up_no_readiness() -> None:
+    assert Steadiness().look([pod("a", ready=True, created=-4)], 100, NOW).told_s == {"uid-a": 4}
 
 
 def test_readiness_is_measured_without_a_break() -> None:

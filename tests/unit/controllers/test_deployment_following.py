@@ -114,6 +114,18 @@ def test_a_blocked_version_is_passed_over_until_its_time(
     assert (target(step), step.recheck_after_s) == (expected, recheck)
 
 
+def test_a_clock_that_was_set_back_prolongs_no_block_beyond_its_length() -> None:
+    web = follower(blocked_versions=blocked(("1.1.0", 864_000)))
+    assert plan_following(web, [version("1.1.0")], NOW).recheck_after_s == 61
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '[{"version":"1.1.0","until":"2026-01-01T00:00:00Z","attempts":1e999}]']
+)
+def test_nothing_is_rolled_out_while_the_blocks_cannot_be_read(text: str) -> None:
+    assert plan_following(follower(blocked_versions=text), [version("1.1.0")], NOW) == NOTHING
+
+
 @pytest.mark.parametrize(
     ("owner", "rank", "expected"),
     [

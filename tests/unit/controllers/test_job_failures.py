@@ -80,6 +80,16 @@ def test_an_exit_code_ends_the_job_before_its_limit() -> None:
     assert step.create == ()
 
 
+def test_one_that_was_evicted_and_has_failed_ends_a_job_that_says_so() -> None:
+    fatal = {**DISRUPTED, "action": "FailJob"}
+    gone = ended(reason="EvictionByEvictionAPI", deletionTimestamp=at(-5), deletionGracePeriodSeconds=30)
+    step = plan(sums(fatal, backoffLimit=6), [gone], NOW)
+    assert verdict(step)[0] == "PodFailurePolicy"
+    # One that the job itself stopped, for its suspension for one, is let go before, and says nothing.
+    stopped = gone.model_copy(update={"metadata": gone.metadata.model_copy(update={"finalizers": []})})
+    assert verdict(plan(sums(fatal, backoffLimit=6), [stopped], NOW)) == (None, None)
+
+
 @pytest.mark.parametrize(
     ("spec", "rules", "grace", "created", "counted"),
     [

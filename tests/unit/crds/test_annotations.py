@@ -37,6 +37,9 @@ def test_ports_are_read_by_name() -> None:
     assert host_ports(None) == {}
     with pytest.raises(AnnotationError, match=r"stark\.dev/ports"):
         host_ports({PORTS: "[1]"})
+    for text in ('{"a":1e999}', "[" * 100_000):
+        with pytest.raises(AnnotationError, match=r"stark\.dev/ports"):
+            host_ports({PORTS: text})
 
 
 def test_a_runtime_has_a_label() -> None:

@@ -110,8 +110,13 @@ def test_what_is_counted_is_read_as_it_was_written() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "no", "[]", "{}", '{"template": "a", "pods": {"u": 1}}', '{"template":"a","since":"x"}']
-)
+    "text",
+    [
+        "", "no", "[]", "{}", '{"template": "a", "pods": {"u": 1}}', '{"template":"a","since":"x"}',
+        '{"template":"a","count":1e999}', '{"template":"a","count":-9}', '{"template":"a","pods":{"u":[1e999,0]}}',
+        '{"template":"a","since":"9999-12-31T23:59:59-14:00"}', "[" * 100_000,
+    ],
+)  # fmt: skip
 def test_what_somebody_else_wrote_counts_for_nothing(text: str) -> None:
     assert counted_of({COUNTED_FAILURES: text}) is None
 
@@ -136,6 +141,18 @@ def blocked(
 )
 def test_a_blocked_template_is_left_alone_for_its_time(annotations: dict[str, str], expected: bool) -> None:
     assert is_template_blocked(annotations, "abc", NOW) is expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '[{"version":"1","until":"2026-01-01T00:00:00Z","attempts":1e999}]',
+        '[{"version":"1","until":"9999-12-31T23:59:59-14:00","attempts":1}]',
+    ],
+)
+def test_blocks_that_cannot_be_meant_are_none(text: str) -> None:
+    assert lines(view({"metadata": {"annotations": {BLOCKED_VERSIONS: text}}}, NOW)) == ["Failures: 0 of 3 in a row"]
 
 
 def test_a_clock_that_was_set_back_prolongs_no_block_beyond_its_length() -> None:

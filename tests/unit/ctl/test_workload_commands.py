@@ -12,7 +12,7 @@ from stark.ctl.deployments import ready_of, status_of
 from stark.ctl.errors import CommandError, UsageError
 from stark.ctl.paging import page_of
 from stark.ctl.pods import HISTORY_MAX, Step, format_steps, message_of, version_steps
-from stark.ctl.rollouts import Revision, chosen, plain_template, progress_of
+from stark.ctl.rollouts import Revision, chosen, plain_template, progress_of, why_taken_back
 from stark.ctl.running import (
     checked_name,
     count,
@@ -182,6 +182,18 @@ def test_progress_is_told_in_kubectls_words(found: dict[str, Any], text: str) ->
 def test_a_rollout_that_cannot_end_by_itself_is_a_failure(found: dict[str, Any], text: str) -> None:
     with pytest.raises(CommandError, match=text):
         progress_of(found)
+
+
+def test_a_release_that_was_taken_back_meanwhile_is_no_success() -> None:
+    block = '[{"version":"2.0.0","until":"2026-01-01T00:00:00Z","attempts":1}]'
+    before = workload("Deployment", {"template": {"spec": "new"}}, {})
+    back = workload("Deployment", {"template": {"spec": "old"}}, {}, blocked_versions=block)
+    back["metadata"]["annotations"]["kubernetes.io/change-cause"] = "version 2.0.0 failed"
+    assert why_taken_back(before, back) == "version 2.0.0 failed"
+    assert why_taken_back(back, back) == ""
+    assert (
+        why_taken_back(back, workload("Deployment", {"template": {"spec": "next"}}, {}, blocked_versions=block)) == ""
+    )
 
 
 @pytest.mark.parametrize(
