@@ -10,16 +10,16 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from prometheus_client import Counter
 
 from stark.client.api import Client, PatchType
 from stark.client.backoff import Backoff
-from stark.client.errors import ApiError, Conflict, NotFound, Superseded
+from stark.client.errors import ApiError, Conflict, NotFound, Superseded, Timeout
 from stark.crds.annotations import (
     ACCEPT_PUBLIC_PACKS,
     ARCH,
@@ -35,7 +35,7 @@ from stark.crds.cluster import CLUSTER_CONFIG_NAME, ClusterConfig, ClusterConfig
 from stark.crds.conditions import find_condition
 from stark.crds.coordination import Lease, LeaseSpec
 from stark.crds.events import Event, EventSource
-from stark.crds.incarnations import HOLDER, INCARNATION, claimed, read_incarnation, revoked
+from stark.crds.incarnations import HOLDER, INCARNATION, Incarnation, claimed, read_incarnation, revoked
 from stark.crds.meta import ObjectMeta, to_wire
 from stark.crds.nodes import (
     DaemonEndpoint,
@@ -62,10 +62,14 @@ ISOLATION = PREFIX + "isolation"
 CONFIG_PERIOD_S = 60.0
 """How often the cluster's settings are looked at, at most."""
 REGISTER_RETRY_MAX_S = 5.0
+ANSWER_S = 10.0
+"""How long the answer to a report may take: on a connection that the network has forgotten none ever comes, and the node
+would count as lost while its agent waits. The kubelet's figure."""
 HELD_PAUSE_S = 5.0
 """Between two looks at whether the agent that is this node has gone."""
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
+T = TypeVar("T")
 BEATS = Counter("stark_agent_heartbeats", "Lease renewals", ["outcome"])
 
 
@@ -212,6 +216,8 @@ class NodeRecord:
         self._config, self._config_asked_s = ClusterConfigSpec(), float("-inf")
         self._node_uid = ""
         self._told = self._leaving = False
+        self._claim: Incarnation | None = None
+        """The life that we have last asked for; whether we got it, the answer may have failed to say."""
 
     @property
     def node_uid(self) -> str:
@@ -221,10 +227,9 @@ class NodeRecord:
     async def run(self) -> None:
         """Be the node: join, report until that is over, join again; until cancelled, or until it was left."""
         while not self._leaving:
-            await self._join()
-            self._on_registered()
+            node = await self._join()
             async with asyncio.TaskGroup() as group:
-                reports = [group.create_task(self._heartbeats()), group.create_task(self._statuses())]
+                reports = [group.create_task(self._heartbeats()), group.create_task(self._statuses(node))]
                 await self._membership.over.wait()
                 for report in reports:
                     report.cancel()
@@ -238,7 +243,7 @@ class NodeRecord:
         self._leaving = True
         self._membership.fence("the agent leaves")
 
-    async def _join(self) -> None:
+    async def _join(self) -> Node:
         backoff = Backoff(max_s=REGISTER_RETRY_MAX_S)
         while True:
             try:
@@ -254,26 +259,34 @@ class NodeRecord:
                 pause_s = backoff.next_s()
             await asyncio.sleep(pause_s)
 
-    async def register(self) -> None:
-        """Claim the Node, created or corrected, and write its status. Raises HeldByAnother, ApiError.
+    async def register(self) -> Node:
+        """Claim the Node, created or corrected. Raises HeldByAnother, ApiError.
 
         What is no longer ours ends before: the claim says that whatever the node reports from here on is so.
         """
         try:
-            seen = await self._client.get(Node, self._name)
+            seen = await _soon(self._client.get(Node, self._name))
         except NotFound:
             await self._pods.surrender(everything=False)
             node = await self._create()
         else:
             await self._make_way(seen)
-            given = {**self._annotations(), **claimed(seen.metadata.annotations, self._membership.holder)}
-            try:
-                node = await self._client.patch(Node, self._name, _patch(seen, self._labels(), given))
-            except Superseded as error:
-                raise (HeldByAnother(error.message) if error.is_held_by_another else error) from error
+            life = read_incarnation(seen.uid, seen.metadata.annotations)
+            # One that we asked for and whose answer was lost is ours: claiming the next would end it at once.
+            node = seen if life == self._claim else await self._ask_for(seen, life)
         self._node_uid, self._config_asked_s = node.uid, float("-inf")
         self._membership.claimed(read_incarnation(node.uid, node.metadata.annotations))
-        await self._write(node)
+        return node
+
+    async def _ask_for(self, seen: Node, life: Incarnation) -> Node:
+        """Claim the life after this one. Raises HeldByAnother, ApiError."""
+        holder = self._membership.holder
+        self._claim = Incarnation(seen.uid, life.number + 1, holder)
+        given = {**self._annotations(), **claimed(seen.metadata.annotations, holder)}
+        try:
+            return await _soon(self._client.patch(Node, self._name, _patch(seen, self._labels(), given)))
+        except Superseded as error:
+            raise (HeldByAnother(error.message) if error.is_held_by_another else error) from error
 
     async def _make_way(self, seen: Node) -> None:
         """End what is not ours, if the node is somebody else's or nobody's. Raises HeldByAnother, ApiError."""
@@ -331,17 +344,22 @@ class NodeRecord:
             log.info("an Event was not sent", extra={"error": trouble.message})
 
     async def _heartbeats(self) -> None:
+        backoff = Backoff(max_s=REGISTER_RETRY_MAX_S)
         while True:
             try:
-                await self._renew()
-                BEATS.labels("sent").inc()
-                self._pods.heard()
+                await _soon(self._renew())
             except Superseded as error:
                 return self._membership.refused(error)
             except ApiError as error:
                 BEATS.labels("failed").inc()
                 log.warning("heartbeat was not sent", extra={"error": error.message})
-            await asyncio.sleep(await self._heartbeat_period_s())
+                pause_s = backoff.next_s()
+            else:
+                BEATS.labels("sent").inc()
+                self._pods.heard()
+                backoff.reset()
+                pause_s = await self._heartbeat_period_s()
+            await asyncio.sleep(pause_s)
 
     async def _heartbeat_period_s(self) -> float:
         """Our own setting; else the cluster's, as it was when we last looked."""
@@ -355,7 +373,7 @@ class NodeRecord:
             return
         self._config_asked_s = now_s
         try:
-            self._config = (await self._client.get(ClusterConfig, CLUSTER_CONFIG_NAME)).spec
+            self._config = (await _soon(self._client.get(ClusterConfig, CLUSTER_CONFIG_NAME))).spec
         except ApiError as error:
             log.debug("the cluster's settings were not read", extra={"error": error.message})
         else:
@@ -376,11 +394,13 @@ class NodeRecord:
             )
             await self._client.create(Lease(metadata=meta, spec=spec))
 
-    async def _statuses(self) -> None:
+    async def _statuses(self, node: Node) -> None:
+        """Beside the heartbeats, so that neither waits for the other. We are registered when the first is written."""
+        backoff = Backoff(max_s=self._settings.status_period_s)
+        seen: Node | None = node
         while True:
-            await asyncio.sleep(self._settings.status_period_s)
             try:
-                await self._write(await self._client.get(Node, self._name))
+                await self._write(seen if seen is not None else await _soon(self._client.get(Node, self._name)))
             except NotFound:
                 # Somebody deleted the Node while its agent lives: that means a fresh start, not a farewell.
                 return self._membership.fence("the Node was deleted")
@@ -388,6 +408,13 @@ class NodeRecord:
                 return self._membership.refused(error)
             except ApiError as error:
                 log.warning("node status was not written", extra={"error": error.message})
+                pause_s = backoff.next_s()
+            else:
+                self._on_registered()
+                backoff.reset()
+                pause_s = self._settings.status_period_s
+            await asyncio.sleep(pause_s)
+            seen = None
 
     async def _write(self, seen: Node) -> None:
         low = await asyncio.to_thread(pressure, self._settings.data_dir)
@@ -396,8 +423,18 @@ class NodeRecord:
         if not stale and not gist_differs(status, seen.status):
             return
         body = to_wire(Node(metadata=ObjectMeta(name=self._name), status=status))["status"]
-        await self._client.patch(Node, self._name, {"status": body}, type=PatchType.STRATEGIC, subresource="status")
+        patch = self._client.patch(Node, self._name, {"status": body}, type=PatchType.STRATEGIC, subresource="status")
+        await _soon(patch)
         self._written_at = time.monotonic()
+
+
+async def _soon(call: Awaitable[T]) -> T:
+    """What a request gives. Raises Timeout when it takes too long, beside what it raises itself."""
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            return await call
+    except TimeoutError as error:
+        raise Timeout(f"no answer in {ANSWER_S:g} s", code=0) from error
 
 
 def _patch(seen: Node, labels: Mapping[str, str | None], annotations: Mapping[str, str | None]) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 Reads Lease, Node and Pod; writes Node status, incarnation and taints, the Ready and DisruptionTarget conditions of pods, and
 deletes pods that do not tolerate. One missed beat never condemns a node: the grace period covers a lost packet, a restart,
-and before the verdict the lease is read once more from the server itself, because it may be our own view that stands
-still.
+and before the verdict the lease is read twice from the server itself, because it may be our own view that stands still, or
+the server.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from prometheus_client import Counter
 from stark.client.api import PatchType
 from stark.client.errors import Conflict, NotFound
 from stark.client.indexes import FieldIndex
+from stark.client.informer import Change
+from stark.client.queue import WorkQueue
 from stark.crds.cluster import CLUSTER_CONFIG_NAME, ClusterConfig, ClusterConfigSpec
 from stark.crds.conditions import find_condition
 from stark.crds.coordination import Lease
@@ -27,10 +29,10 @@ from stark.crds.pods import Pod, PodCondition
 
 from ..kit import DONE, Context, Controller, Outcome, RequeueAfter, Source
 from .eviction import plan_evictions
-from .health import Health, beat_of, grace_s, hear, silent_conditions, suspect_condition
+from .health import Health, asked, beat_of, condemned_after_s, grace_s, hear, silent_conditions, suspect_condition
 from .settings import NodeSettings
 from .tainting import health_taint, is_tainted_for_eviction, wanted_taints
-from .zones import Bucket, all_lost, census, rate_per_s, zone_of
+from .zones import Bucket, Zones, all_lost, rate_per_s, zone_of
 
 LEASES = "kube-node-lease"
 BY_NODE = "spec.nodeName"
@@ -56,6 +58,9 @@ class NodeLifecycle(Controller):
         self._config = context.informers.of(ClusterConfig)
         self._health: dict[str, Health] = {}
         self._buckets: dict[str, Bucket] = {}
+        self._zones, self._all_lost = Zones(), False
+        self._queue: WorkQueue | None = None
+        self._nodes.subscribe(self._changed)
 
     @property
     def _settings(self) -> NodeSettings:
@@ -76,6 +81,26 @@ class NodeLifecycle(Controller):
             Source(self._pods, _node_of),
         )
 
+    async def lead(self, queue: WorkQueue) -> None:
+        """Remember where nodes are asked about."""
+        self._queue = queue
+
+    def _changed(self, change: Change[Node]) -> None:
+        if change.new is not None:
+            self._count(change.new)
+        else:
+            self._zones.forget(change.key)
+
+    def _count(self, node: Node) -> None:
+        """Note how the node is. When no node is well any more, or one is again, it concerns all of them."""
+        self._zones.note(node)
+        are_lost = all_lost(self._zones.counts, self._settings)
+        if are_lost != self._all_lost:
+            self._all_lost, names = are_lost, self._nodes.keys()
+            if self._queue is not None:
+                for name in names:
+                    self._queue.add(name)
+
     async def reconcile(self, key: str) -> Outcome:
         """Judge the node, taint it, and evict what has to go."""
         node = self._nodes.get(key)
@@ -83,6 +108,7 @@ class NodeLifecycle(Controller):
             self._health.pop(key, None)
             return DONE
         node, quiet_s = await self._judge(node)
+        self._count(node)
         evict, wait_s = self._may_evict(node)
         node = await self._taint(node, evict=evict)
         if health_taint(node.status.conditions) is not None and not _says_false(node):
@@ -101,20 +127,23 @@ class NodeLifecycle(Controller):
         health = self._health[name] = hear(self._health.get(name), node, beat_of(node, lease), now)
         settings = self._settings
         allowed_s, silent_s = grace_s(node, settings), now - health.heard_at
-        if silent_s < min(settings.suspect_after_s, allowed_s):
-            node = await self._suspect(node, None)
-            return node, min(settings.suspect_after_s, allowed_s) - silent_s
+        suspect_s = min(settings.suspect_after_s, allowed_s)
+        if silent_s < suspect_s:
+            return await self._suspect(node, None), suspect_s - silent_s
         conditions = silent_conditions(node, self._context.clock())
         is_held = read_incarnation(node.uid, node.metadata.annotations).holder is not None
         if conditions is None and not is_held:
             return node, None
-        live = await self._live_lease(name)
+        live, now = await self._live_lease(name), asyncio.get_running_loop().time()
         if beat_of(node, live) != health.beat:
             # Our view stood still, not the node.
             self._health[name] = Health(node.uid, beat_of(node, live), now)
-            return node, min(settings.suspect_after_s, allowed_s)
-        if silent_s < allowed_s:
-            return await self._suspect(node, silent_s), allowed_s - silent_s
+            return node, suspect_s
+        apart_s = allowed_s - suspect_s
+        health = self._health[name] = asked(health, now, apart_s)
+        wait_s = condemned_after_s(health, now, allowed_s, apart_s)
+        if wait_s > 0:
+            return await self._suspect(node, silent_s), wait_s
         node = await self._declare_lost(node, conditions or node.status.conditions)
         return node, None
 
@@ -159,15 +188,13 @@ class NodeLifecycle(Controller):
         """Whether the node's pods may be moved away because it is unwell, and else when to ask again."""
         if health_taint(node.status.conditions) is None:
             return False, None
-        others = [node if other.metadata.name == node.metadata.name else other for other in self._nodes.list()]
-        zones = census(others)
-        if all_lost(zones, self._settings):
+        if self._all_lost:
             return False, self._settings.stopped_recheck_s
         if is_tainted_for_eviction(node):
             return True, None
         zone, now = zone_of(node), asyncio.get_running_loop().time()
         bucket = self._buckets.setdefault(zone, Bucket())
-        wait_s = bucket.wait_s(rate_per_s(zones, zone, self._settings), now)
+        wait_s = bucket.wait_s(rate_per_s(self._zones.counts, zone, self._settings), now)
         if wait_s is None:
             return False, self._settings.stopped_recheck_s
         if wait_s > 0:

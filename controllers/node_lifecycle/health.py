@@ -5,13 +5,14 @@ it is lost, which ends its agent's life as the node (docs/decisions/0014) and, b
 
 Only changes of the heartbeat count, by our own clock: whether a node's clock is right does not matter, and a node that
 we see for the first time has just been heard of. So after a start nobody is condemned for what happened while we were
-away.
+away. And nobody is condemned for a silence of which the server was the cause: it has to say itself that there is nothing
+new, twice, with time for a heartbeat between.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from stark.crds.conditions import find_condition, set_condition
@@ -24,6 +25,8 @@ from .settings import NodeSettings
 
 JUDGED = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
 """Conditions that only the node's agent can know, and nobody when it is silent."""
+ASKED_SLACK_S = 2.0
+"""How much later than due the server may be asked again at the least: we may be busy."""
 Beat = tuple[datetime | None, datetime | None, str]
 
 
@@ -34,6 +37,8 @@ class Health:
     uid: str
     beat: Beat
     heard_at: float
+    asked_at: float | None = None
+    """When the server itself first said that there is nothing new."""
 
 
 def beat_of(node: Node, lease: Lease | None) -> Beat:
@@ -51,6 +56,23 @@ def hear(known: Health | None, node: Node, beat: Beat, now: float) -> Health:
         return known
     is_sign = known.beat[:2] != beat[:2] or bool(beat[2])
     return Health(node.uid, beat, now if is_sign else known.heard_at)
+
+
+def asked(health: Health, now: float, apart_s: float) -> Health:
+    """The health after the server has said that there is nothing new, which it should say twice, `apart_s` between.
+
+    When the first time is much longer ago, nobody knows whether the server could be reached in between.
+    """
+    first = health.asked_at
+    if first is not None and now - first <= apart_s + max(apart_s / 2, ASKED_SLACK_S):
+        return health
+    return replace(health, asked_at=now)
+
+
+def condemned_after_s(health: Health, now: float, allowed_s: float, apart_s: float) -> float:
+    """Seconds until the node counts as lost, if nothing is heard and the server has said so by then; 0: now."""
+    assert health.asked_at is not None, "the server is asked first"
+    return max(0.0, health.heard_at + allowed_s - now, health.asked_at + apart_s - now)
 
 
 def grace_s(node: Node, settings: NodeSettings) -> float:

@@ -7,7 +7,7 @@ to either.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -47,15 +47,35 @@ def zone_of(node: Node) -> str:
     return f"{labels.get(REGION, '')}:{labels.get(ZONE, '')}"
 
 
-def census(nodes: Iterable[Node]) -> dict[str, Census]:
-    """Counts for each zone."""
-    counts: dict[str, Census] = {}
-    for node in nodes:
-        zone = zone_of(node)
-        before = counts.get(zone, Census())
-        well = is_true(node.status.conditions, "Ready")
-        counts[zone] = Census(before.well + well, before.unwell + (not well))
-    return counts
+class Zones:
+    """The nodes counted by zone. Kept current node by node: when thousands are lost, each of them asks for the counts."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, Census] = {}
+        self._known: dict[str, tuple[str, bool]] = {}
+
+    def note(self, node: Node) -> None:
+        """How the node is now."""
+        self._put(node.metadata.name, (zone_of(node), is_true(node.status.conditions, "Ready")))
+
+    def forget(self, name: str) -> None:
+        """The node is gone."""
+        self._put(name, None)
+
+    def _put(self, name: str, now: tuple[str, bool] | None) -> None:
+        before = self._known.pop(name, None)
+        if now is not None:
+            self._known[name] = now
+        if before != now:
+            for place, by in ((before, -1), (now, 1)):
+                if place is not None:
+                    self._shift(*place, by)
+
+    def _shift(self, zone: str, well: bool, by: int) -> None:
+        before = self.counts.pop(zone, Census())
+        after = Census(before.well + by * well, before.unwell + by * (not well))
+        if after.size:
+            self.counts[zone] = after
 
 
 def state_of(zone: Census, settings: NodeSettings) -> State:

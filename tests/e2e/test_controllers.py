@@ -214,18 +214,25 @@ async def test_when_every_node_falls_silent_nobody_is_evicted(tmp_path: Path) ->
         cluster(tmp_path, nodes=("n1", "n2")) as c,
         controllers(c.controllers_config, ("scheduler",), builders={"node-lifecycle": impatient}),
     ):
-        c.nodes.silent |= {"n1", "n2"}
+        # One after the other, so that the first is on its way to be evicted when the second one goes.
+        c.nodes.silent.add("n1")
 
-        async def all_unknown() -> list[Node] | None:
+        def effects(node: Node) -> set[str]:
+            return {taint.effect for taint in node.spec.taints}
+
+        async def first_lost() -> bool:
+            return "NoExecute" in effects(await c.api.get(Node, "n1"))
+
+        async def all_unknown() -> bool:
             nodes = (await c.api.list(Node)).items
             states = [find_condition(node.status.conditions, "Ready") for node in nodes]
-            tainted = all(node.spec.taints for node in nodes)
-            return nodes if tainted and all(state and state.status == "Unknown" for state in states) else None
+            return all(state and state.status == "Unknown" for state in states)
 
         async def no_eviction() -> bool:
-            nodes = (await c.api.list(Node)).items
-            return all({taint.effect for taint in node.spec.taints} == {"NoSchedule"} for node in nodes)
+            return all(effects(node) == {"NoSchedule"} for node in (await c.api.list(Node)).items)
 
+        await c.until("the first is tainted", first_lost)
+        c.nodes.silent.add("n2")
         await c.until("both are unknown", all_unknown)
         await c.until("none is evicted", no_eviction)
 

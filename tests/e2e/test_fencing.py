@@ -9,33 +9,35 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from stark.crds.incarnations import HOLDER
+from stark.crds.incarnations import INCARNATION as NUMBER
 from tests.e2e.test_main_job import HELLO, process_of, register, running
 from tests.support.up import Up, stark_up
 from tests.support.up import ready as is_ready
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
-
-NUMBER = "stark.dev/incarnation"
+TIMEOUT_S = 4
 
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     """Two agents that are given up after four seconds of silence, and their pods two seconds later."""
     with stark_up(tmp_path_factory.mktemp("up"), "sqlite", "--agents", "2") as up:
-        settings = ("nodeHeartbeatIntervalSeconds=1", "nodeHeartbeatTimeoutSeconds=4", "defaultTolerationSeconds=2")
-        up.starkctl("server-config", "set", *settings)
+        silence = ("nodeHeartbeatIntervalSeconds=1", f"nodeHeartbeatTimeoutSeconds={TIMEOUT_S}")
+        up.starkctl("server-config", "set", *silence, "defaultTolerationSeconds=2")
         register(up, "hello", "1.0.0", "examples/hello-node/bundle.js", "node")
         former = agents(up)
+        before = {name: held(up, name) for name in former}
         for process in former.values():  # they look at the settings when they start
             process.kill()
-        others = {process.pid for process in former.values()}
-        up.until("new agents", lambda: len({each.pid for each in agents(up).values()} - others) == 2)
+        up.until("new agents", lambda: all(held(up, name) not in ("", holder) for name, holder in before.items()))
         yield up
 
 
@@ -52,6 +54,11 @@ def agents(up: Up) -> dict[str, psutil.Process]:
 
 def incarnation(up: Up, name: str) -> int:
     return int(up.json("node", name)["metadata"]["annotations"][NUMBER])
+
+
+def held(up: Up, name: str) -> str:
+    """By whom; empty when nobody is the node."""
+    return str(up.json("node", name)["metadata"]["annotations"].get(HOLDER, ""))
 
 
 def ready(up: Up, name: str) -> str:
@@ -87,11 +94,33 @@ def test_a_frozen_agent_is_fenced_and_stops_what_was_given_up_before_it_takes_pa
         assert all(process.is_running() for process in processes)
     finally:
         agent.send_signal(signal.SIGCONT)
-    up.until("the node is back", lambda: ready(up, victim) == "True")
+    # However often it is given up and claims again before it keeps up with the world: what was given up has ended by then.
+    up.until("the node is claimed", lambda: held(up, victim) and incarnation(up, victim) >= before + 2)
     assert not any(process.is_running() for process in processes)
-    assert incarnation(up, victim) == before + 2
+    up.until("the node is back", lambda: ready(up, victim) == "True")
     up.until("the old pods are gone", lambda: len(up.json("pods", "-l", "app=hello")["items"]) == 3)
     up.starkctl("delete", "-f", HELLO)
+
+
+def test_a_server_that_stands_still_for_longer_than_nodes_may_be_silent_gives_none_of_them_up(up: Up) -> None:
+    settled(up)
+    nodes = sorted(agents(up))
+    before = [incarnation(up, name) for name in nodes]
+    server = up.child("stark.apiserver")
+    server.send_signal(signal.SIGSTOP)
+    try:
+        time.sleep(2 * TIMEOUT_S)  # the time that passes is what is tested
+    finally:
+        server.send_signal(signal.SIGCONT)
+    first = {name: renewed(up, name) for name in nodes}
+    up.until("heard for a while", lambda: all(renewed(up, name) - first[name] > 2 * TIMEOUT_S for name in nodes))
+    assert [incarnation(up, name) for name in nodes] == before
+
+
+def renewed(up: Up, name: str) -> float:
+    """When the agent last sent a heartbeat, in seconds of its clock."""
+    lease = up.json("lease", "-n", "kube-node-lease", name)
+    return datetime.fromisoformat(lease["spec"]["renewTime"]).timestamp()
 
 
 def test_a_second_agent_with_the_same_identity_runs_nothing_and_is_told(up: Up, tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ import pytest
 from stark.controllers.node_lifecycle.eviction import evict_at, plan_evictions
 from stark.controllers.node_lifecycle.health import (
     Health,
+    asked,
     beat_of,
+    condemned_after_s,
     grace_s,
     hear,
     silent_conditions,
@@ -17,7 +19,7 @@ from stark.controllers.node_lifecycle.health import (
 )
 from stark.controllers.node_lifecycle.settings import NodeSettings
 from stark.controllers.node_lifecycle.tainting import wanted_taints
-from stark.controllers.node_lifecycle.zones import Bucket, Census, State, all_lost, census, rate_per_s, state_of
+from stark.controllers.node_lifecycle.zones import Bucket, Census, State, Zones, all_lost, rate_per_s, state_of
 from stark.crds.conditions import find_condition
 from stark.crds.coordination import Lease
 from stark.crds.meta import decode
@@ -52,6 +54,24 @@ def test_a_node_seen_for_the_first_time_has_just_been_heard_of() -> None:
 def test_only_a_change_of_the_beat_counts(beat: Lease, uid: str, heard_at: float) -> None:
     known = Health(uid, beat_of(node("a"), lease(0)), 10.0)
     assert hear(known, node("a"), beat_of(node("a"), beat), 50.0).heard_at == heard_at
+
+
+@pytest.mark.parametrize(
+    ("asked_at", "now", "wait_s"),
+    [
+        pytest.param(None, 20.0, 10.0, id="asked in time: the rest of its time"),
+        pytest.param(20.0, 30.0, 0.0, id="and again when that is over: now"),
+        pytest.param(20.0, 29.0, 1.0, id="asked again early, for some other reason: the rest"),
+        pytest.param(20.0, 34.0, 0.0, id="a little late is the same"),
+        pytest.param(None, 60.0, 10.0, id="the server was away all the time: time for a heartbeat"),
+        pytest.param(20.0, 60.0, 10.0, id="and when it went away between the two"),
+    ],
+)
+def test_nobody_is_lost_before_the_server_has_said_twice_that_nothing_was_heard(
+    asked_at: float | None, now: float, wait_s: float
+) -> None:
+    health = asked(Health("uid-a", (None, None, ""), 0.0, asked_at), now, 10.0)
+    assert condemned_after_s(health, now, 30.0, 10.0) == wait_s
 
 
 def test_a_node_that_never_said_anything_has_longer() -> None:
@@ -203,9 +223,16 @@ def test_pods_are_moved_away(zones: dict[str, Census], rate: float) -> None:
 def test_nodes_are_counted_by_zone() -> None:
     zone_a, zone_b = ({"topology.kubernetes.io/zone": zone} for zone in "ab")
     nodes = [node("1", labels=zone_a), node("2", ready="Unknown", labels=zone_a), node("3", ready=None, labels=zone_b)]
-    zones = census(nodes)
-    assert zones == {":a": Census(1, 1), ":b": Census(0, 1)}
-    assert not all_lost(zones, SETTINGS)
+    zones = Zones()
+    for each in nodes:
+        zones.note(each)
+    assert zones.counts == {":a": Census(1, 1), ":b": Census(0, 1)}
+    assert not all_lost(zones.counts, SETTINGS)
+    zones.note(node("1", ready="Unknown", labels=zone_b))
+    zones.forget("2")
+    zones.forget("never seen")
+    assert zones.counts == {":b": Census(0, 2)}
+    assert all_lost(zones.counts, SETTINGS)
     assert not all_lost({}, SETTINGS)
 
 
