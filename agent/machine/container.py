@@ -173,7 +173,7 @@ class ContainerLife:
         """The process has ended; False when that is old news."""
         if not self.has_process or attempt != self.attempt:
             return False
-        if self.wish is not None and self.wish.reason == UNHEALTHY and ended.reason in ("", "Error"):
+        if self.wish is not None and self.wish.reason == UNHEALTHY and ended.reason in ("", "Error", UNHEALTHY):
             # However politely it went: it was sent away because it did not work, and whoever counts failures has to know.
             ended = replace(ended, reason=UNHEALTHY, message=self.wish.message)
         self.stage, self.exit, self.probes = Stage.ENDED, ended, {}

@@ -1,8 +1,8 @@
-"""Take the pods off nodes, for maintenance: cordon, then evict as the pods' disruption budgets allow, and wait.
+"""Take the pods off nodes: cordon, then evict as their disruption budgets allow, and wait.
 
-A pod that its budget holds is tried again every 5 seconds. Pods of DaemonSets would come back at once: say
---ignore-daemonsets to leave them. Pods that no controller makes again are lost: say --force to take them. `starkctl
-uncordon` ends it.
+A pod that its budget holds is tried again every 5 seconds. Pods of DaemonSets would come back at
+once: say --ignore-daemonsets to leave them. Pods that no controller makes again are lost: say
+--force to take them. `starkctl uncordon` ends it.
 
 Examples:
   starkctl drain worker-7 --ignore-daemonsets

@@ -1,7 +1,7 @@
 """List nodes: how they are, what runs on them, what is used, and when they were last heard of.
 
-STATUS is one of online, suspect (missed heartbeats), unhealthy, offline, draining, maintenance. CPU and MEMORY are
-what is used of what there is; RUNTIMES what kinds of packs a node runs.
+STATUS is one of online, suspect (missed heartbeats), unhealthy, offline, draining, maintenance.
+CPU and MEMORY are what is used of what there is; RUNTIMES what kinds of packs a node runs.
 
 Examples:
   starkctl node list

@@ -1,8 +1,9 @@
 """Take nodes out of service for maintenance, or put them back.
 
-The cluster itself drains a node in maintenance: no new pods, and those that are there are evicted as their disruption
-budgets allow, however long that takes; it is `draining` until they are gone, then in `maintenance`. Pods of DaemonSets
-stay. Pods that no controller makes again hold it up, until somebody deletes them.
+The cluster itself drains a node in maintenance: no new pods, and those that are there are evicted
+as their disruption budgets allow, however long that takes; it is `draining` until they are gone,
+then in `maintenance`. Pods of DaemonSets stay. Pods that no controller makes again hold it up,
+until somebody deletes them.
 
 Examples:
   starkctl node maintenance worker-7 --reason "new disks" --wait

@@ -1,8 +1,9 @@
 """Remove nodes from the cluster: cordon and drain them, then delete their objects.
 
-Asks first, unless --force. Pods are evicted as their disruption budgets allow; those of a node whose agent is not heard
-of any more end without its word. An agent that is still alive would register its node again: stop it first, or take its
-certificate back with `starkctl certificate revoke --node NAME`.
+Asks first, unless --force. Pods are evicted as their disruption budgets allow; those of a node
+whose agent is not heard of any more end without its word. An agent that is still alive would
+register its node again: stop it first, or take its certificate back with `starkctl certificate
+revoke --node NAME`.
 
 Examples:
   starkctl node rm worker-7

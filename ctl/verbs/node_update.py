@@ -1,7 +1,8 @@
 """Change labels and taints of a node, and whether new pods are put on it.
 
-A taint is KEY[=VALUE]:EFFECT and replaces one of the same key and effect; --remove-taint KEY takes off every effect of
-the key, KEY:EFFECT that one. Every option may be repeated, and takes several values.
+A taint is KEY[=VALUE]:EFFECT and replaces one of the same key and effect; --remove-taint KEY
+takes off every effect of the key, KEY:EFFECT that one. Every option may be repeated, and takes
+several values.
 
 Examples:
   starkctl node update worker-7 -l zone=b -l disk=ssd --remove-label old

@@ -1,18 +1,20 @@
 """Put taints on nodes, or take them off: pods that do not tolerate them keep away, or have to go.
 
-A taint is KEY[=VALUE]:EFFECT; the effect is NoSchedule (no new pods), PreferNoSchedule (rather none) or NoExecute (pods
-that run there go, too). With a `-` at the end it is taken off: KEY:EFFECT-, or KEY- for every effect.
+A taint is KEY[=VALUE]:EFFECT; the effect is NoSchedule (no new pods), PreferNoSchedule (rather
+none) or NoExecute (pods that run there go, too). With a `-` at the end it is taken off:
+KEY:EFFECT-, or KEY- for every effect.
 
 Examples:
   starkctl taint nodes worker-7 dedicated=gpu:NoSchedule
   starkctl taint nodes worker-7 dedicated:NoSchedule-
   starkctl taint nodes -l zone=b maintenance=now:NoExecute --overwrite
-  starkctl taint nodes worker-7 node.kubernetes.io/out-of-service=off:NoExecute    it is off: end its pods without its word
+  starkctl taint nodes worker-7 node.kubernetes.io/out-of-service=off:NoExecute    # the machine is off
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 
 from stark.crds.taint_words import BadTaint, changed, parse_words
 
@@ -73,4 +75,9 @@ def split_words(words: list[str]) -> tuple[list[str], list[str]]:
 def _nodes(args: argparse.Namespace, session: Session, names: list[str]) -> list[Object]:
     if sum((bool(names), bool(args.selector), args.all)) != 1:
         raise UsageError("say which nodes: names, or --selector, or --all")
-    return [find(session, name) for name in names] if names else listed(session, NODES, labels=args.selector)
+    if names:
+        return [find(session, name) for name in names]
+    found = listed(session, NODES, labels=args.selector)
+    if not found:
+        print("No resources found", file=sys.stderr)
+    return found

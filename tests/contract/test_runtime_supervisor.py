@@ -125,8 +125,10 @@ async def test_a_supervisor_told_to_end_by_the_host_stops_its_containers(run: Be
     await asyncio.wait_for(run.lost.wait(), 5)
 
 
-@pytest.mark.parametrize(("why", "said"), [("NodeShutdown", "NodeShutdown"), ("Deleted", "")])
-async def test_the_record_of_what_went_down_with_its_node_says_so(
+@pytest.mark.parametrize(
+    ("why", "said"), [("NodeShutdown", "NodeShutdown"), ("Unhealthy", "Unhealthy"), ("Deleted", "")]
+)
+async def test_the_record_says_why_a_container_was_stopped_where_that_matters_later(
     run: Bench, tmp_path: Path, why: str, said: str
 ) -> None:
     run.start_argv(["/bin/sleep", "60"])

@@ -172,6 +172,9 @@ async def test_a_drain_says_what_it_does_and_what_it_will_not_take(running: Runn
         pytest.param("taint nodes n4 a=b:NoSchedule", 0, "node/n4 tainted", id="a taint is put on"),
         pytest.param("taint node/n4 a=c:NoSchedule", 1, "already has a taint", id="not over another"),
         pytest.param("taint nodes n4 a=c:NoSchedule --overwrite", 0, "tainted", id="but when asked to"),
+        pytest.param(
+            "taint nodes -l no=body a=b:NoSchedule", 0, "No resources found", id="nobody is no mistake, and told"
+        ),
         pytest.param("taint nodes --all none-", 1, 'taint "none" not found', id="what is not there is told"),
         pytest.param("taint nodes n4 x", 2, "say which taint", id="a taint needs an effect"),
         pytest.param("node update n4 --remove-taint a", 0, "updated", id="an update takes taints off"),

@@ -175,8 +175,13 @@ class Forward:
     def get(self, path: str, port: int = 80, body: bytes | None = None) -> bytes:
         """Ask through it over HTTP."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.local[port]}{path}", data=body)
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            data: bytes = answer.read()
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                data: bytes = answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                error.read()  # a connection that is closed with something unread is reset, and kubectl complains of it
+            raise
         return data
 
 
