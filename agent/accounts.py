@@ -4,7 +4,7 @@ They lie in `pods/<uid>/serviceaccount`, readable by the pod alone, and are repl
 pod's first process starts, and again in good time before it ends; while the API server is away the old one stays. The
 file's own time is the only record of when that was, so a new agent goes on where the former one stopped.
 
-Clients look for the files at `MOUNTED_AT`. There they are where the supervisor could give the pod a view of its own
+Clients look for the files at `MOUNTED_AT`. There they are where a container can have a view of the files of its own
 (`supervisor/mounts.py`); elsewhere the pod is pointed to a kubeconfig that says the same.
 """
 

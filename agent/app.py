@@ -30,6 +30,7 @@ from .bundles import BundleError, BundleStore
 from .cgroups import Cgroups
 from .hands import PodHands
 from .host import address_towards, architecture, system_info
+from .isolation import Means, find_means, is_within
 from .joining import Credential, IdentityKeeper, IdentityShelf
 from .joining.shelf import Use
 from .launch import Workshop
@@ -143,7 +144,7 @@ class Agent:
             self._prober = await stack.enter_async_context(Prober(self._node_ip))
             runtimes = await detect()
             cgroups = await asyncio.to_thread(Cgroups.probe)
-            users = self._separate_users([runtime for runtime, _ in runtimes.values()])
+            means = await self._find_means([runtime for runtime, _ in runtimes.values()])
             shelf = LogShelf(self.settings.data_dir / "logs")
             self._workshop = Workshop(
                 self.settings,
@@ -156,7 +157,7 @@ class Agent:
                 bundles=BundleStore(self.settings.data_dir / "bundles", self.settings.bundle_quota_bytes, self._fetch),
                 shelf=shelf,
                 accounts=AccountFiles(self._client, self._config, records),
-                separate_users=users,
+                means=means,
             )
             system = system_info()
             self._membership = Membership(self._client, holder_of(self.settings.data_dir, system.machine_id))
@@ -180,7 +181,7 @@ class Agent:
                 address=self._node_ip,
                 port=self.port,
                 runtimes={tag: version for tag, (_, version) in runtimes.items()},
-                isolation={"limits": cgroups.described, "users": "per pod" if users else "the agent's"},
+                isolation={"limits": cgroups.described, "users": "per pod" if means.separate_users else "the agent's"},
             )
             log.info("agent starts", extra={"address": self._node_ip, "port": self.port, **facts.isolation})
             self._record = NodeRecord(
@@ -234,12 +235,16 @@ class Agent:
             elif authorities:
                 self._serving.load_verify_locations(cadata=authorities.decode())
 
-    def _separate_users(self, runtimes: Sequence[Runtime]) -> bool:
-        """Whether pods can have users of their own: we are root, and those users can reach what they need."""
-        if self.settings.users == "off" or os.geteuid() != 0:
-            return False
-        needed = [self.settings.data_dir / "pods", *(path for runtime in runtimes for path in runtime.needs)]
-        return all(reachable_for_others(path) for path in needed)
+    async def _find_means(self, runtimes: Sequence[Runtime]) -> Means:
+        """How far pods can be kept apart. With users of their own they must be able to reach what they run."""
+        settings = self.settings
+        users = settings.users == "auto" and os.geteuid() == 0
+        means = await find_means(settings.data_dir, settings.hide, separate_users=users)
+        needs = [path for runtime in runtimes for path in runtime.needs]
+        in_view = [path for path in needs if not is_within(path, means.hidden)]
+        if users and not all(reachable_for_others(path) for path in in_view):
+            return await find_means(settings.data_dir, settings.hide, separate_users=False)
+        return means
 
     async def _work(self, record: NodeRecord, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:

@@ -17,14 +17,16 @@ from typing import Any
 from stark.client.api import Client
 from stark.client.errors import ApiError, NotFound
 from stark.crds.config import ConfigMap, Secret
+from stark.crds.isolation import TRUSTED, isolation_wanted
 from stark.crds.packs import Pack, PackBundle
 from stark.crds.pods import Container, Pod
 from stark.crds.quantity import byte_count, milli_cpu
 
-from .accounts import KUBECONFIG, AccountFiles, NoToken, is_wanted
+from .accounts import KUBECONFIG, MOUNTED_AT, AccountFiles, NoToken, is_wanted
 from .bundles import BundleError, BundleStore
 from .cgroups import Cgroups, Limits
 from .environment import PATH, ConfigError, Sources, expand, port_variables, references, resolve
+from .isolation import Home, Means, Unoffered, Wishes, chosen, confine, shown_for
 from .logs import LogShelf
 from .packs import PackError, PackSource, bundle_for, pack_named_by
 from .ports import NoPort, PortBook
@@ -128,7 +130,7 @@ class Workshop:
         bundles: BundleStore,
         shelf: LogShelf,
         accounts: AccountFiles,
-        separate_users: bool,
+        means: Means,
     ) -> None:
         self.settings = settings
         self.node_ip = node_ip
@@ -145,7 +147,7 @@ class Workshop:
         own_keys = read_keys(settings.trusted_keys) if settings.trusted_keys is not None else ()
         self._trust = Trust(client, settings.data_dir, own_keys)
         self._configs = ConfigSource(client)
-        self._separate_users = separate_users
+        self._means = means
         self._deciding = threading.Lock()  # ports and users are given out one pod at a time
 
     def runtime(self, tag: str) -> Runtime | None:
@@ -169,7 +171,7 @@ class Workshop:
             raise NotReady(error.reason, error.message) from error
         except BundleError as error:
             raise NotReady("ErrImagePull", str(error)) from error
-        except (ConfigError, NoPort, NoToken) as error:
+        except (ConfigError, NoPort, NoToken, Unoffered) as error:
             raise NotReady(CONFIG_REASON, str(error)) from error
         except OSError as error:
             raise NotReady("CreateContainerError", str(error)) from error
@@ -199,9 +201,10 @@ class Workshop:
         runtime = self.runtime(pack.spec.runtime)
         if runtime is None:
             raise NotReady(CONFIG_REASON, f"this node has no runtime for {pack.spec.runtime} packs")
+        kind = chosen(isolation_wanted(pod.metadata.annotations), self._means.refused)
         with self._deciding:
             ports = self.ports.assign(pod, running)
-            user = self._user(pod.uid)
+            user = self._user(pod.uid, kind)
             self.records.save_note(pod.uid, PodNote(ports, user))
         if token is not None:
             self.accounts.place(pod, token, user)
@@ -238,12 +241,10 @@ class Workshop:
             "tag": _tag(container, pack, bundle),
             "argv": invocation.argv,
             "env": {**env, **invocation.env},
-            "env_without_view": self._pointers(pod),
             "cwd": container.working_dir or str(work),
             "control": invocation.control,
             "rlimits": [NOFILE, NO_CORE, *invocation.rlimits],
-            "uid": user,
-            "gid": user,
+            **confine(kind, self._means, user, self._home(pod, work, path, runtime), Wishes(mounts=self._mounts(pod))),
             "cgroups": list(group.procs),
             "oom_file": group.oom_file,
             "log": str(logs / f"{attempt}.log"),
@@ -252,6 +253,21 @@ class Workshop:
             **_streams(container),
             "deadline_s": program.timeout_ms / 1000 if program.timeout_ms else None,
         }
+
+    def _home(self, pod: Pod, work: Path, bundle: Path, runtime: Runtime) -> Home:
+        """What a container of the pod reaches at the paths of the host, however little it sees else."""
+        shown = [bundle, *shown_for(runtime.needs, self._means.hidden)]
+        if is_wanted(pod):
+            shown.append(self.accounts.folder(pod.uid))
+        temporary = self.records.temporary_folder(pod.uid)
+        return Home((work, temporary), temporary, shown, pod.spec.hostname or pod.metadata.name)
+
+    def _mounts(self, pod: Pod) -> list[dict[str, Any]]:
+        """What the container finds at paths of its own choosing: the pod's account, where clients look for it."""
+        if not is_wanted(pod) or not self._means.views:
+            return []
+        account = self.accounts.folder(pod.uid)
+        return [{"source": str(account), "target": MOUNTED_AT, "read_only": True, "no_exec": True}]
 
     def _log_folder(self, pod: Pod, container: Container) -> Path:
         folder = self.shelf.folder(pod.metadata.namespace or "", pod.metadata.name, pod.uid, container.name)
@@ -277,6 +293,7 @@ class Workshop:
             "HOSTNAME": pod.spec.hostname or pod.metadata.name,
             **({"TERM": TERM} if container.tty else {}),
             **self.accounts.environment(),
+            **self._pointers(pod),
             **({"STARK_SERVICE_ACCOUNT_DIR": str(self.accounts.folder(pod.uid))} if is_wanted(pod) else {}),
             **pack.spec.metadata.env,
         }
@@ -291,9 +308,11 @@ class Workshop:
 
     def _pointers(self, pod: Pod) -> dict[str, str]:
         """What leads clients to the pod's account where they cannot see it at the usual place."""
-        return {"KUBECONFIG": str(self.accounts.folder(pod.uid) / KUBECONFIG)} if is_wanted(pod) else {}
+        if self._means.views or not is_wanted(pod):
+            return {}
+        return {"KUBECONFIG": str(self.accounts.folder(pod.uid) / KUBECONFIG)}
 
-    def _user(self, uid: str) -> int | None:
-        if not self._separate_users:
+    def _user(self, uid: str, kind: str) -> int | None:
+        if not self._means.separate_users or kind == TRUSTED:
             return None
         return self.records.note(uid).user or self.records.free_user()

@@ -24,11 +24,11 @@ from stark.crds.annotations import (
     ACCEPT_PUBLIC_PACKS,
     ARCH,
     HOSTNAME,
+    ISOLATION,
     NODE_RUNTIMES,
     NODE_TYPE,
     NODE_TYPE_SERVER,
     OS,
-    PREFIX,
     runtime_label,
 )
 from stark.crds.cluster import CLUSTER_CONFIG_NAME, ClusterConfig, ClusterConfigSpec
@@ -57,8 +57,6 @@ from .settings import AgentSettings
 log = logging.getLogger(__name__)
 
 LEASE_NAMESPACE = "kube-node-lease"
-ISOLATION = PREFIX + "isolation"
-"""Annotation of nodes, written by the agent: how limits and users are enforced there, as JSON."""
 CONFIG_PERIOD_S = 60.0
 """How often the cluster's settings are looked at, at most."""
 REGISTER_RETRY_MAX_S = 5.0

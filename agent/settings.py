@@ -41,7 +41,9 @@ class AgentSettings:
     on_stop: OnStop = "keep"
     """What SIGTERM means for the pods: an upgrade of the agent keeps them, a machine that goes away stops them."""
     users: Users = "auto"
-    """`auto` gives each pod a user id of its own when the agent is root and the data directory is reachable for others."""
+    """`auto` gives each pod a user id of its own when the agent is root and others can reach the runtimes' programs."""
+    hide: tuple[Path, ...] = ()
+    """Files and folders that pods must not see, beside the data directory and people's homes: whatever proves who we are."""
     lease_period_s: float | None = None
     """Between heartbeats. Default: what the cluster's settings say (`nodeHeartbeatIntervalSeconds`)."""
     lease_duration_s: int = 40

@@ -1,22 +1,23 @@
 """Start one contained process: its own session, limits, identity and clean descriptors, bound to the shim's life.
 
 Everything between fork and exec happens here, in an order that matters: cgroup first (so that nothing runs
-unaccounted), identity next, then the parent-death signal, because a change of identity clears it.
+unaccounted), namespaces while we have the right to make them, then identity, then the parent-death signal, because a
+change of identity clears it. The first process of a PID namespace is forked once more, and is our child all the same.
 """
 
 from __future__ import annotations
 
-import _ctypes
 import _signal  # type: ignore[import-not-found]  # typeshed has no stub; `signal` would drag in enum (0.8 MiB)
 import os
+import select
+
+from .kernel import PR_SET_PDEATHSIG, clone_beside, prctl
+from .sandbox import become_user, confine, furnish, separate
 
 TYPE_CHECKING = False  # `typing` itself would cost the shim a megabyte
 if TYPE_CHECKING:
     from typing import Any
 
-PR_SET_PDEATHSIG = 1
-PR_SET_CHILD_SUBREAPER = 36
-PR_SET_NO_NEW_PRIVS = 38
 TIOCSCTTY = 0x540E  # of every architecture we know
 START_FAILED = 128  # exit code of a process that could not be executed, as container runtimes use it
 FIRST_FREE_FD = 10  # the shim keeps its own descriptors at 10 and above, so 0-3 can be laid out blindly
@@ -24,69 +25,93 @@ OOM_SCORE = b"500"  # half way from an ordinary process to the first victim
 KILL_PASSES = 16  # sweeps over a cgroup whose members may fork while being killed
 
 
-def prctl(option: int, value: int) -> None:
-    """prctl(2) by way of the C half of ctypes, whose Python half costs a megabyte. Raises OSError on refusal."""
-    program = _ctypes.dlopen(None, 0)  # type: ignore[arg-type]  # None is the program itself
-    address = _ctypes.dlsym(program, "prctl")
-    if _ctypes.call_function(address, (option, value, 0, 0, 0)) != 0:
-        raise OSError(f"prctl({option}, {value}) was refused")
-
-
 def spawn(
-    spec: dict[str, Any], stdout: int, stderr: int, control: int | None, stdin: int | None = None, tty: bool = False
+    spec: dict[str, Any],
+    streams: tuple[int | None, int, int],
+    control: int | None = None,
+    *,
+    tty: bool = False,
+    joined: dict[str, int] | None = None,
 ) -> tuple[int, str]:
     """Fork and exec `spec`; returns (pid, ""), or (pid, why) when it could not be executed (it then exits 128).
 
-    `spec`: argv, env, cwd, and optionally cgroups (files to enter), rlimits ([number, soft, hard]), uid, gid, nice.
-    The descriptors become 1, 2, 3 and 0 of the process; everything else is closed on exec. With `tty` they are one
-    terminal, which the process gets for its own.
+    `spec`: argv, env, cwd, and optionally cgroups (files to enter), rlimits ([number, soft, hard]), uid, gid, groups,
+    umask, mounts, sandbox. `streams` become 0, 1, 2 of the process, `control` 3; everything else is closed on exec. With
+    `tty` they are one terminal, which the process gets for its own. `joined` are namespaces it shares with others.
     """
-    parent = os.getpid()
     error_r, error_w = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
         try:
-            _become(spec, (stdin, stdout, stderr), control, parent, tty)
+            os.close(error_r)
+            _become(spec, streams, control, error_w, tty, joined or {})
         except BaseException as error:
             os.write(error_w, f"{type(error).__name__}: {error}"[:1000].encode("utf-8", "replace"))
         finally:
             os._exit(START_FAILED)
     os.close(error_w)
-    why = os.read(error_r, 4096).decode("utf-8", "replace")
+    said = b""
+    while part := os.read(error_r, 4096):
+        said += part
     os.close(error_r)
-    return pid, why
+    # Between two zero bytes: who has taken the place of the process we forked, which has ended.
+    before, _, rest = said.partition(b"\0")
+    second, _, after = rest.partition(b"\0")
+    if second:
+        os.waitpid(pid, 0)
+        pid = int(second)
+    return pid, (before + after).decode("utf-8", "replace")
 
 
 def _become(
-    spec: dict[str, Any], streams: tuple[int | None, int, int], control: int | None, parent: int, tty: bool
+    spec: dict[str, Any],
+    streams: tuple[int | None, int, int],
+    control: int | None,
+    error_w: int,
+    tty: bool,
+    joined: dict[str, int],
 ) -> None:
-    os.setsid()
+    # Only the child pays for these, and where it is going the interpreter's files may be out of sight.
+    import fcntl
+    import resource
+
     for path in spec.get("cgroups", ()):
         fd = os.open(path, os.O_WRONLY)
         os.write(fd, b"0")
         os.close(fd)
+    _offer_to_oom_killer()
     null = os.open("/dev/null", os.O_RDONLY)
+    if separate(spec, joined) and (second := clone_beside()):
+        os.write(error_w, b"\0%d\0" % second)
+        os._exit(0)
+    os.setsid()
     for target, source in enumerate(streams):
         os.dup2(null if source is None else source, target)
     if tty:
-        import fcntl  # only the child pays for it
-
         fcntl.ioctl(0, TIOCSCTTY, 0)
     if control is not None:
         os.dup2(control, 3)
     # Python ignores these and exec would hand the deafness on.
     for number in (_signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGHUP, _signal.SIGINT, _signal.SIGTERM):
         _signal.signal(number, _signal.SIG_DFL)
-    _offer_to_oom_killer()
-    _limit(spec)
-    os.chdir(spec["cwd"])
+    _limit(spec, resource)
     os.umask(0o022)
-    _drop(spec)
-    prctl(PR_SET_NO_NEW_PRIVS, 1)
+    furnish(spec, joined)
+    os.chdir(spec["cwd"])
+    os.umask(spec.get("umask", 0o022))
+    become_user(spec)
+    confine(spec)
     prctl(PR_SET_PDEATHSIG, _signal.SIGKILL)
-    if os.getppid() != parent:  # the shim died before the line above: nobody would ever kill us
-        os._exit(START_FAILED)
+    _end_without_shim(error_w)
     _execute(spec["argv"], spec["env"])
+
+
+def _end_without_shim(error_w: int) -> None:
+    """If the shim died before it was our death, too, nobody would ever kill us: nobody reads the pipe any more."""
+    poll = select.poll()
+    poll.register(error_w, 0)
+    if poll.poll(0):
+        os._exit(START_FAILED)
 
 
 def _execute(argv: list[str], env: dict[str, str]) -> None:
@@ -118,25 +143,12 @@ def _offer_to_oom_killer() -> None:
         pass  # not this kernel, or not to be lowered: then it is higher already
 
 
-def _limit(spec: dict[str, Any]) -> None:
-    if not spec.get("rlimits"):
-        return
-    import resource  # only the child pays for it
-
-    for number, soft, hard in spec["rlimits"]:
+def _limit(spec: dict[str, Any], resource: Any) -> None:
+    for number, soft, hard in spec.get("rlimits", ()):
         ceiling = resource.getrlimit(number)[1]
         if ceiling != resource.RLIM_INFINITY:  # without CAP_SYS_RESOURCE a limit can only be lowered
             hard = ceiling if hard < 0 else min(hard, ceiling)
         resource.setrlimit(number, (min(soft, hard) if hard >= 0 else soft, hard))
-
-
-def _drop(spec: dict[str, Any]) -> None:
-    gid, uid = spec.get("gid"), spec.get("uid")
-    if gid is not None:
-        os.setgroups([])
-        os.setgid(gid)
-    if uid is not None:
-        os.setuid(uid)
 
 
 def signal_group(pid: int, number: int) -> None:

@@ -6,6 +6,7 @@ import _socket
 import os
 
 from .logfile import LogFile
+from .sandbox import wanted
 from .sessions import own
 from .wire import Lines
 
@@ -46,6 +47,27 @@ class Run:
             "called": 0,
         }
         self.ooms = oom_count(spec)
+        self.namespaces: dict[str, int] = {}
+        """Descriptors of those it lives in, by kind: what runs beside it joins them."""
+
+    def keep_namespaces(self) -> None:
+        """Get hold of the namespaces while the process is there."""
+        for name in wanted(self.spec):
+            try:
+                self.namespaces[name] = os.open(f"/proc/{self.pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                continue  # it has ended already
+
+    @property
+    def has_namespaces(self) -> bool:
+        """Whether something can run beside it; not when it ended before we had hold of all of them."""
+        return len(self.namespaces) == len(wanted(self.spec))
+
+    def drop_namespaces(self) -> None:
+        """Nothing joins them any more."""
+        for fd in self.namespaces.values():
+            os.close(fd)
+        self.namespaces.clear()
 
 
 class Exec:

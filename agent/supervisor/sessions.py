@@ -69,8 +69,17 @@ class Sessions:
 
     # -- beginning ------------------------------------------------------------------------------------------------
 
-    def run(self, client: int, spec: dict[str, Any] | None, command: dict[str, Any], fds: list[int]) -> None:
-        """Run a command as the container whose specification is `spec`, with its ends of pipes or of a terminal."""
+    def run(
+        self,
+        client: int,
+        spec: dict[str, Any] | None,
+        command: dict[str, Any],
+        fds: list[int],
+        joined: dict[str, int],
+    ) -> None:
+        """Run a command as the container whose specification is `spec`, in its namespaces, with its ends of pipes or of
+        a terminal.
+        """
         why = self._refusal(spec)
         if not why and spec is not None:
             given = dict(zip(command["streams"], fds, strict=False))
@@ -82,14 +91,9 @@ class Sessions:
             null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
             env = {"TERM": TERM, **spec["env"]} if tty else {**spec["env"]}
             env.pop(HARNESS, None)
-            pid, why = spawn(
-                {**spec, "argv": command["argv"], "env": env},
-                null if out is None else out,
-                null if err is None else err,
-                None,
-                null if stdin is None else stdin,
-                tty,
-            )
+            stdin, out, err = [null if one is None else one for one in (stdin, out, err)]
+            spec = {**spec, "argv": command["argv"], "env": env}
+            pid, why = spawn(spec, (stdin, out, err), tty=tty, joined=joined)
             os.close(null)
             started = Command(client, spec["name"], pid)
             if not why:

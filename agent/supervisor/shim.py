@@ -19,8 +19,9 @@ import select
 import sys
 import time
 
-from .mounts import show_account
-from .process import FIRST_FREE_FD, PR_SET_CHILD_SUBREAPER, kill_rest, prctl, signal_group, spawn
+from .kernel import PR_SET_CHILD_SUBREAPER, prctl
+from .mounts import STAGING
+from .process import FIRST_FREE_FD, kill_rest, signal_group, spawn
 from .runs import Client, Exec, Run, oom_count, open_streams
 from .sessions import Listener, Sessions
 from .wire import decode, encode
@@ -48,9 +49,8 @@ HOST_STOP_GRACE_S = 30.0  # what containers get when the host itself asks the sh
 class Shim:
     """The event loop: sockets, pipes, child exits and three kinds of deadline over one poll."""
 
-    def __init__(self, listener: _socket.socket, idle_end_s: float, shows_account: bool) -> None:
+    def __init__(self, listener: _socket.socket, idle_end_s: float) -> None:
         self._listener = listener
-        self._shows_account = shows_account
         self._idle_end_s = idle_end_s
         self._idle_since: float | None = time.monotonic()
         self._poll = select.poll()
@@ -227,13 +227,12 @@ class Shim:
     def _start(self, fd: int, spec: dict[str, Any]) -> None:
         if spec["name"] in self._runs or self._ending:
             return self._send(fd, {"ev": "refused", "name": spec["name"], "attempt": spec["attempt"]})
-        if not self._shows_account:
-            spec["env"] = {**spec.get("env_without_view", {}), **spec["env"]}
         run = Run(spec)
         ours, theirs = open_streams(run)
         pair = _socket.socketpair() if spec.get("control") else None
         control = pair[1].fileno() if pair else None
-        run.pid, why = spawn(spec, theirs[1], theirs[2], control, theirs[0], bool(spec.get("tty")))
+        run.pid, why = spawn(spec, theirs, control, tty=bool(spec.get("tty")), joined=self._shared_with(spec))
+        run.keep_namespaces()
         for fd in {fd for fd in theirs if fd is not None}:
             os.close(fd)
         for reader, stream in ours.items():
@@ -254,6 +253,14 @@ class Shim:
         self._views[run.name] = run.view
         self._record({"ev": "started", **run.view})
         return self._tell({"ev": "started", **run.view})
+
+    def _shared_with(self, spec: dict[str, Any]) -> dict[str, int]:
+        """The namespaces that the pod's containers have in common, if one of them runs."""
+        shared = spec.get("sandbox", {}).get("shared", ())
+        for run in self._runs.values():
+            if run.namespaces:
+                return {name: run.namespaces[name] for name in shared if name in run.namespaces}
+        return {}
 
     def _attach_control(self, run: Run, sock: _socket.socket) -> None:
         sock.setblocking(False)
@@ -289,12 +296,13 @@ class Shim:
 
     def _exec(self, fd: int, command: dict[str, Any]) -> None:
         run = self._runs.get(str(command["container"]))
-        if run is None or len(self._execs) >= EXEC_RUNNING_MAX:
-            why = "container is not running" if run is None else "too many commands at once"
+        if run is None or not run.has_namespaces or len(self._execs) >= EXEC_RUNNING_MAX:
+            running = run is not None and run.has_namespaces
+            why = "too many commands at once" if running else "container is not running"
             return self._send(fd, {"ev": "executed", "id": command["id"], "code": 126, "output": why})
         reader, writer = os.pipe2(os.O_CLOEXEC)
         spec = {**run.spec, "argv": command["argv"]}
-        pid, why = spawn(spec, writer, writer, None)
+        pid, why = spawn(spec, (None, writer, writer), joined=run.namespaces)
         os.close(writer)
         os.set_blocking(reader, False)
         started = Exec(fd, command["id"], pid, time.monotonic() + float(command["timeout_s"]))
@@ -307,9 +315,9 @@ class Shim:
         client = self._clients[fd]
         client.is_session = True
         fds, client.fds = client.fds, []
-        spec = run.spec if run is not None else None
+        spec = run.spec if run is not None and run.has_namespaces else None
         if command["cmd"] == "run":
-            return self._sessions.run(fd, spec, command, fds)
+            return self._sessions.run(fd, spec, command, fds, run.namespaces if run is not None else {})
         return self._sessions.listen(fd, spec, command, fds, run.stdin if run is not None else None)
 
     def _read_exec(self, fd: int) -> None:
@@ -395,6 +403,7 @@ class Shim:
         if run.stdin is not None:
             os.close(run.stdin)
         run.log.close()
+        run.drop_namespaces()
         del self._runs[run.name]
         run.view.update(self._verdict(run, code), state="exited", exited=time.time_ns())
         self._sessions.container_ended(run.name, run.view["code"])
@@ -518,6 +527,7 @@ def main(pod_dir: str, idle_end_s: float) -> None:
     """Listen in `pod_dir`, detach from whoever started us, and serve."""
     os.chdir(pod_dir)
     os.umask(0o077)
+    os.makedirs(STAGING, exist_ok=True)
     while os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC) < FIRST_FREE_FD - 1:
         pass
     try:
@@ -536,4 +546,4 @@ def main(pod_dir: str, idle_end_s: float) -> None:
         os.dup2(source, target)
     # The launcher's descriptors must not live as long as we do: a pipe held here would hang whoever reads it.
     os.closerange(max(errors, null, listener.fileno()) + 1, 1024)
-    Shim(listener, idle_end_s, show_account()).run()
+    Shim(listener, idle_end_s).run()

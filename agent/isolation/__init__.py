@@ -1,0 +1,20 @@
+"""How much of the machine a pod gets to see and to touch: the classes of isolation, what this machine can do, and what
+the supervisor is told for a container of each class."""
+
+from .classes import ISOLATED, Unoffered, chosen
+from .means import Means
+from .plans import Home, Wishes, confine
+from .probing import find_means, is_within, shown_for
+
+__all__ = [
+    "ISOLATED",
+    "Home",
+    "Means",
+    "Unoffered",
+    "Wishes",
+    "chosen",
+    "confine",
+    "find_means",
+    "is_within",
+    "shown_for",
+]

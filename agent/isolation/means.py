@@ -1,0 +1,23 @@
+"""What this machine and our rights allow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What the machine can do for pods."""
+
+    base: tuple[str, ...] = ()
+    """Namespaces that every isolated container lives in: none as root, whose pods have users of their own."""
+    separate_users: bool = False
+    hidden: tuple[str, ...] = ()
+    """Folders and files that no isolated pod sees."""
+    configuration: frozenset[str] = frozenset()
+    """What there is of the files a minimal root has."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Why not, by class that cannot be given here."""
+    views: bool = False
+    """Whether a container can have a view of the files of its own: volumes need one."""

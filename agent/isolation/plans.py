@@ -1,0 +1,115 @@
+"""What the supervisor is told for a container of a class: decided from what the machine can do, without touching it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stark.crds.isolation import STRICT, TRUSTED
+
+from .means import Means
+
+CAPABILITIES = tuple(range(41))
+"""Every capability of Linux, by number: up to CAP_CHECKPOINT_RESTORE, the last one since 5.9."""
+TEMPORARY = ("/tmp", "/var/tmp")
+"""Where every pod has its own folder for temporary files."""
+SHARED = ["net", "ipc", "uts"]
+"""Namespaces that the containers of a pod have in common, as in Kubernetes."""
+CONFIGURATION = (
+    "/etc/alternatives",
+    "/etc/ca-certificates",
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/localtime",
+    "/etc/mime.types",
+    "/etc/nsswitch.conf",
+    "/etc/os-release",
+    "/etc/protocols",
+    "/etc/services",
+    "/etc/ssl",
+    "/etc/timezone",
+)
+"""What of /etc runtimes read, and nobody minds being read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """What of the host's files a container must reach, at the paths they have there."""
+
+    own: Sequence[Path]
+    """Folders of its own, to be written."""
+    temporary: Path
+    """The pod's folder for temporary files."""
+    shown: Sequence[Path]
+    """What it reads: bundle, interpreter."""
+    hostname: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a container's securityContext asks for."""
+
+    run_as_user: int | None = None
+    run_as_group: int | None = None
+    read_only_root: bool = False
+    drop_capabilities: tuple[int, ...] = ()
+    may_gain: bool = False
+    """allowPrivilegeEscalation, where the class can grant it."""
+    mounts: list[dict[str, Any]] = field(default_factory=list)
+
+
+def confine(kind: str, means: Means, user: int | None, home: Home, wishes: Wishes) -> dict[str, Any]:
+    """The part of a run's specification that confines it: uid, gid, mounts, sandbox."""
+    if kind == TRUSTED:
+        return _trusted(means, wishes)
+    own = [_mount(path) for path in home.own]
+    shown = [_mount(path, read_only=True) for path in home.shown]
+    temporary = [{**_mount(home.temporary), "target": target} for target in TEMPORARY]
+    sandbox: dict[str, Any] = {
+        "class": kind,
+        "namespaces": [*means.base, "mnt"],
+        "hide": list(means.hidden),
+        "proc": "own" if "pid" in means.base else "hidden",
+        "drop_capabilities": list(CAPABILITIES),
+        "read_only": wishes.read_only_root,
+        **_ids(wishes),
+    }
+    if kind == STRICT:
+        spaces = [*means.base, *(name for name in ("pid", "mnt", *SHARED) if name not in means.base)]
+        sandbox |= {
+            "namespaces": spaces,
+            "shared": [*(name for name in means.base if name == "user"), *SHARED],
+            "root": "minimal",
+            "proc": "own",
+            "hostname": home.hostname,
+        }
+        shown += [_mount(Path(path), read_only=True) for path in CONFIGURATION if path in means.configuration]
+    return {
+        "uid": user,
+        "gid": user,
+        "sandbox": sandbox,
+        "mounts": [*temporary, *shown, *own, *wishes.mounts],
+    }
+
+
+def _trusted(means: Means, wishes: Wishes) -> dict[str, Any]:
+    namespaces = [*(name for name in means.base if name == "user"), "mnt"] if wishes.mounts else []
+    sandbox: dict[str, Any] = {
+        "class": TRUSTED,
+        "namespaces": namespaces,
+        "drop_capabilities": list(wishes.drop_capabilities),
+        "no_new_privs": not wishes.may_gain,
+    }
+    return {"uid": wishes.run_as_user, "gid": wishes.run_as_group, "sandbox": sandbox, "mounts": wishes.mounts}
+
+
+def _ids(wishes: Wishes) -> dict[str, int]:
+    ids = {"run_as_user": wishes.run_as_user, "run_as_group": wishes.run_as_group}
+    return {name: number for name, number in ids.items() if number is not None}
+
+
+def _mount(path: Path, *, read_only: bool = False) -> dict[str, Any]:
+    return {"source": str(path), "target": str(path), "read_only": read_only}

@@ -1,0 +1,166 @@
+"""A container's own view of the files, and its namespaces, as the supervisor makes them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stark.agent.supervisor.mounts import SYSTEM
+from tests.support.runs import Bench, bench
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a view made by root")
+SHELL = ["/bin/sh", "-ec"]
+
+
+@pytest.fixture
+async def run(tmp_path: Path) -> AsyncIterator[Bench]:
+    async with bench(tmp_path / "pod") as made:
+        yield made
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Path:
+    """A folder with one file."""
+    folder = tmp_path / "volume"
+    folder.mkdir(mode=0o755)
+    (folder / "note").write_text("kept")
+    return folder
+
+
+def at(target: str, source: Path, **more: Any) -> dict[str, Any]:
+    return {"source": str(source), "target": target, "read_only": False, **more}
+
+
+async def said(run: Bench, script: str, mounts: list[dict[str, Any]], **more: Any) -> str:
+    """What a shell prints in a container with these mounts; it must end well."""
+    run.start_argv([*SHELL, script], mounts=mounts, **more)
+    ended = await run.event("exited")
+    assert ended["code"] == 0, (ended, run.output())
+    return run.output()
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        pytest.param("/stark-test-volume", id="in the root"),
+        pytest.param("/etc/stark-test-app/conf.d", id="two levels below a folder that exists"),
+        pytest.param("/var/run/stark-test/secrets", id="behind a symbolic link of the host"),
+    ],
+)
+async def test_a_missing_target_is_never_made_on_the_host(run: Bench, volume: Path, target: str) -> None:
+    script = f"cat {target}/note; echo more > {target}/other; test -e /etc/hostname -a -e /usr/bin/env && echo , all"
+    assert await said(run, script, [at(target, volume)]) == "kept, all"
+    assert (volume / "other").read_text() == "more\n"
+    names = (f"{folder}/stark-test{rest}" for folder in ("", "/etc", "/run") for rest in ("", "-app", "-volume"))
+    assert not any(map(os.path.lexists, names))
+
+
+async def test_a_file_is_mounted_over_a_file_and_where_there_is_none(run: Bench, volume: Path) -> None:
+    mounts = [at("/etc/hostname", volume / "note"), at("/etc/stark-test.conf", volume / "note", read_only=True)]
+    assert await said(run, "cat /etc/hostname /etc/stark-test.conf", mounts) == "keptkept"
+    assert "stark-test.conf" not in os.listdir("/etc")
+
+
+async def test_what_is_read_only_is_so_with_all_below_it(run: Bench, volume: Path, tmp_path: Path) -> None:
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    (volume / "sub").mkdir()
+    mounts = [at("/data", volume, read_only=True), at("/data/sub", inner)]
+    script = "(echo no > /data/note) 2>/dev/null || echo refused; echo yes > /data/sub/file; cat /data/sub/file"
+    assert await said(run, script, mounts) == "refused\nyes"
+    assert (volume / "note").read_text() == "kept"
+    assert (inner / "file").read_text() == "yes\n"
+
+
+async def test_volumes_lie_within_volumes_and_siblings_do_not_mix(run: Bench, volume: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "note").write_text("other")
+    text = await said(run, "cat /a/note /a/b/c/note", [at("/a/b/c", other), at("/a", volume)])
+    assert text == "keptother"
+
+
+async def test_a_link_that_a_pod_has_planted_leads_nowhere(run: Bench, volume: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (volume / "trap").symlink_to(outside)
+    run.start_argv([*SHELL, "true"], mounts=[at("/data", volume), at("/data/trap/made", volume)])
+    ended = await run.event("exited")
+    assert (ended["code"], ended["reason"]) == (128, "InitError")
+    assert list(outside.iterdir()) == []
+
+
+async def test_a_source_within_a_volume_does_not_lead_out_of_it(run: Bench, volume: Path) -> None:
+    (volume / "away").symlink_to("/etc")
+    (volume / "near").symlink_to("note")
+    assert await said(run, "cat /near", [at("/near", Path("near"), within=str(volume))]) == "kept"
+    run.start_argv([*SHELL, "true"], attempt=1, mounts=[at("/away", Path("away"), within=str(volume))])
+    while (ended := await run.event("exited"))["attempt"] != 1:
+        pass
+    assert ended["code"] == 128
+
+
+async def test_a_program_of_a_volume_does_not_become_root(run: Bench, volume: Path) -> None:
+    shutil.copy("/usr/bin/id", volume)
+    (volume / "id").chmod(0o4755)
+    who = {"uid": 1_500_000_001, "gid": 1_500_000_001, "cwd": "/"}
+    assert await said(run, "/data/id -u", [at("/data", volume)], **who) == "1500000001"
+
+
+async def test_commands_beside_a_container_see_what_it_sees(run: Bench, volume: Path) -> None:
+    run.start_argv(["/bin/sleep", "60"], mounts=[at("/stark-test-volume", volume)])
+    await run.event("started")
+    result = await run.link.exec("main", ["/bin/cat", "/stark-test-volume/note"], 10.0)
+    assert (result.code, result.output) == (0, "kept")
+
+
+async def test_what_is_hidden_shows_only_what_is_mounted_in_it(run: Bench, volume: Path, tmp_path: Path) -> None:
+    hidden = tmp_path / "hidden"
+    (hidden / "mine").mkdir(parents=True)
+    (hidden / "secret").write_text("secret")
+    (hidden / "mine/file").write_text("mine")
+    sandbox = {"namespaces": ["mnt"], "hide": [str(hidden), str(volume / "note")]}
+    read = f"ls {hidden}; cat {hidden}/mine/file; echo; cat {volume}/note"
+    script = f"{read}; (echo x > {hidden}/new) 2>/dev/null || echo sealed"
+    text = await said(run, script, [at(str(hidden / "mine"), hidden / "mine")], sandbox=sandbox)
+    assert text.split() == ["mine", "mine", "sealed"]
+
+
+async def test_a_program_in_its_own_pid_namespace_is_the_first_and_is_alone(run: Bench) -> None:
+    sandbox = {"namespaces": ["mnt", "pid"], "proc": "own"}
+    run.start_argv(
+        [*SHELL, "echo $$; ls /proc | grep -c '^[0-9]'; trap 'exit 7' TERM; sleep 60 & wait"], sandbox=sandbox
+    )
+    started = await run.event("started")
+    assert os.readlink(f"/proc/{started['pid']}/exe")
+    result = await run.link.exec("main", [*SHELL, "cat /proc/1/comm; test $$ -lt 100 && echo inside"], 10.0)
+    assert result.output.split() == ["sh", "inside"]
+    run.link.stop("main", 10.0, "Test")
+    assert (await run.event("exited"))["code"] == 7
+    assert run.output().split()[0] == "1"
+
+
+async def test_a_minimal_root_has_programs_and_no_more(run: Bench, volume: Path) -> None:
+    sandbox = {"namespaces": ["mnt", "pid", "net", "ipc", "uts"], "root": "minimal", "proc": "own", "hostname": "web-0"}
+    script = "ls -m /; hostname; test -w /usr || echo no; echo x > /dev/null; tail -n +3 /proc/net/dev | cut -d: -f1"
+    text = await said(
+        run, script + "; touch /new 2>/dev/null || echo no", [at("/data", volume)], sandbox=sandbox, cwd="/"
+    )
+    roots, *lines = text.splitlines()
+    assert set(roots.split(", ")) <= {"data", "dev", "proc", *SYSTEM}
+    assert [line.strip() for line in lines] == ["web-0", "no", "lo", "no"]
+
+
+async def test_commands_join_where_the_interpreter_of_the_supervisor_is_out_of_sight(run: Bench) -> None:
+    sandbox = {"namespaces": ["mnt"], "hide": [sys.base_prefix] if sys.base_prefix != "/usr" else []}
+    limits: dict[str, Any] = {"rlimits": [[7, 64, 64]], "cwd": "/"}
+    run.start_argv(["/bin/sleep", "60"], sandbox=sandbox, **limits)
+    await run.event("started")
+    result = await run.link.exec("main", [*SHELL, "ulimit -n"], 10.0)
+    assert (result.code, result.output) == (0, "64\n")
