@@ -38,6 +38,8 @@ from .trust import Trust, read_keys
 NOFILE = (7, 65_536, 65_536)  # RLIMIT_NOFILE; lowered to the hard limit where that is less
 NO_CORE = (4, 0, 0)  # RLIMIT_CORE: a crash loop must not fill the disk with cores
 TERM = "xterm"  # what a program in a terminal finds, as container runtimes have it
+ASKED_S = 5.0
+"""How long the server is waited for, by each of those who remember what it said last: what runs here goes on without it."""
 CONFIG_REASON = "CreateContainerConfigError"
 
 
@@ -143,10 +145,11 @@ class Workshop:
         self.in_use: dict[str, set[str]] = {}
         self._architecture = architecture
         self._runtimes = runtimes
-        self._packs = PackSource(client, settings.data_dir / "packs")
+        hasty = client.hasty(ASKED_S)
+        self._packs = PackSource(hasty, settings.data_dir / "packs")
         own_keys = read_keys(settings.trusted_keys) if settings.trusted_keys is not None else ()
-        self._trust = Trust(client, settings.data_dir, own_keys)
-        self._configs = ConfigSource(client)
+        self._trust = Trust(hasty, settings.data_dir, own_keys)
+        self._configs = ConfigSource(hasty)
         self._means = means
         self._deciding = threading.Lock()  # ports and users are given out one pod at a time
 

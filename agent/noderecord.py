@@ -10,16 +10,16 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from prometheus_client import Counter
 
 from stark.client.api import Client, PatchType
 from stark.client.backoff import Backoff
-from stark.client.errors import ApiError, Conflict, NotFound, Superseded, Timeout
+from stark.client.errors import ApiError, Conflict, NotFound, Superseded
 from stark.crds.annotations import (
     ACCEPT_PUBLIC_PACKS,
     ARCH,
@@ -67,7 +67,6 @@ HELD_PAUSE_S = 5.0
 """Between two looks at whether the agent that is this node has gone."""
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
-T = TypeVar("T")
 BEATS = Counter("stark_agent_heartbeats", "Lease renewals", ["outcome"])
 
 
@@ -207,7 +206,7 @@ class NodeRecord:
         self._membership, self._pods = membership, pods
         self._settings = settings
         self._facts = facts
-        self._client = client
+        self._client = client.hasty(ANSWER_S)
         self._on_registered, self._on_config = on_registered, on_config
         self._name = settings.name
         self._written_at = float("-inf")
@@ -263,7 +262,7 @@ class NodeRecord:
         What is no longer ours ends before: the claim says that whatever the node reports from here on is so.
         """
         try:
-            seen = await _soon(self._client.get(Node, self._name))
+            seen = await self._client.get(Node, self._name)
         except NotFound:
             await self._pods.surrender(everything=False)
             node = await self._create()
@@ -282,7 +281,7 @@ class NodeRecord:
         self._claim = Incarnation(seen.uid, life.number + 1, holder)
         given = {**self._annotations(), **claimed(seen.metadata.annotations, holder)}
         try:
-            return await _soon(self._client.patch(Node, self._name, _patch(seen, self._labels(), given)))
+            return await self._client.patch(Node, self._name, _patch(seen, self._labels(), given))
         except Superseded as error:
             raise (HeldByAnother(error.message) if error.is_held_by_another else error) from error
 
@@ -345,7 +344,7 @@ class NodeRecord:
         backoff = Backoff(max_s=REGISTER_RETRY_MAX_S)
         while True:
             try:
-                await _soon(self._renew())
+                await self._renew()
             except Superseded as error:
                 return self._membership.refused(error)
             except ApiError as error:
@@ -371,7 +370,7 @@ class NodeRecord:
             return
         self._config_asked_s = now_s
         try:
-            self._config = (await _soon(self._client.get(ClusterConfig, CLUSTER_CONFIG_NAME))).spec
+            self._config = (await self._client.get(ClusterConfig, CLUSTER_CONFIG_NAME)).spec
         except ApiError as error:
             log.debug("the cluster's settings were not read", extra={"error": error.message})
         else:
@@ -398,7 +397,7 @@ class NodeRecord:
         seen: Node | None = node
         while True:
             try:
-                await self._write(seen if seen is not None else await _soon(self._client.get(Node, self._name)))
+                await self._write(seen if seen is not None else await self._client.get(Node, self._name))
             except NotFound:
                 # Somebody deleted the Node while its agent lives: that means a fresh start, not a farewell.
                 return self._membership.fence("the Node was deleted")
@@ -421,18 +420,8 @@ class NodeRecord:
         if not stale and not gist_differs(status, seen.status):
             return
         body = to_wire(Node(metadata=ObjectMeta(name=self._name), status=status))["status"]
-        patch = self._client.patch(Node, self._name, {"status": body}, type=PatchType.STRATEGIC, subresource="status")
-        await _soon(patch)
+        await self._client.patch(Node, self._name, {"status": body}, type=PatchType.STRATEGIC, subresource="status")
         self._written_at = time.monotonic()
-
-
-async def _soon(call: Awaitable[T]) -> T:
-    """What a request gives. Raises Timeout when it takes too long, beside what it raises itself."""
-    try:
-        async with asyncio.timeout(ANSWER_S):
-            return await call
-    except TimeoutError as error:
-        raise Timeout(f"no answer in {ANSWER_S:g} s", code=0) from error
 
 
 def _patch(seen: Node, labels: Mapping[str, str | None], annotations: Mapping[str, str | None]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from .collector import collector_paused
 from .config import ClientConfig
 from .discovery import discover
 from .kinds import JSON, AnyKind, Kind, kind_of
-from .transport import Body, Fence, RawResponse, Transport
+from .transport import REQUEST_TIMEOUT_S, Body, Fence, RawResponse, Transport
 from .watching import WatchEvent, watch_events
 
 T = TypeVar("T")
@@ -81,6 +81,7 @@ class Client:
         self.config = config
         self.field_manager = field_manager
         self._fence: Fence | None = None
+        self._limit_s = REQUEST_TIMEOUT_S
         self._transport = Transport(config, user_agent=user_agent, on_warning=on_warning)
 
     async def __aenter__(self) -> Self:
@@ -106,16 +107,29 @@ class Client:
 
         `fence` returns the seconds for which the caller may still write. Leader election gives `Term.remaining_s`.
         """
+        other = self._view()
+        other._fence = fence
+        return other
+
+    def hasty(self, limit_s: float) -> Client:
+        """The same connections, but Timeout after `limit_s`: for whoever can do something better than wait.
+
+        Not for what is streamed. On a connection that the network has forgotten no answer ever comes.
+        """
+        other = self._view()
+        other._limit_s = limit_s
+        return other
+
+    def _view(self) -> Client:
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
-        other._fence = fence
         return other
 
     async def get(self, kind: AnyKind[T], name: str, namespace: str | None = None) -> T:
         """One object. Raises NotFound, Forbidden, ..."""
         seen = kind_of(kind)
         path = _object_path(seen.resource, name, namespace)
-        return seen.decode(await self._transport.request("GET", path, accept=seen.accept))
+        return seen.decode(await self._read(path, seen.accept))
 
     async def list(
         self,
@@ -164,7 +178,7 @@ class Client:
             **{"continue": continue_},
         )
         path = seen.resource.path(_quoted(namespace)) + params
-        text = await self._transport.request("GET", path, accept=seen.accept_list)
+        text = await self._read(path, seen.accept_list)
         with collector_paused():
             body = orjson.loads(text)
         meta = body.get("metadata") or {}
@@ -333,10 +347,15 @@ class Client:
 
     async def get_json(self, path: str) -> Any:
         """The JSON at a path, e.g. `/version`."""
-        return orjson.loads(await self._transport.request("GET", path))
+        return orjson.loads(await self._read(path))
 
     async def _write(self, method: str, path: str, body: bytes, *, content_type: str = JSON) -> bytes:
-        return await self._transport.request(method, path, body=body, content_type=content_type, fence=self._fence)
+        return await self._transport.request(
+            method, path, body=body, content_type=content_type, fence=self._fence, limit_s=self._limit_s
+        )
+
+    async def _read(self, path: str, accept: str = JSON) -> bytes:
+        return await self._transport.request("GET", path, accept=accept, limit_s=self._limit_s)
 
     def _wire(self, obj: T, kind: Kind[T] | None) -> tuple[Kind[T], dict[str, Any]]:
         if isinstance(obj, KubeObject):

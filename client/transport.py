@@ -155,11 +155,12 @@ class Transport:
         accept: str = JSON,
         content_type: str = JSON,
         fence: Fence | None = None,
+        limit_s: float = REQUEST_TIMEOUT_S,
     ) -> bytes:
         """The body of a 2xx answer. Raises an ApiError; retries as the module's docstring of `api` says."""
         fields = [("Accept", accept), *([("Content-Type", content_type)] if body is not None else [])]
         for attempt in range(RETRIES_MAX + 1):
-            timeout_s = min(REQUEST_TIMEOUT_S, fence()) if fence is not None else REQUEST_TIMEOUT_S
+            timeout_s = min(limit_s, fence()) if fence is not None else limit_s
             try:
                 return (await self._exchange(method, path, fields, body, timeout_s)).body
             except ApiError as error:

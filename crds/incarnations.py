@@ -18,7 +18,8 @@ INCARNATION = PREFIX + "incarnation"
 HOLDER = PREFIX + "agent"
 """Annotation of nodes, written by agents and taken off by the controller: `<installation>.<process>` of the agent."""
 HEADER = "Stark-Incarnation"
-"""Request header of agents: `<uid of the Node>/<number>`."""
+"""Request header of agents: `<uid of the Node>/<number>/<holder>`. The number alone does not do: after a restored backup
+numbers are given out that others have had."""
 STALE, HELD = "StaleIncarnation", "IdentityHeld"
 """Reasons of the cause in a refusal: the life is over, or another agent lives it."""
 DIGITS_MAX = 18
@@ -48,7 +49,8 @@ class Incarnation:
     @property
     def header(self) -> str:
         """What an agent sends that speaks for it; empty when there is nothing to say."""
-        return f"{self.uid}/{self.number}" if self.number else ""
+        holder = f"/{self.holder}" if self.holder is not None else ""
+        return f"{self.uid}/{self.number}{holder}" if self.number else ""
 
     @property
     def is_fenced(self) -> bool:

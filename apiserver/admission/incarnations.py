@@ -82,10 +82,13 @@ def _judge_claim(attributes: Attributes, old: Incarnation, new: Incarnation) -> 
 
 
 def _difference(node: str, current: Incarnation, said: str) -> str:
-    number = said.rpartition("/")[2] if said else ""
-    spoken = f"incarnation {number}" if number else "no incarnation"
-    if number and number == str(current.number):
+    uid, _, rest = said.partition("/")
+    number, _, holder = rest.partition("/")
+    if number and uid != current.uid:
         return f'there is another node of the name "{node}" now: this is a report of one that is gone; {ADVICE}'
+    spoken = f"incarnation {number}" if number else "no incarnation"
+    if number == str(current.number) and current.holder is not None:
+        return f'{spoken} of node "{node}" is that of the agent {current.holder}, not of {holder or "nobody"}: {ADVICE}'
     now = f"has moved on to incarnation {current.number}" if current.number else "has no incarnation"
     return f'node "{node}" {now}, and this is a report of {spoken}: it is refused; {ADVICE}'
 

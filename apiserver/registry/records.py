@@ -260,6 +260,8 @@ class Records:
             wrote_nothing = done is not None and done[0].revision == current.revision
             if wrote_nothing and is_cached and not await self._is_latest(cache, key, current):
                 done = None
+            elif wrote_nothing and await self.outdated(rests_on):
+                done = None  # no commit has asked
             if done is not None:
                 return done
             is_cached = False

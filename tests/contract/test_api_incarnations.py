@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from stark.apiserver.store.memory import MemoryStore
-from stark.apiserver.store.protocol import Delete, Expect, Put, TxnResult
+from stark.apiserver.store.protocol import Delete, Expect, KeyValue, Put, Revision, TxnResult
 from tests.support.apiserver import MERGE_PATCH, STRATEGIC_PATCH, Answer, Api, api_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -21,9 +21,16 @@ NUMBER, AGENT = "stark.dev/incarnation", "stark.dev/agent"
 
 
 class Interrupted(MemoryStore):
-    """A store before whose next commit something else happens once."""
+    """A store before whose next commit, or next look at a key, something else happens once."""
 
     before: Callable[[], Awaitable[Any]] | None = None
+    before_look: Callable[[], Awaitable[Any]] | None = None
+
+    async def get(self, key: bytes, *, revision: Revision | None = None) -> tuple[KeyValue | None, Revision]:
+        happens, self.before_look = self.before_look, None
+        if happens is not None:
+            await happens()
+        return await super().get(key, revision=revision)
 
     async def txn(self, expect: Sequence[Expect], ops: Sequence[Put | Delete]) -> TxnResult:
         happens, self.before = self.before, None
@@ -51,7 +58,7 @@ class Agent:
         meta["resourceVersion"] = node["metadata"]["resourceVersion"]
         answer = await self.send("PATCH", NODE, {"metadata": meta}, MERGE_PATCH)
         if answer.status == 200:
-            self.header = f"{node['metadata']['uid']}/{number}"
+            self.header = f"{node['metadata']['uid']}/{number}/{self.holder}"
         return answer
 
     async def report(self, phase: str = "Running") -> Answer:
@@ -141,6 +148,15 @@ async def test_a_write_that_was_let_in_before_the_verdict_is_not_committed_after
     assert (await api.get(POD)).ok()["status"]["phase"] == "Pending"
 
 
+async def test_what_changes_nothing_is_not_acknowledged_after_the_verdict_either(api: Api, agent: Agent) -> None:
+    (await agent.join()).ok()
+    (await agent.report("Running")).ok()
+    store = api.store
+    assert isinstance(store, Interrupted)
+    store.before_look = lambda: revoke(api, 2)
+    stale(await agent.report("Running"))
+
+
 async def test_a_write_that_a_harmless_change_of_the_node_overtakes_is_committed(api: Api, agent: Agent) -> None:
     (await agent.join()).ok()
     store = api.store
@@ -178,8 +194,23 @@ async def test_a_node_of_the_same_name_that_came_later_is_another_one(api: Api, 
     body = {"metadata": {"name": "n1", "annotations": {NUMBER: "1", AGENT: agent.holder}}}
     made = (await agent.send("POST", "/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", **body})).ok(201)
     assert "one that is gone" in stale(await agent.report("Running"))
-    agent.header = f"{made['metadata']['uid']}/1"
+    agent.header = f"{made['metadata']['uid']}/1/{agent.holder}"
     (await agent.report("Running")).ok()
+
+
+async def test_after_a_restored_backup_nobody_speaks_for_a_life_that_another_has_got_since(
+    api: Api, agent: Agent
+) -> None:
+    """The first had this number before the cluster went back in time; since then the second was given it."""
+    (await agent.join()).ok()
+    uid = (await api.get(NODE)).ok()["metadata"]["uid"]
+    await revoke(api, 2)
+    second = Agent(api, agent.session, "second")
+    (await second.join()).ok()
+    agent.header = f"{uid}/3/{agent.holder}"
+    for late in (agent.report("Succeeded"), agent.renew(), agent.send("PATCH", f"{NODE}/status", {}, MERGE_PATCH)):
+        assert "is that of the agent second.p1, not of first.p1" in stale(await late)
+    (await second.report("Running")).ok()
 
 
 @pytest.mark.parametrize(

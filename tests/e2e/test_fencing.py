@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ import pytest
 from stark.crds.incarnations import HOLDER
 from stark.crds.incarnations import INCARNATION as NUMBER
 from tests.e2e.test_main_job import HELLO, process_of, register, running
+from tests.support.agents import workload_of
+from tests.support.partition import Road
 from tests.support.up import Up, stark_up
 from tests.support.up import ready as is_ready
 
@@ -177,3 +179,110 @@ def test_a_pod_that_asks_for_it_is_stopped_by_its_agent_when_nobody_hears_of_it(
     up.until("it is told", lambda: status().get("reason") == "NodeDisconnected")
     assert status()["phase"] == "Failed"
     up.kubectl("delete", "pods", "-l", "app=cut-off")
+
+
+def test_what_a_partition_cuts_off_and_gives_back_never_has_two_owners(up: Up, tmp_path: Path) -> None:
+    settled(up)
+    up.kubectl("apply", "-f", "-", stdin=json.dumps(DATABASE))
+    (old,) = running(up, "app=db", 1)
+    victim = old["spec"]["nodeName"]
+    host, _, port = up.run("kubectl", "config", "view", "-o", "jsonpath={..server}").rpartition("/")[2].rpartition(":")
+    with Road(host, int(port)) as road, joined_by(up, victim, road), watched(up, tmp_path / "history") as history:
+        before, process = incarnation(up, victim), process_of(up, old)
+        road.cut()
+        up.until("it is given up", lambda: ready(up, victim) == "Unknown")
+        process.kill()  # it is started again where it was, which its agent wants to report
+        up.until("it is told to go", lambda: "deletionTimestamp" in up.json("pod", "db-0")["metadata"])
+        again = up.until("it runs again", lambda: other_than(process, old))
+        assert up.json("pod", "db-0")["metadata"]["uid"] == old["metadata"]["uid"]
+        road.mend()
+
+        def replaced() -> bool:
+            found = {each["metadata"]["uid"] for each in up.json("pods", "-l", "app=db")["items"]}
+            is_other = bool(found - {old["metadata"]["uid"]})
+            # Asked in this order: whoever is seen in its place has come after its end.
+            assert not (is_other and again.is_running())
+            return is_other
+
+        up.until("another one has the name", replaced)
+        running(up, "app=db", 1)
+        assert incarnation(up, victim) >= before + 2
+    told = [(each["object"]["metadata"]["uid"], each["type"], is_ready(each["object"])) for each in history()]
+    last = max(at for at, (uid, _, _) in enumerate(told) if uid == old["metadata"]["uid"])
+    assert told[last][1] == "DELETED"
+    assert all(uid == old["metadata"]["uid"] for uid, _, _ in told[:last]), "one of the name after the other"
+    heard = [was_ready for _, _, was_ready in told[:last]]
+    assert heard == sorted(heard, reverse=True), "it was ready, then it was not: nothing late was believed"
+    assert refusals(up, f"system:node:{victim}", "/pods/db-0/status"), "and its agent was told so"
+    up.kubectl("delete", "statefulset", "db")
+
+
+def other_than(process: psutil.Process, pod: dict[str, Any]) -> psutil.Process | None:
+    """The process that has taken its place."""
+    return next((each for each in workload_of(pod["metadata"]["uid"]) if each.pid != process.pid), None)
+
+
+DATABASE = {
+    "apiVersion": "apps/v1",
+    "kind": "StatefulSet",
+    "metadata": {"name": "db"},
+    "spec": {
+        "serviceName": "db",
+        "replicas": 1,
+        "selector": {"matchLabels": {"app": "db"}},
+        "template": {
+            "metadata": {"labels": {"app": "db"}},
+            "spec": {"containers": [{"name": "main", "image": "pack.stark/hello:1.0.0"}]},
+        },
+    },
+}
+"""One pod, which has one name."""
+
+
+@contextlib.contextmanager
+def joined_by(up: Up, name: str, road: Road) -> Iterator[None]:
+    """The node's agent reaches the server by that road, and by the usual one afterwards."""
+    kubeconfig = up.data_dir / "agents" / name / "kubeconfig"
+    usual = kubeconfig.read_text()
+    address = up.run("kubectl", "--kubeconfig", str(kubeconfig), "config", "view", "-o", "jsonpath={..server}")
+
+    def join(text: str) -> None:
+        kubeconfig.write_text(text)
+        former = held(up, name)
+        agents(up)[name].kill()
+        up.until("it has joined", lambda: held(up, name) not in ("", former) and ready(up, name) == "True")
+
+    join(usual.replace(address, f"https://127.0.0.1:{road.port}"))
+    try:
+        yield
+    finally:
+        road.mend()
+        join(usual)
+
+
+@contextlib.contextmanager
+def watched(up: Up, file: Path) -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """Everything that becomes of the pods of the database meanwhile, in its order."""
+    command = ["kubectl", "get", "pods", "-l", "app=db", "--watch", "--output-watch-events", "-o", "json"]
+    with file.open("w") as out, subprocess.Popen(command, env=up.environment, stdout=out) as watch:
+
+        def history() -> list[dict[str, Any]]:
+            text, decoder, found = file.read_text(), json.JSONDecoder(), []
+            while text.strip():
+                one, end = decoder.raw_decode(text.lstrip())
+                found.append(one)
+                text = text.lstrip()[end:]
+            return found
+
+        try:
+            up.until("the watch has begun", lambda: file.stat().st_size)
+            yield history
+        finally:
+            watch.terminate()
+
+
+def refusals(up: Up, user: str, path: str) -> int:
+    """How many writes there the API server did not take from that user."""
+    lines = (up.data_dir / "logs" / "apiserver.log").read_text().splitlines()
+    asked = [json.loads(line) for line in lines if line.startswith("{") and path in line]
+    return sum((each.get("status"), each.get("user")) == (409, user) for each in asked)

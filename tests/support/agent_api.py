@@ -62,6 +62,8 @@ class AgentApi:
         self.statuses: list[tuple[str, dict[str, Any]]] = []
         self.accounts: set[str] = {"default"}
         self.token_requests: list[dict[str, Any]] = []
+        self.mute: set[str] = set()
+        """Paths whose next change is made without an answer: its connection breaks."""
 
     @property
     def config(self) -> ClientConfig:
@@ -236,6 +238,10 @@ class AgentApi:
         if path not in self.others:
             return status_error(404, "NotFound")
         self.others[path] = merge(self.others[path], body)
+        if path in self.mute:
+            self.mute.discard(path)
+            assert request.transport is not None
+            request.transport.close()  # it is done, and nobody is told
         return web.json_response(self.others[path])
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from stark.crds.incarnations import INCARNATION
 from stark.crds.signing import sign
 from tests.support.agent_api import NODE, AgentApi, agent_api
 from tests.support.agents import groups_of, running_agent, supervisor_of, until, workload_of
@@ -206,6 +207,15 @@ async def test_an_agent_restarts_as_soon_as_the_cluster_says(api: AgentApi, tmp_
     async with running_agent(api.config, tmp_path / "data", backoff_initial_s=None):
         await api.add_pod("a", api.add_pack("bad", "1.0.0", b"throw new Error('not today')"))
         await until("three restarts", lambda: api.state("a").get("restartCount", 0) >= 3)
+
+
+async def test_a_claim_whose_answer_was_lost_is_not_made_twice(api: AgentApi, tmp_path: Path) -> None:
+    path = f"api/v1/nodes/{NODE}"
+    api.others[path] = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE, "uid": "u"}}
+    api.mute.add(path)
+    async with running_agent(api.config, tmp_path / "data"):
+        assert not api.mute
+        assert api.others[path]["metadata"]["annotations"][INCARNATION] == "1"
 
 
 async def test_a_deleted_node_is_registered_again_and_a_heartbeat_is_sent(api: AgentApi, tmp_path: Path) -> None:

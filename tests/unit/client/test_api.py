@@ -240,7 +240,7 @@ async def test_a_fence_is_asked_before_each_write_and_never_for_reads(server: Sc
     assert (await client.create(obj)).metadata.name == "a", "the client itself is not fenced"
 
 
-async def test_a_write_ends_with_the_leadership_that_allowed_it(server: ScriptedApi, client: Client) -> None:
+async def test_nobody_waits_longer_than_leadership_or_haste_allow(server: ScriptedApi, client: Client) -> None:
     async def hang(_request: web.Request) -> web.Response:
         await server.stopping.wait()
         return web.Response()
@@ -248,6 +248,13 @@ async def test_a_write_ends_with_the_leadership_that_allowed_it(server: Scripted
     server.handler = hang
     with pytest.raises(errors.Timeout):
         await client.fenced(lambda: 0.05).create(ConfigMap(metadata=ObjectMeta(name="a", namespace="ns")))
+    for attempt in (
+        client.hasty(0.05).get(ConfigMap, "a", "ns"),
+        client.hasty(0.05).patch(ConfigMap, "a", {}, "ns"),
+        client.hasty(0.05).list_all(ConfigMap, "ns"),
+    ):
+        with pytest.raises(errors.Timeout):
+            await attempt
 
 
 async def test_warnings_of_the_server_reach_the_caller(server: ScriptedApi) -> None:

@@ -150,7 +150,7 @@ def test_a_life_is_claimed_revoked_and_claimed_again() -> None:
         step = step or (revoked(annotations) if number == 2 else claimed(annotations, us))
         annotations = {key: value for key, value in {**annotations, **step}.items() if value is not None}
         life = read_incarnation("u", annotations)
-        assert (life.number, life.header) == (number, f"u/{number}")
+        assert (life.number, life.header) == (number, f"u/{number}" if number == 2 else f"u/{number}/i.p")
         assert life.is_fenced == (number == 2)
         assert life.holder == (None if number == 2 else us)
 
