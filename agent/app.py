@@ -78,6 +78,7 @@ log = logging.getLogger(__name__)
 STIMULI_MAX = 100_000  # waiting for the machine, which takes thousands a second; more means it has died
 FLUSH_S = 3.0  # the last statuses get this long at the end; the next agent reports them otherwise
 LOCK_PAUSE_S = 0.1
+CLOCK_STEP_S = 0.5  # between two looks; less is a clock that is put right little by little
 BUNDLE_IDLE_S = 60.0  # a download that stalls for this long has failed
 
 PODS = Gauge("stark_agent_pods", "Pods on this node that are not yet released")
@@ -124,6 +125,8 @@ class Agent:
         self._errands: set[asyncio.Task[None]] = set()
         self._idle, self.stepped = asyncio.Event(), asyncio.Event()
         self._stopping = False
+        self._ahead_s = time.time() - time.monotonic()
+        """By how much the clock is ahead of one that nobody sets."""
         self.registered = asyncio.Event()
         self.port = 0
 
@@ -343,12 +346,22 @@ class Agent:
         while True:
             stimulus = await self._stimuli.get()
             self._note(stimulus)
-            for effect in self._machine.step(stimulus, time.time()):
+            for effect in self._machine.step(stimulus, self._now()):
                 await self._carry_out(effect)
             self._forget_released()
             self.stepped.set()
             if self._stopping and isinstance(stimulus, Shutdown | Exited | SupervisorLost) and not self._machine.busy:
                 self._idle.set()
+
+    def _now(self) -> float:
+        """The time of day, for the machine, which is told when somebody has set it."""
+        now = time.time()
+        ahead_s = now - time.monotonic()
+        by_s, self._ahead_s = ahead_s - self._ahead_s, ahead_s
+        if abs(by_s) > CLOCK_STEP_S:
+            log.warning("the clock was set", extra={"seconds": round(by_s, 3)})
+            self._machine.shift(by_s)
+        return now
 
     def _note(self, stimulus: Stimulus) -> None:
         """What the outside must know of a stimulus before the machine decides."""

@@ -194,6 +194,13 @@ class ContainerLife:
         run.answer(ok, now)
         return True
 
+    def shift(self, by_s: float) -> None:
+        """The clock was set: what is due is due as long from now as before."""
+        self.retry_at += by_s
+        self.failed_at += by_s
+        for run in self.probes.values():
+            run.next_at += by_s
+
     def respec(self, spec: Container, now: float) -> None:
         """The pod's spec changed; only the image matters to a container that lives."""
         changed = spec.image != self.spec.image

@@ -61,6 +61,12 @@ class Machine:
         effects += self._retime(now)
         return effects
 
+    def shift(self, by_s: float) -> None:
+        """The clock was set, by so many seconds: back-offs and probes go by what has passed, not by what it shows."""
+        for pod in self._pods.values():
+            for life in pod.lives:
+                life.shift(by_s)
+
     def _take(self, stimulus: Stimulus, now: float) -> Iterator[Effect]:
         if isinstance(stimulus, Tick):
             self._timer = None  # it has fired; whoever still waits must set it again

@@ -28,7 +28,7 @@ from stark.crds.podfacts import is_finished, is_ready
 from stark.crds.pods import Pod, PodCondition
 
 from ..kit import DONE, Context, Controller, Outcome, RequeueAfter, Source
-from .eviction import plan_evictions
+from .eviction import TaintAges, plan_evictions
 from .health import Health, asked, beat_of, condemned_after_s, grace_s, hear, silent_conditions, suspect_condition
 from .settings import NodeSettings
 from .tainting import health_taint, is_tainted_for_eviction, wanted_taints
@@ -58,6 +58,7 @@ class NodeLifecycle(Controller):
         self._config = context.informers.of(ClusterConfig)
         self._health: dict[str, Health] = {}
         self._buckets: dict[str, Bucket] = {}
+        self._taints = TaintAges()
         self._zones, self._all_lost = Zones(), False
         self._queue: WorkQueue | None = None
         self._nodes.subscribe(self._changed)
@@ -106,6 +107,7 @@ class NodeLifecycle(Controller):
         node = self._nodes.get(key)
         if node is None:
             self._health.pop(key, None)
+            self._taints.forget(key)
             return DONE
         node, quiet_s = await self._judge(node)
         self._count(node)
@@ -224,10 +226,13 @@ class NodeLifecycle(Controller):
             self._context.recorder.event(pod, "Warning", "NodeNotReady", "Node is not ready")
 
     async def _evict(self, node: Node) -> float | None:
-        if not any(taint.effect == "NoExecute" for taint in node.spec.taints):
+        now, name = self._context.clock(), node.metadata.name
+        taints = self._taints.aged(name, node.spec.taints, now, asyncio.get_running_loop().time())
+        if not taints:
+            self._taints.forget(name)
             return None
-        pods = [pod for pod in self._pods.by_index(BY_NODE, node.metadata.name) if not is_finished(pod)]
-        step = plan_evictions(node.spec.taints, pods, self._context.clock())
+        pods = [pod for pod in self._pods.by_index(BY_NODE, name) if not is_finished(pod)]
+        step = plan_evictions(taints, pods, now)
         for first in range(0, len(step.now), EVICTED_AT_ONCE_MAX):
             async with asyncio.TaskGroup() as group:
                 for pod in step.now[first : first + EVICTED_AT_ONCE_MAX]:

@@ -207,6 +207,23 @@ def test_restarts_are_immediate_then_wait_10_s_and_twice_as_long_each_time_up_to
     assert life.container.restart_count == 9
 
 
+@pytest.mark.parametrize("hours", [-3, 3])
+def test_a_clock_that_is_set_neither_stops_back_offs_and_probes_nor_hurries_them(hours: int) -> None:
+    probed = {"livenessProbe": {"exec": {"command": ["true"]}, "periodSeconds": 10}}
+    waiting, running = Life(), Life(pod(container=probed))
+    waiting.exit(1, waiting.run())
+    waiting.exit(1, waiting.run())
+    attempt = running.run()
+    running.say(Probed("u1", "main", attempt, ProbeKind.LIVENESS, True, ""))
+    for life, due in ((waiting, Prepare), (running, ProbeNow)):
+        life.machine.shift(hours * 3600.0)
+        life.now += hours * 3600.0
+        life.wait(9)
+        assert not life.all(due)
+        life.wait(1.1)
+        assert life.all(due)
+
+
 @pytest.mark.parametrize(
     ("waits", "expected"),
     [

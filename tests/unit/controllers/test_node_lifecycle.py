@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from stark.controllers.node_lifecycle.eviction import evict_at, plan_evictions
+from stark.controllers.node_lifecycle.eviction import TaintAges, evict_at, plan_evictions
 from stark.controllers.node_lifecycle.health import (
     Health,
     asked,
@@ -296,3 +296,18 @@ def test_evictions_count_from_the_taints_time_and_spare_what_is_leaving() -> Non
     assert (early.now, early.recheck_after_s) == ([], 100)
     late = plan_evictions([ADDED], [patient, leaving], NOW + timedelta(seconds=121))
     assert (late.now, late.recheck_after_s) == ([patient], None)
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_a_step_of_the_clock_neither_empties_nodes_nor_keeps_pods_on_them(hours: int) -> None:
+    patient = tolerating({"key": UNREACHABLE, "operator": "Exists", "tolerationSeconds": 120})
+    ages, stepped = TaintAges(), NOW + timedelta(hours=hours)
+    assert ages.aged("a", [ADDED], NOW + timedelta(seconds=20), 500.0) == [ADDED]
+    early = plan_evictions(ages.aged("a", [ADDED], stepped, 599.0), [patient], stepped)
+    assert (early.now, early.recheck_after_s) == ([], 1)
+    assert plan_evictions(ages.aged("a", [ADDED], stepped, 600.0), [patient], stepped).now == [patient]
+    # Put on anew it counts anew, and so does one that was never seen: then the time of day is all there is.
+    again = ADDED.model_copy(update={"time_added": stepped})
+    assert plan_evictions(ages.aged("a", [again], stepped, 601.0), [patient], stepped).recheck_after_s == 120
+    restarted = NOW + timedelta(seconds=121)
+    assert plan_evictions(TaintAges().aged("a", [ADDED], restarted, 0.0), [patient], restarted).now == [patient]
