@@ -23,6 +23,7 @@ from stark.client.config import ClientConfig
 from stark.client.errors import ApiError
 from stark.crds.cluster import ClusterConfigSpec
 from stark.crds.packs import Pack
+from stark.crds.podcontainers import container_named
 from stark.crds.pods import Pod
 
 from .accounts import AccountFiles
@@ -46,11 +47,11 @@ from .machine import (
     MachineSettings,
     PodSeen,
     Prepare,
-    Probed,
     ProbeNow,
     Release,
     Retire,
     Retuned,
+    RunHook,
     SetTimer,
     Shutdown,
     Start,
@@ -413,7 +414,9 @@ class Agent:
             case Release():
                 hands.release()
             case ProbeNow():
-                self._send_off(self._probe(effect), f"probe {effect.uid}")
+                self._send_off(hands.probe(effect, self._prober), f"probe {effect.uid}")
+            case RunHook():
+                self._send_off(hands.hook(effect, self._prober), f"hook {effect.uid}")
             case WriteStatus():
                 ports = self._workshop.ports.ports(effect.uid)
                 await self._statuses.write(effect.uid, pod, effect.status, ports)
@@ -443,7 +446,7 @@ class Agent:
         if not named:
             raise NoPod(pod)
         found = named[-1]  # of several the newest: an old one is on its way out
-        spec = next((one for one in found.spec.containers if one.name == container), None)
+        spec = container_named(found.spec, container)
         if spec is None or container not in self._running(found.uid):
             raise NoContainer(container)
         return Place(self._workshop.records.folder(found.uid), container, bool(spec.tty))
@@ -484,18 +487,6 @@ class Agent:
         lives = [life for uid in self._machine.uids if (pod := self._machine.pod(uid)) for life in pod.lives]
         PODS.set(len(self._machine.uids))
         RUNNING.set(sum(life.is_running for life in lives))
-
-    async def _probe(self, order: ProbeNow) -> None:
-        hands, pod = self._hands.get(order.uid), self._pods.get(order.uid)
-        if hands is None or pod is None:
-            return
-        container = next(c for c in pod.spec.containers if c.name == order.container)
-
-        async def command(argv: list[str], timeout_s: float) -> Any:
-            return await hands.exec(order.container, argv, timeout_s)
-
-        ok, message = await self._prober.run(order.probe, container, self._workshop.ports.ports(order.uid), command)
-        self._post(Probed(order.uid, order.container, order.attempt, order.kind, ok, message))
 
     # -- pods -----------------------------------------------------------------------------------------------------
 

@@ -13,8 +13,10 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 
-from stark.crds.pods import Pod
+from stark.crds.podcontainers import container_named
+from stark.crds.pods import Container, Pod
 
 from .launch import Launch, NotReady, Workshop
 from .logs import tail_text
@@ -22,17 +24,22 @@ from .machine import (
     Called,
     Exit,
     Exited,
+    Hooked,
     Prepare,
     Prepared,
     PrepareFailed,
+    Probed,
+    ProbeNow,
     Released,
     Remembered,
+    RunHook,
     Start,
     Started,
     Stimulus,
     Stop,
     SupervisorLost,
 )
+from .probes import Prober
 from .strays import kill_strays
 from .supervisor.link import ExecResult, ShimLink, SupervisorError, View, read_state, start_supervisor
 
@@ -41,10 +48,21 @@ log = logging.getLogger(__name__)
 ORDERS_MAX = 1_000  # waiting for one pod; the machine gives a handful, so more is a mistake of ours
 END_TIMEOUT_S = 10.0  # an idle supervisor ends in milliseconds; one that does not is killed
 START_FAILED = 128
+FALLBACK_LINES_MAX = 80  # of a log that stand for a message; Kubernetes' figures, as the next
+FALLBACK_BYTES_MAX = 2048
 NANO = 1_000_000_000
 
 Post = Callable[[Stimulus], None]
 Order = Callable[[], Awaitable[None]]
+
+
+def last_words(pod: Pod, name: str, tail: str) -> str:
+    """What a container that failed says of its end by its log, if it wants that; no more than Kubernetes takes."""
+    container = container_named(pod.spec, name)
+    if container is None or container.termination_message_policy != "FallbackToLogsOnError":
+        return ""
+    lines = tail.splitlines()[-FALLBACK_LINES_MAX:]
+    return "\n".join(lines).encode()[-FALLBACK_BYTES_MAX:].decode(errors="ignore")
 
 
 class PodHands:
@@ -115,7 +133,7 @@ class PodHands:
         """Make the next run ready and say so. Runs beside the other orders, because a download may take long."""
         assert self.pod is not None, self.uid
         pod = self.pod
-        container = next(c for c in pod.spec.containers if c.name == order.container)
+        container = self._container(order.container)
         try:
             launch = await self._workshop.build(pod, container, order.attempt, running)
         except NotReady as error:
@@ -168,6 +186,28 @@ class PodHands:
         if self._link is None:
             raise SupervisorError("the container is not running")
         return await self._link.exec(container, argv, timeout_s)
+
+    async def probe(self, order: ProbeNow, prober: Prober) -> None:
+        """Probe once and say what came of it."""
+        container, ports = self._container(order.container), self._workshop.ports.ports(self.uid)
+        ok, message = await prober.run(order.probe, container, ports, partial(self.exec, order.container))
+        self._post(Probed(self.uid, order.container, order.attempt, order.kind, ok, message))
+
+    async def hook(self, order: RunHook, prober: Prober) -> None:
+        """Carry out a hook and say whether it succeeded."""
+        container, ports = self._container(order.container), self._workshop.ports.ports(self.uid)
+        command = partial(self.exec, order.container)
+        ok, message = await prober.carry_out(order.handler, container, ports, command, order.timeout_s)
+        if not ok:
+            facts = {"podId": self.uid, "container": order.container, "hook": order.kind, "error": message}
+            log.warning("hook failed", extra=facts)
+        self._post(Hooked(self.uid, order.container, order.attempt, order.kind, ok))
+
+    def _container(self, name: str) -> Container:
+        assert self.pod is not None, self.uid
+        found = container_named(self.pod.spec, name)
+        assert found is not None, (self.uid, name)
+        return found
 
     def _order(self, order: Order) -> None:
         self._orders.put_nowait(order)
@@ -286,13 +326,15 @@ class PodHands:
     def _exit(self, view: View) -> Exit:
         code, number = view["code"], view["signal"]
         reason = view["reason"]
-        if not reason and code != 0 and self.pod is not None:
-            runtime = self._workshop.runtime(view["tag"].get("runtime", ""))
+        message = view["message"]
+        if code != 0 and self.pod is not None and not (reason and message):
             meta = self.pod.metadata
             folder = self._workshop.shelf.folder(meta.namespace or "", meta.name, self.uid, view["name"])
-            if runtime is not None:
-                reason = runtime.explain(code, number, tail_text(folder, view["attempt"]))
-        message = view["message"]
+            tail = tail_text(folder, view["attempt"])
+            runtime = self._workshop.runtime(view["tag"].get("runtime", ""))
+            if runtime is not None and not reason:
+                reason = runtime.explain(code, number, tail)
+            message = message or last_words(self.pod, view["name"], tail)
         return Exit(
             code, number, reason, message, view["started"] / NANO, view["exited"] / NANO, execution=view["execution"]
         )

@@ -9,6 +9,7 @@ import random
 import socket
 from collections.abc import Mapping
 
+from stark.crds.podcontainers import every_container
 from stark.crds.pods import Pod
 
 PORTS = range(20_000, 30_000)  # below the kernel's ephemeral range, where outgoing connections come and go
@@ -23,7 +24,7 @@ def port_keys(pod: Pod) -> list[tuple[str, str, int | None, str]]:
     """(container, port name or number, hostPort if any, protocol) of every port of the pod, in order."""
     return [
         (container.name, port.name or str(port.container_port), port.host_port or None, port.protocol)
-        for container in pod.spec.containers
+        for container in every_container(pod.spec)
         for port in container.ports
     ]
 

@@ -1,4 +1,4 @@
-"""Carrying out one probe: a command beside the container, an HTTP GET, or a TCP connection."""
+"""Carrying out one probe or hook: a command beside the container, an HTTP GET, a TCP connection, or a pause."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import aiohttp
 
-from stark.crds.pods import Container, HTTPGetAction, Probe
+from stark.crds.pods import Container, HTTPGetAction, LifecycleHandler, Probe
 
 from .supervisor.link import ExecResult, SupervisorError
 
 MESSAGE_MAX = 1024
 BODY_MAX = 10 * 1024
+NO_ANSWER = 0  # in place of a status
 
 RunCommand = Callable[[list[str], float], Awaitable[ExecResult]]
 """Runs a command in the container's surroundings: (argv, timeout in seconds)."""
@@ -52,7 +53,8 @@ class Prober:
                 return await _exec(probe.exec_.command, timeout_s, command)
             if probe.http_get is not None:
                 port = host_port(container, probe.http_get.port, ports)
-                return await self._http(probe.http_get, port, timeout_s)
+                status, message = await self._http(probe.http_get, port, timeout_s)
+                return 200 <= status < 400, message or f"HTTP probe failed with statuscode: {status}"
             if probe.tcp_socket is not None:
                 port = host_port(container, probe.tcp_socket.port, ports)
                 return await self._tcp(probe.tcp_socket.host, port, timeout_s)
@@ -60,10 +62,36 @@ class Prober:
             return False, str(error)
         return True, "the probe names nothing to check"
 
-    async def _http(self, action: HTTPGetAction, port: int | None, timeout_s: float) -> tuple[bool, str]:
+    async def carry_out(
+        self,
+        handler: LifecycleHandler,
+        container: Container,
+        ports: Mapping[str, int],
+        command: RunCommand,
+        timeout_s: float,
+    ) -> tuple[bool, str]:
+        """Do what a hook asks for: whether it succeeded, and what went wrong. Never raises for a failing hook."""
+        try:
+            if handler.exec_ is not None:
+                return await _exec(handler.exec_.command, timeout_s, command)
+            if handler.http_get is not None:
+                port = host_port(container, handler.http_get.port, ports)
+                status, message = await self._http(handler.http_get, port, timeout_s)
+                return status != NO_ANSWER, message  # it was told; what it answers is its own affair, as in Kubernetes
+            if handler.tcp_socket is not None:
+                port = host_port(container, handler.tcp_socket.port, ports)
+                return await self._tcp(handler.tcp_socket.host, port, timeout_s)
+            if handler.sleep is not None:
+                await asyncio.sleep(min(float(handler.sleep.seconds), timeout_s))
+        except SupervisorError as error:
+            return False, str(error)
+        return True, ""
+
+    async def _http(self, action: HTTPGetAction, port: int | None, timeout_s: float) -> tuple[int, str]:
+        """The answer's status, or `NO_ANSWER` and why there was none."""
         assert self._session is not None, "use the prober as an async context manager"
         if port is None:
-            return False, f"the container has no port {action.port}"
+            return NO_ANSWER, f"the container has no port {action.port}"
         host = action.host or self._node_ip
         path = action.path if action.path.startswith("/") else f"/{action.path}"
         url = f"{action.scheme.lower()}://{f'[{host}]' if ':' in host else host}:{port}{path}"
@@ -73,11 +101,11 @@ class Prober:
                 url, headers=headers, timeout=aiohttp.ClientTimeout(total=timeout_s), allow_redirects=False
             ) as response:
                 await response.content.read(BODY_MAX)
-                return 200 <= response.status < 400, f"HTTP probe failed with statuscode: {response.status}"
+                return response.status, ""
         except TimeoutError:
-            return False, f'Get "{url}": no answer within {timeout_s:g} s'
+            return NO_ANSWER, f'Get "{url}": no answer within {timeout_s:g} s'
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return False, f'Get "{url}": {error}'[:MESSAGE_MAX]
+            return NO_ANSWER, f'Get "{url}": {error}'[:MESSAGE_MAX]
 
     async def _tcp(self, host: str | None, port: int | None, timeout_s: float) -> tuple[bool, str]:
         if port is None:
@@ -94,7 +122,7 @@ class Prober:
 
 async def _exec(argv: list[str], timeout_s: float, command: RunCommand) -> tuple[bool, str]:
     if not argv:
-        return False, "the probe's command is empty"
+        return False, "the command is empty"
     done = await command(argv, timeout_s)
     if done.timed_out:
         return False, f"command timed out after {timeout_s:g} s"

@@ -213,7 +213,9 @@ class EventRecorder:
             self._known.popitem(last=False)
 
     def _event(self, name: str, namespace: str, event: Emit, pod: Pod, at: datetime) -> Event:
-        path = {"field_path": f"spec.containers{{{event.container}}}"} if event.container else {}
+        initial = any(container.name == event.container for container in pod.spec.init_containers)
+        where = f"spec.{'initContainers' if initial else 'containers'}{{{event.container}}}"
+        path = {"field_path": where} if event.container else {}
         return Event(
             metadata=ObjectMeta(name=name, namespace=namespace),
             involved_object=ObjectReference(

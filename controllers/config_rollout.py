@@ -20,6 +20,7 @@ from stark.client.kinds import PartialObject, metadata_only
 from stark.crds.annotations import CONFIG_CHECKSUM, CONFIG_VERSIONS, ROLLOUT_ON_CHANGE
 from stark.crds.apps import DaemonSet, Deployment, StatefulSet
 from stark.crds.config import ConfigMap, Secret
+from stark.crds.podcontainers import every_container
 from stark.crds.pods import PodSpec
 
 from .kit import DONE, Context, Controller, Outcome, Source
@@ -57,7 +58,7 @@ class Step:
 def references(spec: PodSpec) -> dict[str, bool]:
     """What the containers' environment is read from, and whether all of them do without it."""
     found: dict[str, bool] = {}
-    for container in spec.containers:
+    for container in every_container(spec):
         named: list[tuple[str, Any]] = []
         for source in container.env_from:
             named += [("configmap", source.config_map_ref), ("secret", source.secret_ref)]

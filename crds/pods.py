@@ -33,6 +33,8 @@ from .qos import QOSClass
 RestartPolicy = Literal["Always", "OnFailure", "Never"]
 PodPhase = Literal["Pending", "Running", "Succeeded", "Failed", "Unknown"]
 ImagePullPolicy = Literal["Always", "IfNotPresent", "Never"]
+ContainerRestartPolicy = Literal["Always"]
+TerminationMessagePolicy = Literal["File", "FallbackToLogsOnError"]
 TaintEffect = Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
 DNSPolicy = Literal["ClusterFirst", "Default"]
 PreemptionPolicy = Literal["PreemptLowerPriority", "Never"]
@@ -195,6 +197,36 @@ class Probe(Model):
     """Seconds to stop after this probe failed; default the pod's. Not for readiness probes."""
 
 
+class SleepAction(Model):
+    """A pause (KEP-3960)."""
+
+    seconds: Int64
+    """How long; not more than the pod's terminationGracePeriodSeconds."""
+
+
+class LifecycleHandler(Model):
+    """What is done at a moment in a container's life: exactly one of exec, httpGet, tcpSocket and sleep."""
+
+    exec_: ExecAction | None = Field(default=None, alias="exec")
+    """Run a command beside the container, in its surroundings."""
+    http_get: HTTPGetAction | None = None
+    """Ask by HTTP; any answer is success."""
+    tcp_socket: TCPSocketAction | None = None
+    """Connect by TCP."""
+    sleep: SleepAction | None = None
+    """Wait."""
+
+
+class Lifecycle(Model):
+    """What is done when a container has started, and before it is stopped."""
+
+    post_start: LifecycleHandler | None = None
+    """Done once its entry point was called; until it is done the container does not count as running. When it fails
+    the container is killed, and restarted by the restart policy."""
+    pre_stop: LifecycleHandler | None = None
+    """Done before the program is asked to stop, within the time it has for that. Not done when it ends by itself."""
+
+
 class Container(Model):
     """One program of a pod."""
 
@@ -231,6 +263,13 @@ class Container(Model):
     """End standard input when the first who attached to it leaves. Default: it stays open as long as the container runs."""
     tty: bool | None = None
     """Give it a terminal for its standard streams."""
+    lifecycle: Lifecycle | None = None
+    """What is done when it has started, and before it is stopped. An init container has it only as a sidecar."""
+    restart_policy: ContainerRestartPolicy | None = None
+    """For an init container: Always makes it a sidecar, which runs beside the containers and is stopped after them."""
+    termination_message_policy: TerminationMessagePolicy = Field(default="File", json_schema_extra={WRITTEN: False})
+    """Where the message of its end comes from. File: what the runtime or the program itself reported.
+    FallbackToLogsOnError: without such a report, and after a failure, the last lines of its log."""
     image_pull_policy: ImagePullPolicy | None = None
     """When the image is fetched. Default: Always for a container image tagged `latest` or untagged, else IfNotPresent."""
 
@@ -262,6 +301,11 @@ class PodSpec(Model):
 
     containers: list[Container] = Field(min_length=1, max_length=CONTAINERS_MAX, json_schema_extra=list_map("name"))
     """The programs of the pod."""
+    init_containers: list[Container] = Field(
+        default_factory=list, max_length=CONTAINERS_MAX, json_schema_extra=list_map("name")
+    )
+    """Programs that run before them, one after the other, each until it has succeeded; one with `restartPolicy: Always`
+    is a sidecar, which goes on running and only has to have started."""
     node_name: str | None = None
     """The node it runs on. Set by the scheduler; a pod that is created with it skips the scheduler."""
     node_selector: dict[str, str] = Field(default_factory=dict, json_schema_extra=MAP_ATOMIC)
@@ -340,7 +384,7 @@ class ContainerStateWaiting(Model):
     """It is not running yet, or waits before it is started again."""
 
     reason: str | None = None
-    """E.g. ContainerCreating, ImagePullBackOff, CrashLoopBackOff."""
+    """E.g. ContainerCreating, PodInitializing, ImagePullBackOff, CrashLoopBackOff."""
     message: str | None = None
     """For a person."""
 
@@ -430,6 +474,8 @@ class PodStatus(Model):
     """All addresses; the first is podIP."""
     start_time: Time | None = None
     """When the agent took it on, before its image was fetched."""
+    init_container_statuses: list[ContainerStatus] = Field(default_factory=list, json_schema_extra=LIST_ATOMIC)
+    """One for each init container, in their order."""
     container_statuses: list[ContainerStatus] = Field(default_factory=list, json_schema_extra=LIST_ATOMIC)
     """One for each container."""
     qos_class: QOSClass | None = None

@@ -37,6 +37,7 @@ TERMINATION_REASONS: Mapping[str, str] = {
     "Error": "error",
     "Unhealthy": "error",
     "InitError": "init_error",
+    "FailedPostStartHook": "init_error",
     "ContainerCannotRun": "init_error",
     "CreateContainerError": "init_error",
     "RunContainerError": "init_error",
@@ -103,7 +104,7 @@ def counts_as_crash(pod: Mapping[str, Any]) -> bool:
 
 
 def _container_reasons(status: Mapping[str, Any]) -> Iterator[str]:
-    for container in status.get("containerStatuses") or ():
+    for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
         state = container.get("state") or {}
         found = state.get("terminated") or state.get("waiting") or {}
         if found.get("reason"):

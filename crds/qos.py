@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Literal
 
+from .podcontainers import every_written
 from .quantity import parse_quantity
 
 QOSClass = Literal["Guaranteed", "Burstable", "BestEffort"]
@@ -17,7 +18,7 @@ def qos_class(spec: Mapping[str, Any]) -> QOSClass:
 
     An amount of zero, as Kubernetes reads it, is none. Raises QuantityError.
     """
-    containers = [container.get("resources") or {} for container in spec.get("containers") or ()]
+    containers = [container.get("resources") or {} for container in every_written(spec)]
     requests = [_amounts(resources, "requests") for resources in containers]
     limits = [_amounts(resources, "limits") for resources in containers]
     if not any(requests) and not any(limits):

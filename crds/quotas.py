@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from .podcontainers import every_written, pod_amounts
 from .qos import qos_class
 from .quantity import parse_quantity, total
 
@@ -101,18 +102,9 @@ def usage_of(group: str, plural: str, obj: Object) -> dict[str, str]:
 def _compute(pod: Object) -> dict[str, str]:
     # Zeros, so that a quota of something a pod does not mention takes notice of the pod all the same.
     usage = dict.fromkeys(COMPUTE, "0")
-    for container in _containers(pod):
-        resources = container.get("resources") or {}
-        for kind in ("requests", "limits"):
-            for name, amount in (resources.get(kind) or {}).items():
-                key = f"{kind}.{name}"
-                usage[key] = total([usage.get(key, "0"), amount])
+    for kind in ("requests", "limits"):
+        usage |= {f"{kind}.{name}": amount for name, amount in pod_amounts(pod.get("spec") or {}, kind).items()}
     return usage | {alias: usage[name] for alias, name in ALIASES.items()}
-
-
-def _containers(pod: Object) -> Iterable[Object]:
-    containers: Iterable[Object] = (pod.get("spec") or {}).get("containers") or ()
-    return containers
 
 
 def add(amounts: Iterable[Amounts], names: Iterable[str]) -> dict[str, str]:
@@ -130,7 +122,7 @@ def missing_compute(hard: Iterable[str], pod: Object) -> str:
             continue
         silent = [
             str(container.get("name", ""))
-            for container in _containers(pod)
+            for container in every_written(pod.get("spec") or {})
             if resource not in ((container.get("resources") or {}).get(kind) or {})
         ]
         if silent:

@@ -8,7 +8,7 @@ from typing import Any
 
 from .annotations import POD_TEMPLATE_HASH
 from .images import ImageError, PackRef, parse_image
-from .pods import PodTemplateSpec
+from .pods import Container, PodTemplateSpec
 
 FINGERPRINT_LENGTH = 12
 """Hex digits of a fingerprint: 48 bits, among the few templates of one Deployment."""
@@ -48,17 +48,22 @@ def pack_of(template: PodTemplateSpec) -> PackRef | None:
 
 def with_pack_version(template: PodTemplateSpec, name: str, version: str) -> PodTemplateSpec:
     """The template with that version of the pack in every container that runs the pack."""
-    containers = []
-    for container in template.spec.containers:
-        try:
-            reference = parse_image(container.image or "")
-        except ImageError:
-            reference = None
-        runs = reference is not None and reference.name == name
-        image = str(PackRef(name, version)) if runs else container.image
-        containers.append(container.model_copy(update={"image": image}))
-    spec = template.spec.model_copy(update={"containers": containers})
+    lists = {
+        "init_containers": [_with_version(container, name, version) for container in template.spec.init_containers],
+        "containers": [_with_version(container, name, version) for container in template.spec.containers],
+    }
+    spec = template.spec.model_copy(update=lists)
     return template.model_copy(update={"spec": spec})
+
+
+def _with_version(container: Container, name: str, version: str) -> Container:
+    try:
+        reference = parse_image(container.image or "")
+    except ImageError:
+        return container
+    if reference is None or reference.name != name:
+        return container
+    return container.model_copy(update={"image": str(PackRef(name, version))})
 
 
 def without_hash(template: PodTemplateSpec) -> PodTemplateSpec:

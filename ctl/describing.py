@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from stark.crds.nodestate import node_state, why
+from stark.crds.podcontainers import pod_amounts
 from stark.crds.printers import human_age
-from stark.crds.quantity import milli_cpu, parse_quantity
+from stark.crds.quantity import byte_count, milli_cpu
 
 from .output import text_table, visible
 
@@ -86,10 +87,15 @@ def _pod(page: Page, pod: Object, _: Sequence[Object]) -> None:
         if status.get(name):
             page.put(key, status[name])
     page.put("Restart Policy", spec.get("restartPolicy", "Always"))
-    page.put("Containers", "")
-    known = {item["name"]: item for item in status.get("containerStatuses") or ()}
-    for container in spec["containers"]:
-        _container(page, container, known.get(container["name"]) or {})
+    for title, key, told in (
+        ("Init Containers", "initContainers", "initContainerStatuses"),
+        ("Containers", "containers", "containerStatuses"),
+    ):
+        known = {item["name"]: item for item in status.get(told) or ()}
+        if spec.get(key):
+            page.put(title, "")
+        for container in spec.get(key) or ():
+            _container(page, container, known.get(container["name"]) or {})
     _conditions(page, status)
     page.put("Node-Selectors", _pairs(spec.get("nodeSelector")))
     page.put("Tolerations", "\n".join(map(_toleration, spec.get("tolerations") or ())) or "<none>")
@@ -193,10 +199,8 @@ def _node(page: Page, node: Object, pods: Sequence[Object]) -> None:
 
 
 def _asked(pod: Object) -> tuple[str, str]:
-    requests = [(c.get("resources") or {}).get("requests") or {} for c in pod["spec"]["containers"]]
-    cpu = sum(milli_cpu(r["cpu"]) for r in requests if "cpu" in r)
-    memory = sum(int(parse_quantity(r["memory"])) for r in requests if "memory" in r)
-    return f"{cpu}m", f"{memory >> 20}Mi"
+    requests = pod_amounts(pod["spec"], "requests")
+    return f"{milli_cpu(requests.get('cpu', '0'))}m", f"{byte_count(requests.get('memory', '0')) >> 20}Mi"
 
 
 def _deployment(page: Page, deployment: Object, sets: Sequence[Object]) -> None:

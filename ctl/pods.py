@@ -105,7 +105,8 @@ def message_of(pod: Object) -> str:
     status = pod.get("status") or {}
     if status.get("message") or status.get("reason"):
         return str(status.get("message") or status["reason"])
-    for container in status.get("containerStatuses") or ():
+    undone = (each for each in status.get("initContainerStatuses") or () if not each.get("ready"))
+    for container in (*undone, *(status.get("containerStatuses") or ())):
         state = container.get("state") or {}
         held = state.get("waiting") or state.get("terminated") or {}
         if held.get("message") or held.get("reason"):

@@ -1,7 +1,8 @@
 """The agent's mind: a pure state machine. Stimuli in, effects out; no clock, no network, no processes, no asyncio.
 
-`messages` names what can be said to it and what it can ask for, `container` and `pod` decide, `status` says how a pod
-looks in the API, `node` holds all pods of the node. Every decision is taken again from the whole state after each
+`messages` names what can be said to it and what it can ask for, `container` and `pod` decide, `ordering` says whose turn
+it is to start or to stop, `hooks` when a container's hooks are due, `status` says how a pod looks in the API, `node`
+holds all pods of the node. Every decision is taken again from the whole state after each
 stimulus, so a stimulus that comes twice, late or out of order does no harm.
 """
 
@@ -14,6 +15,8 @@ from .messages import (
     Emit,
     Exit,
     Exited,
+    Hooked,
+    HookKind,
     PodGone,
     PodSeen,
     Prepare,
@@ -27,6 +30,7 @@ from .messages import (
     Remembered,
     Retire,
     Retuned,
+    RunHook,
     SetTimer,
     Shutdown,
     Start,
@@ -49,6 +53,8 @@ __all__ = [
     "Emit",
     "Exit",
     "Exited",
+    "HookKind",
+    "Hooked",
     "Machine",
     "MachineSettings",
     "PodGone",
@@ -64,6 +70,7 @@ __all__ = [
     "Remembered",
     "Retire",
     "Retuned",
+    "RunHook",
     "SetTimer",
     "Shutdown",
     "Start",

@@ -12,26 +12,34 @@ from enum import Enum, auto
 
 from stark.crds.pods import Container, RestartPolicy
 
+from .hooks import FAILED_POST_START, FAILURES, GRACE_MIN_S, POST_START_MAX_S, HookRun, handler_of
 from .messages import (
     Effect,
     Emit,
     Exit,
+    HookKind,
     Prepare,
     ProbeKind,
     ProbeNow,
     Remembered,
+    RunHook,
     Start,
     Stop,
 )
+from .ordering import Role
 from .probing import ProbeRun
 from .settings import MachineSettings, next_backoff_s
 
 CREATING = "ContainerCreating"
+INITIALIZING = "PodInitializing"
+"""The same in a pod with init containers."""
 CRASH_LOOP = "CrashLoopBackOff"
 PULL_FAILED = "ErrImagePull"
 PULL_BACKOFF = "ImagePullBackOff"
 UNHEALTHY = "Unhealthy"
 """Why a container is stopped whose probe failed too often, and why it ended then."""
+OWN_FAULTS = (UNHEALTHY, FAILED_POST_START)
+"""Reasons for a stop that are the reason of the end, too."""
 LOST_REASON = "ContainerStatusUnknown"
 LOST_MESSAGE = "the supervisor of the pod was killed, and the container with it"
 KILLED_EXIT = 137
@@ -55,6 +63,8 @@ class StopWish:
     grace_s: float
     reason: str
     message: str
+    until: float
+    """When the grace is over."""
 
 
 def should_restart(policy: RestartPolicy, ended: Exit) -> bool:
@@ -70,8 +80,12 @@ class ContainerLife:
     pod_label: str
     """`name_namespace(uid)`, as kubelet's messages name a pod."""
     spec: Container
+    role: Role = Role.MAIN
+    creating: str = CREATING
+    """Reason of the waiting state while nothing is wrong."""
     stage: Stage = Stage.WAITING
-    waiting_reason: str = CREATING
+    waiting_reason: str = ""
+    """Why it waits; empty while nothing is wrong."""
     waiting_message: str = ""
     runs: int = 0
     """Starts so far; the current attempt is one less, and so is the restart count."""
@@ -87,7 +101,12 @@ class ContainerLife:
     exit: Exit | None = None
     last: Exit | None = None
     wish: StopWish | None = None
+    announced: bool = False
+    """Whether people were told that it is being stopped."""
+    held_up: bool = False
+    """Whether its stop had to wait, so that less than the whole grace is left."""
     told_grace_s: float | None = None
+    hooks: HookRun = field(default_factory=HookRun)
     probes: dict[ProbeKind, ProbeRun] = field(default_factory=dict)
     failed_at: float = 0.0
 
@@ -110,8 +129,18 @@ class ContainerLife:
 
     @property
     def is_running(self) -> bool:
-        """Whether the entry point was called and the process has not ended."""
-        return self.stage is Stage.RUNNING and self.called_at is not None
+        """Whether the entry point was called, its postStart hook is done, and the process has not ended."""
+        return self.stage is Stage.RUNNING and self.called_at is not None and self.hooks.let_run
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether its last run ended well."""
+        return self.stage is Stage.ENDED and self.exit is not None and self.exit.code == 0
+
+    def is_over(self, policy: RestartPolicy) -> bool:
+        """Whether it has ended and is not started again: not by its policy, and not because it is to be something else."""
+        over = self.stage is Stage.ENDED and self.exit is not None and not should_restart(policy, self.exit)
+        return over and (self.role is Role.INIT or self.spec.image == self.image)
 
     @property
     def started(self) -> bool:
@@ -121,7 +150,9 @@ class ContainerLife:
 
     @property
     def ready(self) -> bool:
-        """Whether it runs, has started, and its readiness probe, if any, succeeds."""
+        """Whether it runs, has started, and its readiness probe, if any, succeeds; an init container when it is done."""
+        if self.role is Role.INIT:
+            return self.succeeded
         probe = self.probes.get(ProbeKind.READINESS)
         return self.started and (probe is None or probe.passing)
 
@@ -145,6 +176,7 @@ class ContainerLife:
         self.stage = Stage.STARTING
         self.runs += 1
         self.exit, self.called_at, self.wish, self.told_grace_s, self.probes = None, None, None, None, {}
+        self.announced, self.held_up, self.hooks = False, False, HookRun()
         return True
 
     def prepare_failed(self, ticket: int, reason: str, message: str, now: float, settings: MachineSettings) -> bool:
@@ -166,16 +198,26 @@ class ContainerLife:
         if self.stage is not Stage.RUNNING or attempt != self.attempt or self.called_at is not None:
             return False
         self.called_at = at
+        self.hooks.post_start_pending = handler_of(self.spec, HookKind.POST_START) is not None
         self._begin_probes(at)
         return True
+
+    def hooked(self, attempt: int, kind: HookKind, ok: bool, grace_s: float, now: float) -> Iterator[Effect]:
+        """A hook is over, well or not."""
+        if attempt != self.attempt or not self.has_process or not self.hooks.answer(kind, ok) or ok:
+            return
+        reason, message = FAILURES[kind]
+        yield Emit(self.uid, self.name, "Warning", reason, message)
+        if kind is HookKind.POST_START:
+            self.want_stop(grace_s, FAILED_POST_START, f"Container {self.name} failed its postStart hook", now)
 
     def ended(self, attempt: int, ended: Exit) -> bool:
         """The process has ended; False when that is old news."""
         if not self.has_process or attempt != self.attempt:
             return False
-        if self.wish is not None and self.wish.reason == UNHEALTHY and ended.reason in ("", "Error", UNHEALTHY):
+        if self.wish is not None and self.wish.reason in OWN_FAULTS and ended.reason in ("", "Error", *OWN_FAULTS):
             # However politely it went: it was sent away because it did not work, and whoever counts failures has to know.
-            ended = replace(ended, reason=UNHEALTHY, message=self.wish.message)
+            ended = replace(ended, reason=self.wish.reason, message=self.wish.message)
         self.stage, self.exit, self.probes = Stage.ENDED, ended, {}
         self.execution = ended.execution or self.execution
         return True
@@ -207,7 +249,7 @@ class ContainerLife:
         self.spec = spec
         if changed and self.stage in (Stage.WAITING, Stage.PREPARING):
             self.stage, self.retry_at = Stage.WAITING, now
-            self.waiting_reason, self.waiting_message, self.pull_delay_s = CREATING, "", 0.0
+            self.waiting_reason, self.waiting_message, self.pull_delay_s = "", "", 0.0
 
     # -- decisions ------------------------------------------------------------------------------------------------
 
@@ -221,25 +263,59 @@ class ContainerLife:
             self.image = self.spec.image or ""
             yield Prepare(self.uid, self.name, self.ticket, self.runs)
         if self.stage is Stage.RUNNING:
-            if self.spec.image != self.image:
-                self.want_stop(grace_s, "ImageChanged", f"Container {self.name} definition changed, will be restarted")
+            yield from self._start_hook()
+            # An init container is done soon, and its old image has begun the work.
+            if self.spec.image != self.image and self.role is not Role.INIT:
+                message = f"Container {self.name} definition changed, will be restarted"
+                self.want_stop(grace_s, "ImageChanged", message, now)
             yield from self._check_probes(grace_s, now)
-            yield from self.carry_out_stop()
+            yield from self.carry_out_stop(now)
 
-    def want_stop(self, grace_s: float, reason: str, message: str) -> None:
+    def run_again(self, now: float) -> None:
+        """Forget that it has ended: what it made is gone."""
+        if self.stage is Stage.ENDED:
+            self.last, self.exit = self.exit, None
+            self.stage, self.retry_at = Stage.WAITING, now
+            self.waiting_reason, self.waiting_message = "", ""
+
+    def want_stop(self, grace_s: float, reason: str, message: str, now: float) -> None:
         """Wish the process away; a shorter grace overrules a longer one."""
         if self.wish is None or grace_s < self.wish.grace_s:
-            self.wish = StopWish(grace_s, reason, message)
+            self.wish = StopWish(grace_s, reason, message, now + grace_s)
 
-    def carry_out_stop(self) -> Iterator[Effect]:
-        """Pass on a wish that the process has not been told of. One that is only starting is told once it has."""
+    def carry_out_stop(self, now: float, is_its_turn: bool = True) -> Iterator[Effect]:
+        """Do what a wish asks for and has not been done: run the preStop hook, and when that is over and it is the
+        container's turn, or the grace is, tell the process. One that is only starting is told once it has."""
         if self.wish is None or self.stage is not Stage.RUNNING:
             return
-        if self.told_grace_s is None:
+        if not self.announced:
+            self.announced = True
             yield Emit(self.uid, self.name, "Normal", "Killing", self.wish.message)
-        if self.told_grace_s is None or self.wish.grace_s < self.told_grace_s:
-            self.told_grace_s = self.wish.grace_s
-            yield Stop(self.uid, self.name, self.attempt, self.wish.grace_s, self.wish.reason)
+        yield from self._stop_hook()
+        grace_s = self.wish.grace_s
+        if self.told_grace_s is None and grace_s > 0:
+            if (self.hooks.pre_stop_pending or not is_its_turn) and now < self.wish.until:
+                self.held_up = True
+                return
+            if self.held_up:
+                grace_s = max(GRACE_MIN_S, self.wish.until - now)
+        if self.told_grace_s is None or grace_s < self.told_grace_s:
+            self.told_grace_s = grace_s
+            yield Stop(self.uid, self.name, self.attempt, grace_s, self.wish.reason)
+
+    def _start_hook(self) -> Iterator[Effect]:
+        handler = handler_of(self.spec, HookKind.POST_START)
+        if self.hooks.post_start_pending and not self.hooks.post_start_asked and handler is not None:
+            self.hooks.post_start_asked = True
+            yield RunHook(self.uid, self.name, self.attempt, HookKind.POST_START, handler, POST_START_MAX_S)
+
+    def _stop_hook(self) -> Iterator[Effect]:
+        handler = handler_of(self.spec, HookKind.PRE_STOP)
+        if handler is None or self.hooks.pre_stop_asked or self.called_at is None or self.told_grace_s is not None:
+            return
+        if self.wish is not None and self.wish.grace_s > 0:
+            self.hooks.pre_stop_asked = self.hooks.pre_stop_pending = True
+            yield RunHook(self.uid, self.name, self.attempt, HookKind.PRE_STOP, handler, self.wish.grace_s)
 
     def abandon(self) -> None:
         """Start nothing any more: the pod is ending. An answer to an open question will find nobody."""
@@ -250,7 +326,7 @@ class ContainerLife:
         """Reason and message of the waiting state."""
         if self.waiting_reason == PULL_FAILED and now >= self.failed_at + PULL_FAILED_SHOWN_S:
             return PULL_BACKOFF, f'Back-off pulling image "{self.spec.image}": {self.waiting_message}'
-        return self.waiting_reason, self.waiting_message
+        return self.waiting_reason or self.creating, self.waiting_message
 
     def wake_times(self, now: float) -> Iterator[float]:
         """When something becomes due."""
@@ -260,12 +336,18 @@ class ContainerLife:
                 yield self.failed_at + PULL_FAILED_SHOWN_S
         for run in self._due_probes():
             yield run.next_at
+        yield from self.stop_times()
+
+    def stop_times(self) -> Iterator[float]:
+        """When a stop that waits for a hook or a turn waits no longer."""
+        if self.stage is Stage.RUNNING and self.wish is not None and self.told_grace_s is None:
+            yield self.wish.until
 
     def _after_end(self, policy: RestartPolicy, now: float, settings: MachineSettings) -> Iterator[Effect]:
         assert self.exit is not None, self.name
-        replaced = self.spec.image != self.image
-        if not replaced and not should_restart(policy, self.exit):
+        if self.is_over(policy):
             return
+        replaced = self.spec.image != self.image
         if replaced or self.exit.finished_at - self.exit.started_at >= settings.backoff_reset_s:
             self.restart_delay_s = 0.0
         # The ceiling may have been lowered since the wait was worked out.
@@ -273,7 +355,7 @@ class ContainerLife:
         self.restart_delay_s = 0.0 if replaced else next_backoff_s(self.restart_delay_s, settings)
         self.last, self.exit = self.exit, None
         self.stage, self.retry_at = Stage.WAITING, self.last.finished_at + delay_s
-        self.waiting_reason, self.waiting_message = CREATING, ""
+        self.waiting_reason, self.waiting_message = "", ""
         if self.retry_at > now:
             text = f"restarting failed container={self.name} pod={self.pod_label}"
             self.waiting_reason, self.waiting_message = CRASH_LOOP, f"back-off {_duration(delay_s)} {text}"
@@ -302,7 +384,7 @@ class ContainerLife:
             if run.broken and self.wish is None:
                 own = run.probe.termination_grace_period_seconds
                 text = f"Container {self.name} failed {run.kind} probe, will be restarted"
-                self.want_stop(grace_s if own is None else float(own), UNHEALTHY, text)
+                self.want_stop(grace_s if own is None else float(own), UNHEALTHY, text, now)
         for run in self._due_probes():
             if now >= run.next_at:
                 run.asked = True

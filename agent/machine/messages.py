@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from stark.crds.pods import Pod, PodStatus, Probe
+from stark.crds.pods import LifecycleHandler, Pod, PodStatus, Probe
 
 
 class ProbeKind(StrEnum):
@@ -14,6 +14,13 @@ class ProbeKind(StrEnum):
     STARTUP = "startup"
     READINESS = "readiness"
     LIVENESS = "liveness"
+
+
+class HookKind(StrEnum):
+    """The two moments at which a container may want something done."""
+
+    POST_START = "postStart"
+    PRE_STOP = "preStop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +158,17 @@ class Probed:
 
 
 @dataclass(frozen=True, slots=True)
+class Hooked:
+    """A hook is over."""
+
+    uid: str
+    container: str
+    attempt: int
+    kind: HookKind
+    ok: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Condemned:
     """The pod must stop and counts as failed, unless it has finished."""
 
@@ -195,6 +213,7 @@ Stimulus = (
     | Exited
     | SupervisorLost
     | Probed
+    | Hooked
     | Condemned
     | Released
     | Retuned
@@ -249,6 +268,18 @@ class ProbeNow:
 
 
 @dataclass(frozen=True, slots=True)
+class RunHook:
+    """Carry out a hook, for at most `timeout_s`; answer Hooked."""
+
+    uid: str
+    container: str
+    attempt: int
+    kind: HookKind
+    handler: LifecycleHandler
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class WriteStatus:
     """The pod's status is now this; only the newest matters."""
 
@@ -295,4 +326,4 @@ class SetTimer:
     at: float
 
 
-Effect = Prepare | Start | Stop | ProbeNow | WriteStatus | DeletePod | Retire | Release | Emit | SetTimer
+Effect = Prepare | Start | Stop | ProbeNow | RunHook | WriteStatus | DeletePod | Retire | Release | Emit | SetTimer

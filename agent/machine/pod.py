@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from stark.crds.podcontainers import container_named, is_sidecar
 from stark.crds.pods import Container, ContainerStatus, Pod, PodStatus
 
-from .container import KILLED_EXIT, LOST_REASON, ContainerLife, Stage, should_restart, start_effect
+from .container import (
+    CREATING,
+    INITIALIZING,
+    KILLED_EXIT,
+    LOST_REASON,
+    ContainerLife,
+    start_effect,
+)
 from .messages import (
     Called,
     DeletePod,
@@ -14,6 +22,7 @@ from .messages import (
     Emit,
     Exit,
     Exited,
+    Hooked,
     Prepared,
     PrepareFailed,
     Probed,
@@ -23,6 +32,7 @@ from .messages import (
     Started,
     WriteStatus,
 )
+from .ordering import Role, due, has_failed_to_initialize, is_initialized, may_stop, policy_of
 from .settings import MachineSettings
 from .status import is_reported, pod_status
 
@@ -47,7 +57,15 @@ class PodLife:
         self._closing = False
         self._released = self._retired = self._deleted = False
         remembered = {memory.name: memory for memory in known}
-        self.lives = [self._begin(spec, remembered.get(spec.name), now) for spec in pod.spec.containers]
+        begun = [
+            *((spec, Role.SIDECAR if is_sidecar(spec) else Role.INIT) for spec in pod.spec.init_containers),
+            *((spec, Role.MAIN) for spec in pod.spec.containers),
+        ]
+        self.lives = [self._begin(spec, role, remembered.get(spec.name), now) for spec, role in begun]
+        initial = [life for life in self.lives if life.role is Role.INIT]
+        self._initialized = any(life.runs for life in self._mains) and all(life.succeeded for life in initial)
+        if not known and any(life.exit and life.exit.reason == LOST_REASON for life in self._mains):
+            self._initialize_again(now)
 
     # -- stimuli --------------------------------------------------------------------------------------------------
 
@@ -60,7 +78,7 @@ class PodLife:
         self.pod = pod
         self._verdict = self._verdict or _foreign_verdict(pod, self._written)
         for life in self.lives:
-            spec = next((spec for spec in pod.spec.containers if spec.name == life.name), None)
+            spec = container_named(pod.spec, life.name)
             if spec is not None:
                 life.respec(spec, now)
         self._seen_stale = self._written is not None and not is_reported(self._written, pod.status)
@@ -84,8 +102,12 @@ class PodLife:
         for life in self.lives:
             if (life.name, life.attempt) in runs:
                 life.lost(now)
+        if runs:
+            self._initialize_again(now)
 
-    def hear(self, news: Prepared | PrepareFailed | Started | Called | Exited | Probed, now: float) -> Iterator[Effect]:
+    def hear(
+        self, news: Prepared | PrepareFailed | Started | Called | Exited | Probed | Hooked, now: float
+    ) -> Iterator[Effect]:
         """News about one container."""
         life = next((life for life in self.lives if life.name == news.container), None)
         if life is None:
@@ -106,6 +128,8 @@ class PodLife:
         elif isinstance(news, Exited):
             if life.ended(news.attempt, news.exit) and life.called_at is None and news.exit.code != 0:
                 yield Emit(self.uid, life.name, "Warning", "Failed", f"Error: {news.exit.reason}: {news.exit.message}")
+        elif isinstance(news, Hooked):
+            yield from life.hooked(news.attempt, news.kind, news.ok, self._own_grace_s(), now)
         elif life.probed(news.attempt, news.kind, news.ok, now) and not news.ok:
             text = f"{news.kind.capitalize()} probe failed: {news.message}"
             yield Emit(self.uid, life.name, "Warning", "Unhealthy", text)
@@ -122,9 +146,10 @@ class PodLife:
         if self._ending():
             yield from self._wind_down(now)
         else:
-            grace_s = self._capped(self.pod.spec.termination_grace_period_seconds)
-            for life in self.lives:
-                yield from life.proceed(self.pod.spec.restart_policy, grace_s, now, self._settings)
+            policy = self.pod.spec.restart_policy
+            self._initialized = self._initialized or is_initialized(self.lives)
+            for life in due(self.lives, self._initialized):
+                yield from life.proceed(policy_of(life.role, policy), self._own_grace_s(), now, self._settings)
         if self.gone:
             if not self._busy() and not self._released:
                 self._released = True
@@ -141,41 +166,60 @@ class PodLife:
     def wake_times(self, now: float) -> Iterator[float]:
         """When something becomes due."""
         if self._ending():
+            for life in self.lives:
+                yield from life.stop_times()
             return
         limit = self.pod.spec.active_deadline_seconds
         if limit is not None and not self._finished():
             yield self._started_at + limit
-        for life in self.lives:
+        for life in due(self.lives, self._initialized):
             yield from life.wake_times(now)
+
+    @property
+    def _mains(self) -> list[ContainerLife]:
+        return [life for life in self.lives if life.role is Role.MAIN]
 
     def _ending(self) -> bool:
         deleted = self.pod.metadata.deletion_timestamp is not None
-        return self.gone or self._closing or deleted or self._verdict is not None
+        return self.gone or self._closing or deleted or self._verdict is not None or self._work_is_over()
 
     def _busy(self) -> bool:
         return any(life.has_process for life in self.lives)
 
-    def _finished(self) -> bool:
-        """Whether no container will ever run again."""
-        if self._verdict is not None:
-            return not self._busy()
+    def _work_is_over(self) -> bool:
+        """Whether no container will run again: all have ended for good, or will never have their turn."""
         policy = self.pod.spec.restart_policy
-        ends = [life.exit for life in self.lives if life.stage is Stage.ENDED]
-        return len(ends) == len(self.lives) and not any(end and should_restart(policy, end) for end in ends)
+        return has_failed_to_initialize(self.lives, policy) or all(life.is_over(policy) for life in self._mains)
+
+    def _finished(self) -> bool:
+        """Whether the pod has come to its end, sidecars and all."""
+        return not self._busy() and (self._verdict is not None or self._work_is_over())
+
+    def _initialize_again(self, now: float) -> None:
+        """Everything that ran was killed, and what init containers had prepared may be gone with it (as Kubernetes has
+        it when a sandbox is lost): they run again before any container does."""
+        if not self._busy() and not self._work_is_over():
+            self._initialized = False
+            for life in self.lives:
+                if life.role is Role.INIT and life.succeeded:
+                    life.run_again(now)
 
     def _wind_down(self, now: float) -> Iterator[Effect]:
         grace_s = self._grace_s()
         for life in self.lives:
             life.abandon()
             if life.has_process:
-                life.want_stop(grace_s, self._stop_reason(), f"Stopping container {life.name}")
-            yield from life.carry_out_stop()
+                life.want_stop(grace_s, self._stop_reason(), f"Stopping container {life.name}", now)
+            yield from life.carry_out_stop(now, may_stop(life, self.lives))
+
+    def _own_grace_s(self) -> float:
+        return self._capped(self.pod.spec.termination_grace_period_seconds)
 
     def _grace_s(self) -> float:
         asked = self.pod.metadata.deletion_grace_period_seconds
         if self.gone and self._gone_grace_s is not None:
             asked = int(self._gone_grace_s)
-        return self._capped(self.pod.spec.termination_grace_period_seconds if asked is None else asked)
+        return self._own_grace_s() if asked is None else self._capped(asked)
 
     def _capped(self, grace_s: float) -> float:
         return min(float(grace_s), self._settings.grace_max_s)
@@ -183,7 +227,9 @@ class PodLife:
     def _stop_reason(self) -> str:
         if self._verdict is not None:
             return self._verdict[0]
-        return "NodeShutdown" if self._closing else "Deleted"
+        if self._closing:
+            return "NodeShutdown"
+        return "Completed" if self._work_is_over() else "Deleted"
 
     def _report(self, now: float) -> Iterator[Effect]:
         status = pod_status(
@@ -199,10 +245,12 @@ class PodLife:
             self._written, self._seen_stale = status, False
             yield WriteStatus(self.uid, status)
 
-    def _begin(self, spec: Container, known: Remembered | None, now: float) -> ContainerLife:
-        meta = self.pod.metadata
-        life = ContainerLife(self.uid, f"{meta.name}_{meta.namespace}({self.uid})", spec)
-        reported = next((c for c in self.pod.status.container_statuses if c.name == spec.name), None)
+    def _begin(self, spec: Container, role: Role, known: Remembered | None, now: float) -> ContainerLife:
+        meta, status = self.pod.metadata, self.pod.status
+        creating = INITIALIZING if self.pod.spec.init_containers else CREATING
+        life = ContainerLife(self.uid, f"{meta.name}_{meta.namespace}({self.uid})", spec, role, creating)
+        told = (*status.init_container_statuses, *status.container_statuses)
+        reported = next((c for c in told if c.name == spec.name), None)
         if known is None and reported is not None:
             known = _from_report(reported, spec, now)
         if known is not None:

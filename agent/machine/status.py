@@ -22,6 +22,7 @@ from stark.crds.pods import (
 
 from .container import ContainerLife, Stage
 from .messages import Exit
+from .ordering import Role
 
 OWN_CONDITIONS = ("Initialized", "ContainersReady", "Ready")
 """What the agent concludes; PodScheduled is the scheduler's, and other types are other people's."""
@@ -34,9 +35,19 @@ def at_time(seconds: float) -> datetime:
     return datetime.fromtimestamp(int(seconds), UTC)
 
 
-def phase_of(policy: RestartPolicy, containers: Sequence[ContainerStatus]) -> PodPhase:
+def phase_of(
+    policy: RestartPolicy, containers: Sequence[ContainerStatus], initial: Sequence[tuple[ContainerStatus, Role]] = ()
+) -> PodPhase:
     """The phase that follows from the containers' states (kubelet's getPhase)."""
+    failed = [status for status, role in initial if role is Role.INIT and _has_failed(status)]
+    if failed and policy == "Never":
+        return "Failed"
+    if failed or (not has_begun(containers) and not all(_is_done(status, role) for status, role in initial)):
+        return "Pending"
     waiting = running = stopped = succeeded = 0
+    # How a sidecar ended says nothing about the pod.
+    running += sum(role is Role.SIDECAR and status.state.running is not None for status, role in initial)
+    waiting += sum(role is Role.SIDECAR and _is_new(status) for status, role in initial)
     for status in containers:
         state = status.state
         if state.running is not None:
@@ -55,6 +66,28 @@ def phase_of(policy: RestartPolicy, containers: Sequence[ContainerStatus]) -> Po
     if stopped == succeeded:
         return "Succeeded"
     return "Failed" if policy == "Never" else "Running"
+
+
+def has_begun(containers: Sequence[ContainerStatus]) -> bool:
+    """Whether a container has had its turn: then the pod was initialized, whatever became of that."""
+    return any(status.state.running is not None or status.state.terminated is not None for status in containers)
+
+
+def _is_new(status: ContainerStatus) -> bool:
+    """Whether it has never run."""
+    return status.state.running is None and status.state.terminated is None and status.last_state.terminated is None
+
+
+def _has_failed(status: ContainerStatus) -> bool:
+    if status.state.running is not None:
+        return False
+    end = status.state.terminated or status.last_state.terminated
+    return end is not None and end.exit_code != 0
+
+
+def _is_done(status: ContainerStatus, role: Role) -> bool:
+    """Whether an init container holds up the next one no more."""
+    return bool(status.started) if role is Role.SIDECAR else status.ready
 
 
 def terminated(ended: Exit, runtime: str) -> ContainerStateTerminated:
@@ -80,7 +113,7 @@ def container_status(life: ContainerLife, now: float, runtime: str = "stark") ->
     elif life.exit is not None:
         state = ContainerState(terminated=terminated(life.exit, runtime))
     else:
-        reason, message = life.show(now) if life.stage is Stage.WAITING else ("ContainerCreating", "")
+        reason, message = life.show(now) if life.stage is Stage.WAITING else (life.creating, "")
         state = ContainerState(waiting=ContainerStateWaiting(reason=reason, message=message or None))
     last = ContainerState(terminated=terminated(life.last, runtime)) if life.last else ContainerState()
     return ContainerStatus(
@@ -107,8 +140,9 @@ def pod_status(
     now: float,
 ) -> PodStatus:
     """The whole status. `verdict` is (reason, message) of a pod that fails whatever its containers say."""
-    containers = [container_status(life, now) for life in lives]
-    phase: PodPhase = phase_of(pod.spec.restart_policy, containers)
+    containers = [container_status(life, now) for life in lives if life.role is Role.MAIN]
+    initial = [(container_status(life, now), life.role) for life in lives if life.role is not Role.MAIN]
+    phase: PodPhase = phase_of(pod.spec.restart_policy, containers, initial)
     busy = any(life.has_process for life in lives)
     if verdict is not None:
         # Kubernetes shows the failure at once but calls the pod failed only when nothing of it runs any more.
@@ -116,7 +150,7 @@ def pod_status(
     elif pod.metadata.deletion_timestamp is not None and not busy:
         phase = _phase_of_deleted(containers, phase)
     conditions = list(previous.conditions if previous else pod.status.conditions)
-    for condition in _conclusions(pod, phase, containers):
+    for condition in _conclusions(pod, phase, containers, initial):
         conditions = set_condition(conditions, condition, at_time(now))
     return PodStatus(
         observed_generation=pod.metadata.generation,
@@ -128,6 +162,7 @@ def pod_status(
         pod_ip=node_ip,
         pod_ips=[PodIP(ip=node_ip)],
         start_time=at_time(started_at),
+        init_container_statuses=[status for status, _ in initial],
         container_statuses=containers,
     )
 
@@ -140,9 +175,12 @@ def _phase_of_deleted(containers: Sequence[ContainerStatus], phase: PodPhase) ->
     return "Failed" if any(end is not None for end in ends) else phase
 
 
-def _conclusions(pod: Pod, phase: PodPhase, containers: Sequence[ContainerStatus]) -> list[PodCondition]:
+def _conclusions(
+    pod: Pod, phase: PodPhase, containers: Sequence[ContainerStatus], initial: Sequence[tuple[ContainerStatus, Role]]
+) -> list[PodCondition]:
     generation = pod.metadata.generation
-    unready = [status.name for status in containers if not status.ready]
+    lasting = [*(status for status, role in initial if role is Role.SIDECAR), *containers]
+    unready = [status.name for status in lasting if not status.ready]
     done = {"Succeeded": "PodCompleted", "Failed": "PodFailed"}.get(phase)
     reason: str | None = None
     message: str | None = None
@@ -151,9 +189,8 @@ def _conclusions(pod: Pod, phase: PodPhase, containers: Sequence[ContainerStatus
     elif unready:
         reason, message = "ContainersNotReady", f"containers with unready status: [{' '.join(unready)}]"
     ready = "True" if reason is None else "False"
-    initialized = "PodCompleted" if phase == "Succeeded" else None
     own = [
-        PodCondition(type="Initialized", status="True", reason=initialized, observed_generation=generation),
+        _initialized(phase, containers, initial, generation),
         *(
             PodCondition(type=name, status=ready, reason=reason, message=message, observed_generation=generation)
             for name in ("ContainersReady", "Ready")
@@ -164,12 +201,33 @@ def _conclusions(pod: Pod, phase: PodPhase, containers: Sequence[ContainerStatus
     return own
 
 
+def _initialized(
+    phase: PodPhase,
+    containers: Sequence[ContainerStatus],
+    initial: Sequence[tuple[ContainerStatus, Role]],
+    generation: int | None,
+) -> PodCondition:
+    waited_for = [status.name for status, role in initial if not _is_done(status, role)]
+    if phase == "Succeeded" or has_begun(containers) or not waited_for:
+        reason = "PodCompleted" if phase == "Succeeded" else None
+        return PodCondition(type="Initialized", status="True", reason=reason, observed_generation=generation)
+    message = f"containers with incomplete status: [{' '.join(waited_for)}]"
+    return PodCondition(
+        type="Initialized",
+        status="False",
+        reason="ContainersNotInitialized",
+        message=message,
+        observed_generation=generation,
+    )
+
+
 def is_reported(ours: PodStatus, seen: PodStatus) -> bool:
     """Whether the API server shows what we concluded; when it doesn't, somebody else wrote and we say it again."""
 
     def gist(status: PodStatus) -> tuple[object, ...]:
         conditions = sorted((c.type, c.status) for c in status.conditions if c.type in OWN_CONDITIONS)
-        containers = [(c.name, c.ready, c.restart_count) for c in status.container_statuses]
+        told = (*status.init_container_statuses, *status.container_statuses)
+        containers = [(c.name, c.ready, c.restart_count) for c in told]
         return status.phase, conditions, containers
 
     return gist(ours) == gist(seen)

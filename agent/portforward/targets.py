@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from stark.crds.podcontainers import every_container
 from stark.crds.pods import ContainerPort, Pod
 
 
@@ -32,7 +33,7 @@ class Target:
 
         Raises NotForwarded.
         """
-        declared = [(container, entry) for container in self.pod.spec.containers for entry in container.ports]
+        declared = [(container, entry) for container in every_container(self.pod.spec) for entry in container.ports]
         found = [pair for pair in declared if pair[1].container_port == port]
         found = found or [pair for pair in declared if self._given(pair[1]) == port]
         if not found:

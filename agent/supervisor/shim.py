@@ -41,8 +41,11 @@ DEADLINE_EXIT = 124
 STREAMS_MAX = 3  # descriptors that come with a session
 NODE_SHUTDOWN = "NodeShutdown"
 """Why a container ended that was stopped because the agent or the host goes down: no fault of its own, whoever counts."""
-UNHEALTHY, UNHEALTHY_MESSAGE = "Unhealthy", "stopped because a probe failed too often"
-"""Why one ended that did not work: kept here, because the agent that knows of the probe may be another one by then."""
+OWN_FAULTS = {
+    "Unhealthy": "stopped because a probe failed too often",
+    "FailedPostStartHook": "stopped because its postStart hook failed",
+}
+"""Why one ended that did not work: kept here, because the agent that knows why may be another one by then."""
 HOST_STOP_GRACE_S = 30.0  # what containers get when the host itself asks the shim to end
 
 
@@ -423,8 +426,8 @@ class Shim:
             verdict["code"] = DEADLINE_EXIT
         elif code != 0 and run.stop_reason == NODE_SHUTDOWN and verdict["reason"] in ("", "Error"):
             verdict["reason"] = NODE_SHUTDOWN
-        elif run.stop_reason == UNHEALTHY and verdict["reason"] in ("", "Error"):
-            verdict |= {"reason": UNHEALTHY, "message": UNHEALTHY_MESSAGE}
+        elif run.stop_reason in OWN_FAULTS and verdict["reason"] in ("", "Error"):
+            verdict |= {"reason": run.stop_reason, "message": OWN_FAULTS[run.stop_reason]}
         return verdict
 
     def _finish_exec(self, started: Exec, code: int) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from stark.crds.podcontainers import every_written
+
 from ..registry.refusals import forbidden
 from .attributes import Attributes, Lookup
 from .defaults import with_default_tolerations
@@ -39,7 +41,7 @@ class ClusterRules:
         defaults = self._config()["defaultResources"]
         if not defaults or not writes_pod(attributes) or attributes.operation != "CREATE" or attributes.object is None:
             return
-        for container in (attributes.object.get("spec") or {}).get("containers") or ():
+        for container in every_written(attributes.object.get("spec") or {}):
             fill(container, defaults)
 
     async def tolerations(self, attributes: Attributes, lookup: Lookup) -> None:

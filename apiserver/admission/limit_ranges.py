@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
-from stark.crds.quantity import compare, parse_quantity, total
+from stark.crds.podcontainers import every_written, pod_amounts
+from stark.crds.quantity import compare, parse_quantity
 
 from ..errors import Cause
 from .attributes import Attributes, Lookup
@@ -30,7 +31,7 @@ async def limit_range_defaults(attributes: Attributes, lookup: Lookup) -> None:
     if not writes_pod(attributes) or attributes.operation != "CREATE" or obj is None:
         return
     for item in await _items(attributes, lookup, "Container"):
-        for container in (obj.get("spec") or {}).get("containers") or ():
+        for container in every_written(obj.get("spec") or {}):
             _fill(container, "limits", item.get("default") or {})
             _fill(container, "requests", item.get("defaultRequest") or {})
 
@@ -60,24 +61,18 @@ async def limit_ranges(attributes: Attributes, lookup: Lookup) -> None:
     """Refuse a new pod that is out of a LimitRange."""
     if not writes_pod(attributes) or attributes.operation != "CREATE" or attributes.object is None:
         return
-    containers = (attributes.object.get("spec") or {}).get("containers") or ()
+    spec = attributes.object.get("spec") or {}
     found: list[str] = []
     for item in await _items(attributes, lookup, "Container"):
-        for container in containers:
+        for container in every_written(spec):
             found += out_of_range(item, container.get("resources") or {})
     pods = await _items(attributes, lookup, "Pod")
     if pods:
-        whole = {kind: _sums(containers, kind) for kind in ("requests", "limits")}
+        whole = {kind: pod_amounts(spec, kind) for kind in ("requests", "limits")}
         for item in pods:
             found += out_of_range(item, whole)
     if found:
         raise refused(attributes, found[0] if len(found) == 1 else f"[{', '.join(found)}]")
-
-
-def _sums(containers: Any, kind: str) -> dict[str, str]:
-    amounts = [((each.get("resources") or {}).get(kind) or {}) for each in containers]
-    names = {name for each in amounts for name in each}
-    return {name: total(each[name] for each in amounts if name in each) for name in names}
 
 
 def out_of_range(item: Mapped, resources: Mapped) -> Iterator[str]:

@@ -12,14 +12,13 @@ from stark.crds.podfacts import deadline
 
 from ..errors import Cause
 from .complaints import bad_value, duplicate, not_allowed, not_supported, required
-from .podspecs import FoundSpec, containers
+from .podspecs import CONTAINER_LISTS, FoundSpec, containers
 from .validate_affinity import affinity_causes, spread_causes, tightening_causes, without_node_wishes
+from .validate_lifecycle import lifecycle_causes, role_causes
 from .validate_resources import resource_causes
 
 PORT_MAX = 65_535
 PROTOCOLS = ("SCTP", "TCP", "UDP")
-HANDLERS = ("exec", "httpGet", "tcpSocket")
-PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 VARIABLE_SOURCES = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef")
 BULK_SOURCES = ("configMapRef", "secretRef")
 
@@ -43,7 +42,11 @@ def pod_spec_causes(found: FoundSpec) -> Iterator[Cause]:
         elif name in names:
             yield duplicate(f"{path}.name", name)
         names.add(name)
-        yield from _container_causes(path, container, host_ports)
+        is_initial = path.startswith(f"{found.path}.initContainers[")
+        # Init containers run one by one, so each may have the ports of the others.
+        yield from _container_causes(path, container, set() if is_initial else host_ports)
+        yield from lifecycle_causes(path, container, found.spec.get("terminationGracePeriodSeconds"))
+        yield from role_causes(path, container, is_initial)
     try:
         stop_when_disconnected_s(found.metadata.get("annotations"))
     except AnnotationError as error:
@@ -89,9 +92,6 @@ def _container_causes(path: str, container: Mapped, host_ports: set[str]) -> Ite
     for index, source in enumerate(container.get("envFrom") or ()):
         yield from _one_source(f"{path}.envFrom[{index}]", source, BULK_SOURCES)
     yield from resource_causes(f"{path}.resources", container.get("resources") or {})
-    for probe in PROBES:
-        if container.get(probe) is not None:
-            yield from _probe_causes(f"{path}.{probe}", probe, container[probe])
 
 
 def _port_causes(path: str, ports: Iterable[Mapped], host_ports: set[str]) -> Iterator[Cause]:
@@ -143,33 +143,6 @@ def _one_source(path: str, holder: Mapped, choices: tuple[str, ...]) -> Iterator
         yield bad_value(path, "", "may not have more than one field specified at a time")
 
 
-def _probe_causes(path: str, probe_name: str, probe: Mapped) -> Iterator[Cause]:
-    given = [handler for handler in HANDLERS if probe.get(handler) is not None]
-    if not given:
-        yield required(path, "must specify a handler type")
-    for extra in given[1:]:
-        yield not_allowed(f"{path}.{extra}", "may not specify more than 1 handler type")
-    if probe.get("exec") is not None and not probe["exec"].get("command"):
-        yield required(f"{path}.exec.command")
-    for handler in ("httpGet", "tcpSocket"):
-        if probe.get(handler) is not None:
-            yield from _target_port_causes(f"{path}.{handler}.port", probe[handler].get("port"))
-    if probe_name != "readinessProbe" and probe.get("successThreshold", 1) != 1:
-        yield bad_value(f"{path}.successThreshold", probe["successThreshold"], "must be 1")
-    if probe_name == "readinessProbe" and probe.get("terminationGracePeriodSeconds") is not None:
-        value = probe["terminationGracePeriodSeconds"]
-        yield bad_value(f"{path}.terminationGracePeriodSeconds", value, "must not be set for readinessProbes")
-
-
-def _target_port_causes(path: str, port: Any) -> Iterator[Cause]:
-    if isinstance(port, int):
-        if not 1 <= port <= PORT_MAX:
-            yield bad_value(path, port, f"must be between 1 and {PORT_MAX}, inclusive")
-    elif isinstance(port, str):
-        for problem in port_name_problems(port):
-            yield bad_value(path, port, problem)
-
-
 def _toleration_causes(path: str, tolerations: Iterable[Mapped]) -> Iterator[Cause]:
     for index, toleration in enumerate(tolerations):
         where = f"{path}.tolerations[{index}]"
@@ -205,9 +178,10 @@ def _due_causes(annotations: Mapped) -> Iterator[Cause]:
 
 def pod_update_causes(spec: Mapped, old: Mapped) -> Iterator[Cause]:
     """What may not change about a pod: everything but images, deadline, and tolerations that are added."""
-    if [c.get("name") for c in spec.get("containers") or ()] != [c.get("name") for c in old.get("containers") or ()]:
-        yield not_allowed("spec.containers", "pod updates may not add or remove containers")
-        return
+    for key in CONTAINER_LISTS:
+        if [c.get("name") for c in spec.get(key) or ()] != [c.get("name") for c in old.get(key) or ()]:
+            yield not_allowed(f"spec.{key}", "pod updates may not add or remove containers")
+            return
     yield from _deadline_causes(spec.get("activeDeadlineSeconds"), old.get("activeDeadlineSeconds"))
     kept = [_without_seconds(toleration) for toleration in spec.get("tolerations") or ()]
     if any(_without_seconds(toleration) not in kept for toleration in old.get("tolerations") or ()):

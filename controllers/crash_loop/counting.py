@@ -13,6 +13,7 @@ from datetime import datetime
 
 from stark.crds.crash_loop import Counted, Seen, Settings
 from stark.crds.meta import to_wire
+from stark.crds.podcontainers import container_named
 from stark.crds.podfacts import is_ready
 from stark.crds.pods import ContainerStateTerminated, ContainerStatus, Pod
 from stark.crds.podview import APPLICATION_REASONS, TERMINATION_REASONS, counts_as_crash
@@ -46,7 +47,12 @@ def is_evidence(pod: Pod) -> bool:
     """Whether the pod could tell of a failure at all: cheap, for an index."""
     if pod.metadata.deletion_timestamp is not None:
         return False
-    return pod.status.phase == "Failed" or any(_tells(status) for status in pod.status.container_statuses)
+    return pod.status.phase == "Failed" or any(map(_tells, _statuses(pod)))
+
+
+def _statuses(pod: Pod) -> list[ContainerStatus]:
+    """A release that cannot be initialized is as broken as one that cannot run."""
+    return [*pod.status.init_container_statuses, *pod.status.container_statuses]
 
 
 def _tells(status: ContainerStatus) -> bool:
@@ -71,14 +77,14 @@ def failing(pod: Pod, settings: Settings, hold_s: float, since: datetime | None,
 
 
 def _broken(pod: Pod) -> list[ContainerStatus]:
-    return [status for status in pod.status.container_statuses if not status.ready]
+    return [status for status in _statuses(pod) if not status.ready]
 
 
 def _failed(pod: Pod, settings: Settings) -> Failing | None:
     """A pod that has failed for good has failed once, whatever its containers went through."""
     if not counts_as_crash(to_wire(pod)):
         return None
-    ends = [status.state.terminated for status in pod.status.container_statuses if status.state.terminated]
+    ends = [status.state.terminated for status in _statuses(pod) if status.state.terminated]
     if not pod.status.reason and ends and not any(_counts(end, settings) for end in ends):
         return None
     at = max((end.finished_at for end in ends if end.finished_at is not None), default=None)
@@ -131,7 +137,7 @@ def _lasted(end: ContainerStateTerminated) -> float:
 
 def _is_probed(pod: Pod, name: str) -> bool:
     """Whether readiness is more than running: then a long run is no proof of it."""
-    container = next((each for each in pod.spec.containers if each.name == name), None)
+    container = container_named(pod.spec, name)
     return container is not None and (container.readiness_probe or container.startup_probe) is not None
 
 

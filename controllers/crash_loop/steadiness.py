@@ -59,4 +59,4 @@ def _no_earlier(pod: Pod, since: datetime) -> datetime:
 
 def _mark(pod: Pod, since: datetime) -> _Mark:
     """What changes when readiness was lost and came back between two looks."""
-    return since, sum(status.restart_count for status in pod.status.container_statuses)
+    return since, sum(s.restart_count for s in (*pod.status.init_container_statuses, *pod.status.container_statuses))

@@ -24,6 +24,8 @@ from stark.crds.apps import Deployment
 from stark.crds.crash_loop import block_remaining_s, readable_blocks, settings_or_default
 from stark.crds.images import ImageError, PackRef, is_prerelease, is_version, parse_image, version_key
 from stark.crds.packs import Pack
+from stark.crds.podcontainers import every_container
+from stark.crds.pods import Container
 from stark.crds.tenancy import Owner, pack_refusal
 
 AVAILABLE = "Available"
@@ -42,13 +44,17 @@ class Following:
 
     def patch(self, deployment: Deployment) -> dict[str, Any]:
         """A strategic merge patch that fails when the deployment has changed meanwhile."""
-        containers = [{"name": name, "image": image} for name, image in self.images.items()]
+        initial = {container.name for container in deployment.spec.template.spec.init_containers}
+        lists: dict[str, list[dict[str, str]]] = {}
+        for name, image in self.images.items():
+            key = "initContainers" if name in initial else "containers"
+            lists.setdefault(key, []).append({"name": name, "image": image})
         meta = {
             "uid": deployment.uid,
             "resourceVersion": deployment.metadata.resource_version,
             "annotations": {CHANGE_CAUSE: self.cause},
         }
-        return {"metadata": meta, "spec": {"template": {"spec": {"containers": containers}}}}
+        return {"metadata": meta, "spec": {"template": {"spec": lists}}}
 
 
 NOTHING = Following()
@@ -61,12 +67,12 @@ def followed(deployment: Deployment) -> PackRef | None:
 
 def running(deployment: Deployment) -> PackRef | None:
     """The pack of the first container that runs one; None when none does."""
-    return next((reference for _, reference in _packs(deployment)), None)
+    return next((reference for _, reference in _packs(deployment.spec.template.spec.containers)), None)
 
 
-def _packs(deployment: Deployment) -> Iterable[tuple[str, PackRef]]:
+def _packs(containers: Iterable[Container]) -> Iterable[tuple[str, PackRef]]:
     """Containers that run a pack of a certain version."""
-    for container in deployment.spec.template.spec.containers:
+    for container in containers:
         try:
             reference = parse_image(container.image or "")
         except ImageError:
@@ -128,7 +134,8 @@ def _created(pack: Pack) -> float:
 def _towards(deployment: Deployment, current: PackRef, version: str, recheck: float | None) -> Following:
     """The change that brings every container of the pack to the version."""
     image = str(PackRef(current.name, version))
-    images = {name: image for name, reference in _packs(deployment) if reference.name == current.name}
+    containers = every_container(deployment.spec.template.spec)
+    images = {name: image for name, reference in _packs(containers) if reference.name == current.name}
     return Following(images, f"follow-latest: {current.name} {current.version} -> {version}", recheck)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from stark.crds.annotations import AnnotationError, host_ports
 from stark.crds.meta import ObjectMeta
+from stark.crds.podcontainers import lasting
 from stark.crds.podfacts import is_finished, is_ready
 from stark.crds.pods import ContainerPort, ObjectReference, Pod
 from stark.crds.services import (
@@ -157,7 +158,7 @@ def real_port(port: ServicePort, pod: Pod) -> int | None:
 
 
 def _declared(target: int | str, protocol: str, pod: Pod) -> ContainerPort | None:
-    for container in pod.spec.containers:
+    for container in lasting(pod.spec):
         for port in container.ports:
             is_meant = port.container_port == target if isinstance(target, int) else port.name == target
             if is_meant and port.protocol == protocol:

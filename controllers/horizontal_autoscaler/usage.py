@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from stark.crds.conditions import find_condition
+from stark.crds.podcontainers import lasting
 from stark.crds.pods import Pod
 from stark.crds.quantity import milli_cpu
 
@@ -197,7 +198,7 @@ def _is_starting(pod: Pod, sample: Sample, measure: Measure) -> bool:
 def _request(pod: Pod, measure: Measure) -> int:
     """What the pod requests, in thousandths. Raises NotMeasurable: a share of nothing is no number."""
     total = 0
-    for container in pod.spec.containers:
+    for container in lasting(pod.spec):
         if measure.container not in (None, container.name):
             continue
         requests = container.resources.requests if container.resources is not None else {}

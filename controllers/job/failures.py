@@ -47,7 +47,7 @@ def judge(job: Job, pod: Pod) -> Judgement:
 def _fits(rule: PodFailurePolicyRule, pod: Pod) -> str | None:
     """Why the rule is about this pod, in Kubernetes' words; None when it is not."""
     if rule.on_exit_codes is not None:
-        for status in pod.status.container_statuses:
+        for status in (*pod.status.container_statuses, *pod.status.init_container_statuses):
             ended = status.state.terminated
             if ended is not None and _is_code(rule.on_exit_codes, status.name, ended):
                 return f"Container {status.name} for pod {pod.key} failed with exit code {ended.exit_code}"

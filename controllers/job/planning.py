@@ -141,7 +141,11 @@ def _spent(job: Job, counted: Count) -> bool:
         return True
     if job.spec.template.spec.restart_policy != "OnFailure":
         return False
-    restarts = sum(status.restart_count for pod in counted.active for status in pod.status.container_statuses)
+    restarts = sum(
+        status.restart_count
+        for pod in counted.active
+        for status in (*pod.status.init_container_statuses, *pod.status.container_statuses)
+    )
     return restarts > 0 and restarts >= limit
 
 

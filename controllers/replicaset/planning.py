@@ -72,6 +72,7 @@ def _worth(pod: Pod, crowd: int, now: datetime) -> tuple[object, ...]:
         -crowd,
         _age_class(ready_since(pod) if is_ready(pod) else None, now),
         -max((status.restart_count for status in pod.status.container_statuses), default=0),
+        -max((status.restart_count for status in pod.status.init_container_statuses), default=0),
         _age_class(pod.metadata.creation_timestamp, now),
         pod.uid,
     )

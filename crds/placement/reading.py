@@ -4,7 +4,6 @@ object."""
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,8 +14,9 @@ from ..images import ImageError, pack_object_name, parse_image
 from ..meta import controller_of
 from ..nodes import Node
 from ..packs import Pack
+from ..podcontainers import every_container, is_sidecar, peak
 from ..podfacts import is_finished
-from ..pods import Container, Pod
+from ..pods import Container, Pod, PodSpec
 from ..quantity import QuantityError, byte_count, milli_cpu, whole
 from ..tenancy import NOBODY, NodeTerms, Owner, acts_as_somebody, pack_refusal
 from .facts import AMOUNT_MAX, Demand, HostPort, NodeTaint, Offer, PodToleration, Where
@@ -52,7 +52,7 @@ def demand_of(pod: Pod, pack_of: PackOf, whose: Owner | None = None) -> Demand:
     """What the pod asks of a node. A pack that cannot be found asks for nothing; `pack_problem` keeps such pods
     back. `whose`: the owner of a pod that is not stored yet, whose annotations are still its author's."""
     spec = pod.spec
-    runtimes, architectures = _needs(spec.containers, pack_of)
+    runtimes, architectures = _needs(every_container(spec), pack_of)
     tolerations = (
         PodToleration(t.key or "", t.operator or "Equal", t.value or "", t.effect or "") for t in spec.tolerations
     )
@@ -70,9 +70,9 @@ def demand_of(pod: Pod, pack_of: PackOf, whose: Owner | None = None) -> Demand:
             owner=NOBODY if owner.may_everything else owner,
             is_private=_gets_secrets(pod) or _has_private_pack(pod, pack_of),
         ),
-        milli_cpu=_total(_request(container, "cpu", milli_cpu) for container in spec.containers),
-        memory=_total(_request(container, "memory", byte_count) for container in spec.containers),
-        extended=_extended(spec.containers),
+        milli_cpu=_peak(spec, "cpu", milli_cpu),
+        memory=_peak(spec, "memory", byte_count),
+        extended=_extended(spec),
         ports=frozenset(_ports(pod)),
         owner=controller.uid if controller else "",
         relations=relations_of(spec, pod.metadata.namespace or "", owner),
@@ -86,19 +86,19 @@ def demand_of(pod: Pod, pack_of: PackOf, whose: Owner | None = None) -> Demand:
     )
 
 
-def _extended(containers: Iterable[Container]) -> tuple[tuple[str, int], ...]:
-    """The sums of what is neither cpu nor memory."""
-    total: Counter[str] = Counter()
-    for container in containers:
+def _extended(spec: PodSpec) -> tuple[tuple[str, int], ...]:
+    """What is asked for that is neither cpu nor memory."""
+    names: set[str] = set()
+    for container in every_container(spec):
         if container.resources is not None:
-            names = container.resources.requests.keys() | container.resources.limits.keys()
-            for name in names - COLUMN_RESOURCES:
-                total[name] += _request(container, name, whole)
-    return tuple(sorted((name, _total((amount,))) for name, amount in total.items() if amount))
+            names |= container.resources.requests.keys() | container.resources.limits.keys()
+    amounts = ((name, _peak(spec, name, whole)) for name in names - COLUMN_RESOURCES)
+    return tuple(sorted((name, amount) for name, amount in amounts if amount))
 
 
-def _total(amounts: Iterable[int]) -> int:
-    return min(sum(amounts), AMOUNT_MAX)
+def _peak(spec: PodSpec, name: str, read: Callable[[str], int]) -> int:
+    initial = [(_request(container, name, read), is_sidecar(container)) for container in spec.init_containers]
+    return min(peak(initial, (_request(container, name, read) for container in spec.containers)), AMOUNT_MAX)
 
 
 def _gets_secrets(pod: Pod) -> bool:
@@ -106,7 +106,7 @@ def _gets_secrets(pod: Pod) -> bool:
         pod.spec.service_account_name, pod.spec.automount_service_account_token
     ):
         return True
-    for container in pod.spec.containers:
+    for container in every_container(pod.spec):
         if any(source.secret_ref is not None for source in container.env_from):
             return True
         if any(variable.value_from is not None and variable.value_from.secret_key_ref for variable in container.env):
@@ -115,7 +115,7 @@ def _gets_secrets(pod: Pod) -> bool:
 
 
 def _has_private_pack(pod: Pod, pack_of: PackOf) -> bool:
-    packs = (_pack(container, pack_of) for container in pod.spec.containers)
+    packs = (_pack(container, pack_of) for container in every_container(pod.spec))
     return any(pack.spec.visibility == "private" for pack in packs if pack is not None)
 
 
@@ -133,7 +133,7 @@ def pack_problem(pod: Pod, pack_of: PackOf, whose: Owner | None = None) -> PackP
     `whose` as in `demand_of`.
     """
     owner = whose or Owner.of(pod.metadata.annotations)
-    for container in pod.spec.containers:
+    for container in every_container(pod.spec):
         try:
             reference = parse_image(container.image or "")
         except ImageError as error:
@@ -201,7 +201,7 @@ def _offered(text: str, read: Callable[[str], int]) -> int:
 
 
 def _ports(pod: Pod) -> Iterable[HostPort]:
-    for container in pod.spec.containers:
+    for container in every_container(pod.spec):
         for port in container.ports:
             if port.host_port:
                 yield HostPort(port.protocol, port.host_port)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from ..podcontainers import SIDECAR, lasting_written
 from .base import (
     NONE,
     UNKNOWN,
@@ -34,7 +35,7 @@ def pod_cells(pod: Object, now: datetime) -> Cells:
     met = sum(condition_is_true(pod, gate.get("conditionType", "")) for gate in gates)
     return [
         name_of(pod),
-        f"{summary.ready}/{len(spec.get('containers') or ())}",
+        f"{summary.ready}/{sum(1 for _ in lasting_written(spec))}",
         summary.status,
         restarts,
         age_of(pod, now),
@@ -72,7 +73,11 @@ def summarize_pod(pod: Object) -> PodSummary:
         summary.status = "SchedulingGated"
     initializing = _summarize_init(pod, summary)
     if not initializing or condition_is_true(pod, "Initialized"):
+        # From here on the restarts of init containers are history; those of sidecars are not.
         summary.restarts, summary.last_restart = 0, None
+        for status in status_of(pod).get("initContainerStatuses") or ():
+            if status.get("name") in _sidecars(pod):
+                summary.count_restarts(status)
         _summarize_containers(pod, summary)
     if meta_of(pod).get("deletionTimestamp"):
         if status.get("reason") == "NodeLost":
@@ -84,11 +89,15 @@ def summarize_pod(pod: Object) -> PodSummary:
 
 def _summarize_init(pod: Object, summary: PodSummary) -> bool:
     """Whether an init container is not done yet; the status word then says which."""
+    sidecars = _sidecars(pod)
     for index, container in enumerate(status_of(pod).get("initContainerStatuses") or ()):
         summary.count_restarts(container)
         state = container.get("state") or {}
         ended, waiting = state.get("terminated"), (state.get("waiting") or {}).get("reason")
         if ended is not None and not ended.get("exitCode"):
+            continue
+        if container.get("started") and container.get("name") in sidecars:
+            summary.ready += bool(container.get("ready"))
             continue
         if ended is not None:
             summary.status = f"Init:{_ended_word(ended)}"
@@ -98,6 +107,11 @@ def _summarize_init(pod: Object, summary: PodSummary) -> bool:
             summary.status = f"Init:{index}/{len(spec_of(pod).get('initContainers') or ())}"
         return True
     return False
+
+
+def _sidecars(pod: Object) -> frozenset[str]:
+    initial: Iterable[Object] = spec_of(pod).get("initContainers") or ()
+    return frozenset(container["name"] for container in initial if container.get("restartPolicy") == SIDECAR)
 
 
 def _summarize_containers(pod: Object, summary: PodSummary) -> None:

@@ -16,6 +16,8 @@ import sys
 import threading
 from typing import Any
 
+from stark.crds.podcontainers import every_written
+
 from ..errors import EXIT_ERROR, EXIT_OK, CommandError, UsageError
 from ..options import Session
 from ..resources import Kind
@@ -159,7 +161,7 @@ def _ready(pod: dict[str, Any]) -> bool:
 
 
 def _containers(args: argparse.Namespace, pod: dict[str, Any]) -> list[str]:
-    names = [container["name"] for container in pod["spec"]["containers"]]
+    names = [container["name"] for container in every_written(pod["spec"])]
     if args.all_containers:
         return names
     if args.container:
@@ -169,9 +171,10 @@ def _containers(args: argparse.Namespace, pod: dict[str, Any]) -> list[str]:
             )
         return [args.container]
     default = (pod["metadata"].get("annotations") or {}).get("kubectl.kubernetes.io/default-container")
-    if len(names) > 1 and default not in names:
+    lasting = [container["name"] for container in pod["spec"]["containers"]]
+    if len(lasting) > 1 and default not in names:
         raise CommandError(f"pod {pod['metadata']['name']} has the containers {', '.join(names)}: choose one with -c")
-    return [str(default) if default in names else names[0]]
+    return [str(default) if default in names else lasting[0]]
 
 
 def _query(args: argparse.Namespace) -> dict[str, str]:

@@ -97,7 +97,7 @@ def of_pod(pod: Object) -> Iterator[Entry]:
         if each["type"] == "PodScheduled" and each.get("status") == "True":
             node = pod["spec"].get("nodeName", "")
             yield Entry(each.get("lastTransitionTime") or "", "scheduled", "scheduler", f"to node {node}")
-    for container in status.get("containerStatuses") or ():
+    for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
         yield from _of_container(container, pod["spec"].get("nodeName") or "")
     if metadata.get("deletionTimestamp"):
         yield Entry(metadata["deletionTimestamp"], "deleted", "", "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +16,8 @@ from stark.agent.machine import (
     Effect,
     Exit,
     Exited,
+    Hooked,
+    HookKind,
     Machine,
     MachineSettings,
     PodGone,
@@ -26,6 +29,7 @@ from stark.agent.machine import (
     ProbeNow,
     Release,
     Released,
+    RunHook,
     Start,
     Started,
     Stimulus,
@@ -41,16 +45,26 @@ UIDS = ("u1", "u2")
 POLICIES = ("Always", "OnFailure", "Never")
 
 
-def make_pod(uid: str, policy: str, deleting: bool) -> Pod:
+MAIN, ORDERED = ("a", "b"), ("i", "s", "j")
+"""Containers; then init containers, of which `s` is a sidecar."""
+
+
+def make_pod(uid: str, policy: str, deleting: bool, ordered: bool) -> Pod:
     meta = {"name": f"pod-{uid}", "namespace": "default", "uid": uid}
     if deleting:
         meta |= {"deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 1}  # type: ignore[dict-item]
     probe = {"tcpSocket": {"port": 1}, "periodSeconds": 5}
-    containers = [
+    containers: list[dict[str, Any]] = [
         {"name": "a", "image": "pack.stark/a:1.0.0", "livenessProbe": probe, "readinessProbe": probe},
         {"name": "b", "image": "pack.stark/b:1.0.0"},
     ]
-    return decode({"metadata": meta, "spec": {"restartPolicy": policy, "containers": containers}}, Pod)
+    spec: dict[str, Any] = {"restartPolicy": policy, "containers": containers}
+    if ordered:
+        hooks = {"postStart": {"sleep": {"seconds": 1}}, "preStop": {"sleep": {"seconds": 1}}}
+        containers[0]["lifecycle"] = hooks
+        spec["initContainers"] = [{"name": name, "image": f"pack.stark/{name}:1.0.0"} for name in ORDERED]
+        spec["initContainers"][1] |= {"restartPolicy": "Always", "lifecycle": hooks, "startupProbe": probe}
+    return decode({"metadata": meta, "spec": spec}, Pod)
 
 
 class World:
@@ -64,6 +78,9 @@ class World:
         self.processes: dict[tuple[str, str], int] = {}
         self.api: dict[str, Pod] = {}
         self.policies = {uid: self.random.choice(POLICIES) for uid in UIDS}
+        self.ordered = {uid: self.random.random() < 0.5 for uid in UIDS}
+        self.ready: set[tuple[str, str]] = set()
+        """Init containers that have succeeded."""
         self.told: set[str] = set()
         self.statuses: dict[str, PodStatus] = {}
         self.starts: Counter[tuple[str, str]] = Counter()
@@ -88,6 +105,7 @@ class World:
             case Start(uid, container, attempt, _):
                 assert uid in self.told, "a process without a pod"
                 assert (uid, container) not in self.processes, "two processes for one container"
+                self.check_turn(uid, container)
                 self.starts[uid, container] += 1
                 assert attempt == self.starts[uid, container] - 1
                 if not self.calm and self.random.random() < 0.1:
@@ -101,6 +119,11 @@ class World:
             case Stop(uid, container, attempt, _, _):
                 if self.processes.get((uid, container)) == attempt:
                     self.end(uid, container, 143)
+            case RunHook(uid, container, attempt, kind, _, _):
+                ok = self.calm or self.random.random() < 0.8
+                # What a stop waits for may never answer; what a start waits for has a time limit of its own.
+                if self.calm or kind is HookKind.POST_START or self.random.random() < 0.8:
+                    self.wire.append(Hooked(uid, container, attempt, kind, ok))
             case ProbeNow(uid, container, attempt, kind, _):
                 ok = self.calm or self.random.random() < 0.6
                 self.wire.append(Probed(uid, container, attempt, kind, ok))
@@ -115,11 +138,23 @@ class World:
                 assert not [key for key in self.processes if key[0] == uid], "released while something runs"
                 self.wire.append(Released(uid))
 
+    def check_turn(self, uid: str, container: str) -> None:
+        """Nothing starts before what it has to wait for."""
+        if self.ordered[uid] and container not in ORDERED:
+            assert {(uid, "i"), (uid, "j")} <= self.ready, "a container before its init containers"
+            assert self.starts[uid, "s"], "a container before its sidecar"
+        if container == "j":
+            assert (uid, "i") in self.ready, "an init container out of turn"
+        if container != "s":  # which may be restarted at any time
+            assert not {(uid, name) for name in ("i", "j")} & self.processes.keys(), "an init container is not alone"
+
     def ended(self, code: int) -> Exit:
         return Exit(code, 0, "", "", self.now - 1, self.now)
 
     def end(self, uid: str, container: str, code: int) -> None:
         attempt = self.processes.pop((uid, container))
+        if code == 0:
+            self.ready.add((uid, container))
         self.wire.append(Exited(uid, container, attempt, self.ended(code)))
 
     def disturb(self) -> None:
@@ -127,10 +162,10 @@ class World:
         uid = self.random.choice(UIDS)
         match self.random.randrange(9):
             case 0 if uid not in self.told:
-                self.api[uid] = make_pod(uid, self.policies[uid], False)
+                self.api[uid] = make_pod(uid, self.policies[uid], False, self.ordered[uid])
                 self.wire.append(PodSeen(self.api[uid]))
             case 1 if uid in self.api and self.random.random() < 0.3:
-                self.api[uid] = make_pod(uid, self.policies[uid], True)
+                self.api[uid] = make_pod(uid, self.policies[uid], True, self.ordered[uid])
                 self.wire.append(PodSeen(self.api[uid]))
             case 2 if uid in self.api and self.random.random() < 0.2:
                 del self.api[uid]
@@ -138,7 +173,8 @@ class World:
             case 3 if self.processes:
                 self.end(*self.random.choice(sorted(self.processes)), self.random.choice((0, 1, 137)))
             case 4 if uid in self.told:
-                runs = tuple((name, self.processes.pop((uid, name))) for name in "ab" if (uid, name) in self.processes)
+                names = [name for of, name in self.processes if of == uid]
+                runs = tuple((name, self.processes.pop((uid, name))) for name in names)
                 self.wire.append(SupervisorLost(uid, runs))
             case 5 if self.wire:
                 self.wire.append(self.random.choice([s for s in self.wire if not isinstance(s, Started)] or [Tick()]))
@@ -163,9 +199,11 @@ class World:
     def settle(self) -> None:
         """No more trouble: everything is delivered and hours pass."""
         self.calm = True
-        for _ in range(25):
+        for _ in range(40):
             while self.wire:
                 self.say(self.wire.pop(0))
+            for uid, name in [key for key in self.processes if key[1] in ("i", "j")]:
+                self.end(uid, name, 0)
             self.now += 301
             self.say(Tick())
 
@@ -183,11 +221,12 @@ def test_random_histories_keep_the_invariants_and_converge(seed: int, steps: int
     assert world.machine.uids == frozenset(world.api), "what is gone is released, what is there is kept"
     for uid, seen in world.api.items():
         assert seen.metadata.deletion_timestamp is None, "a deleted pod has gone"
-        for name in ("a", "b"):
+        for name in (*MAIN, *(("s",) if world.ordered[uid] else ())):
             running = (uid, name) in world.processes
             if world.policies[uid] == "Always":
                 assert running, "a pod that restarts always runs in the end"
-        states = {c.name: c.state for c in world.statuses[uid].container_statuses}
+        told = (*world.statuses[uid].init_container_statuses, *world.statuses[uid].container_statuses)
+        states = {c.name: c.state for c in told}
         for name, state in states.items():
             assert (state.running is not None) == ((uid, name) in world.processes), "the status is the truth"
 

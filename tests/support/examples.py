@@ -111,35 +111,39 @@ SPREAD = [
     }
 ]
 RESOURCES = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}}
-POD_SPEC: dict[str, Any] = {
-    "containers": [
-        {
-            "name": "main",
-            "image": "pack.stark/hello:1.2.0",
-            "command": ["run"],
-            "args": ["--fast"],
-            "workingDir": "/srv",
-            "ports": [{"name": "http", "containerPort": 80, "hostPort": 8080, "protocol": "TCP"}],
-            "env": [
-                {"name": "A", "value": "b"},
-                {"name": "B", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}},
-                {"name": "C", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k", "optional": True}}},
-                {"name": "D", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k", "optional": False}}},
-            ],
-            "envFrom": [
-                {"prefix": "P_", "configMapRef": {"name": "c", "optional": True}},
-                {"secretRef": {"name": "s", "optional": True}},
-            ],
-            "resources": RESOURCES,
-            "livenessProbe": PROBE,
-            "readinessProbe": PROBE,
-            "startupProbe": PROBE,
-            "stdin": True,
-            "stdinOnce": True,
-            "tty": True,
-            "imagePullPolicy": "IfNotPresent",
-        }
+LIFECYCLE_HANDLER = {key: PROBE[key] for key in ("exec", "httpGet", "tcpSocket")} | {"sleep": {"seconds": 5}}
+CONTAINER: dict[str, Any] = {
+    "name": "main",
+    "image": "pack.stark/hello:1.2.0",
+    "command": ["run"],
+    "args": ["--fast"],
+    "workingDir": "/srv",
+    "ports": [{"name": "http", "containerPort": 80, "hostPort": 8080, "protocol": "TCP"}],
+    "env": [
+        {"name": "A", "value": "b"},
+        {"name": "B", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}},
+        {"name": "C", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k", "optional": True}}},
+        {"name": "D", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k", "optional": False}}},
     ],
+    "envFrom": [
+        {"prefix": "P_", "configMapRef": {"name": "c", "optional": True}},
+        {"secretRef": {"name": "s", "optional": True}},
+    ],
+    "resources": RESOURCES,
+    "livenessProbe": PROBE,
+    "readinessProbe": PROBE,
+    "startupProbe": PROBE,
+    "stdin": True,
+    "stdinOnce": True,
+    "tty": True,
+    "lifecycle": {"postStart": LIFECYCLE_HANDLER, "preStop": LIFECYCLE_HANDLER},
+    "restartPolicy": "Always",
+    "terminationMessagePolicy": "FallbackToLogsOnError",
+    "imagePullPolicy": "IfNotPresent",
+}
+POD_SPEC: dict[str, Any] = {
+    "initContainers": [{**CONTAINER, "name": "first"}],
+    "containers": [CONTAINER],
     "nodeName": "node-1",
     "schedulingGates": [{"name": "example.com/quota"}],
     "nodeSelector": {"kubernetes.io/arch": "arm64"},
@@ -165,6 +169,28 @@ POD_SPEC: dict[str, Any] = {
     "subdomain": "web",
 }
 TEMPLATE = {"metadata": {"labels": {"app": "web"}}, "spec": POD_SPEC}
+CONTAINER_STATUS: dict[str, Any] = {
+    "name": "main",
+    "state": {"running": {"startedAt": TIME}},
+    "lastState": {
+        "terminated": {
+            "exitCode": 137,
+            "signal": 9,
+            "reason": "OOMKilled",
+            "message": "m",
+            "startedAt": TIME,
+            "finishedAt": TIME,
+            "containerID": "stark://1",
+        }
+    },
+    "ready": True,
+    "restartCount": 1,
+    "image": "pack.stark/hello:1.2.0",
+    "imageID": f"hello@sha256:{SHA256}",
+    "containerID": "stark://2",
+    "started": True,
+    "resources": RESOURCES,
+}
 REFERENCE = {
     "apiVersion": "v1",
     "kind": "Pod",
@@ -295,30 +321,8 @@ _BODIES: dict[tuple[str, str], dict[str, Any]] = {
             "podIP": "10.0.0.1",
             "podIPs": [{"ip": "10.0.0.1"}],
             "startTime": TIME,
-            "containerStatuses": [
-                {
-                    "name": "main",
-                    "state": {"running": {"startedAt": TIME}},
-                    "lastState": {
-                        "terminated": {
-                            "exitCode": 137,
-                            "signal": 9,
-                            "reason": "OOMKilled",
-                            "message": "m",
-                            "startedAt": TIME,
-                            "finishedAt": TIME,
-                            "containerID": "stark://1",
-                        }
-                    },
-                    "ready": True,
-                    "restartCount": 1,
-                    "image": "pack.stark/hello:1.2.0",
-                    "imageID": f"hello@sha256:{SHA256}",
-                    "containerID": "stark://2",
-                    "started": True,
-                    "resources": RESOURCES,
-                }
-            ],
+            "initContainerStatuses": [{**CONTAINER_STATUS, "name": "first"}],
+            "containerStatuses": [CONTAINER_STATUS],
             "qosClass": "Burstable",
         },
     },

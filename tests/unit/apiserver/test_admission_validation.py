@@ -52,6 +52,14 @@ def pod(*containers: Object, **spec: Any) -> Object:
     return {"kind": "Pod", "metadata": metadata, "spec": {"containers": list(containers) or [container()], **spec}}
 
 
+SIDECARS_ONLY = "may not be set for init containers without restartPolicy=Always"
+
+
+def hook(**handlers: Any) -> Object:
+    """A container with a preStop hook."""
+    return {**container(), "lifecycle": {"preStop": handlers}}
+
+
 def probe(**more: Any) -> Object:
     return container(livenessProbe=more)
 
@@ -107,6 +115,31 @@ def probe(**more: Any) -> Object:
             "spec.containers[0].livenessProbe.successThreshold: Invalid value: 2: must be 1",
         ),
         (pod(probe(exec={})), "spec.containers[0].livenessProbe.exec.command: Required value"),
+        (pod(hook()), "spec.containers[0].lifecycle.preStop: Required value: must specify a handler type"),
+        (
+            pod(hook(sleep={"seconds": 1}, tcpSocket={"port": 80})),
+            "spec.containers[0].lifecycle.preStop.sleep: Forbidden: may not specify more than 1 handler type",
+        ),
+        (
+            pod(hook(sleep={"seconds": 31})),
+            (
+                "spec.containers[0].lifecycle.preStop.sleep: Invalid value: 31: "
+                "must be non-negative and less than terminationGracePeriodSeconds (30)"
+            ),
+        ),
+        (
+            pod(container(restartPolicy="Always")),
+            "spec.containers[0].restartPolicy: Forbidden: may not be set for non-init containers",
+        ),
+        (pod(initContainers=[container()]), 'spec.containers[0].name: Duplicate value: "c"'),
+        (
+            pod(initContainers=[{**probe(exec={"command": ["x"]}), "name": "first"}]),
+            f"spec.initContainers[0].livenessProbe: Forbidden: {SIDECARS_ONLY}",
+        ),
+        (
+            pod(initContainers=[{**hook(sleep={"seconds": 1}), "name": "first"}]),
+            f"spec.initContainers[0].lifecycle: Forbidden: {SIDECARS_ONLY}",
+        ),
         (
             pod(tolerations=[{"key": "a", "operator": "Exists", "value": "b"}]),
             "spec.tolerations[0].operator: Invalid value: \"b\": value must be empty when `operator` is 'Exists'",
@@ -134,7 +167,12 @@ async def test_a_pod_with_everything_right_has_nothing_to_be_said_about(objects:
             resources={"requests": {"cpu": "1000m"}, "limits": {"cpu": "1"}},
             readinessProbe={"httpGet": {"path": "/", "port": "http"}, "successThreshold": 3},
         ),
-        container("d", ports=[{"containerPort": 81}]),
+        {**hook(sleep={"seconds": 30}), "name": "d", "ports": [{"containerPort": 81}]},
+        initContainers=[
+            container("first", ports=[{"containerPort": 1, "hostPort": 80}]),
+            {**probe(exec={"command": ["x"]}), **hook(httpGet={"port": 1}), "name": "side", "restartPolicy": "Always"},
+            container("last", ports=[{"containerPort": 1, "hostPort": 80}]),
+        ],
         nodeSelector={"kubernetes.io/arch": "amd64"},
         tolerations=[{"operator": "Exists"}],
     )

@@ -330,3 +330,18 @@ def test_a_quota_shows_limits_apart() -> None:
     status = {"hard": {"limits.cpu": "2", "pods": "3", "cpu": "1"}, "used": {"pods": "1"}}
     found = cells({"metadata": {"name": "q"}, "status": status}, "", "ResourceQuota")
     assert (found["Request"], found["Limit"]) == ("cpu: 0/1, pods: 1/3", "limits.cpu: 0/2")
+
+
+@pytest.mark.parametrize(
+    ("side", "ready", "word", "restarts"),
+    [
+        pytest.param(status_of(True, 2, running={}) | {"started": True}, "2/2", "Running", "2", id="it runs"),
+        pytest.param(status_of(False, 0, running={}) | {"started": False}, "0/2", "Init:0/1", "0", id="it starts"),
+    ],
+)
+def test_a_sidecar_counts_among_the_containers(side: dict[str, Any], ready: str, word: str, restarts: str) -> None:
+    main = RUNNING if ready == "2/2" else status_of(waiting={"reason": "PodInitializing"})
+    shown = pod(main, inits=({**side, "name": "side"},), phase="Running" if ready == "2/2" else "Pending")
+    shown["spec"]["initContainers"] = [{"name": "side", "restartPolicy": "Always"}]
+    row = cells(shown, "", "Pod")
+    assert (row["Ready"], row["Status"], row["Restarts"]) == (ready, word, restarts)
