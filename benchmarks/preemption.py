@@ -14,7 +14,7 @@ import time
 from typing import Any
 
 from stark.controllers.scheduler.core import Bind, Core, Preempt
-from stark.controllers.scheduler.preemption import plan
+from stark.controllers.scheduler.preemption import going, plan
 from stark.controllers.scheduler.rooms import Rooms
 from stark.crds.meta import decode
 from stark.crds.nodes import Node
@@ -111,7 +111,7 @@ def by_definition(nodes: int, pods: int) -> float:
     began = time.process_time()
     for each in high_pods(pods, 1):
         accepts = rooms.accepts(demand_of(each, lambda _: None), each.uid, 10)
-        plans = [plan(name, rooms.residents.at(name), 10, accepts) for name in rooms.residents.nodes()]
+        plans = [plan(name, going(rooms.residents.at(name).values(), 10), accepts) for name in rooms.residents.nodes()]
         assert min(found.cost for found in plans if found is not None)
     return pods / (time.process_time() - began)
 

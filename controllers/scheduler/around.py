@@ -10,16 +10,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from stark.crds.placement.filters import Rule
-from stark.crds.placement.neighbours import APART_REFUSED, KEPT_AWAY, NEAR_REFUSED, SKEWED, UNLABELLED, place_factor
+from stark.crds.placement.neighbours import APART_REFUSED, KEPT_AWAY, NEAR_REFUSED, SKEWED, UNLABELLED
 from stark.crds.placement.relations import Spread
 from stark.crds.placement.scores import SCORE_MAX
 
+from .crowding import Crowding
 from .topology import Flags, Ints, Tally
 
-Floats = npt.NDArray[np.float64]
 Refusing = tuple[Rule, str, Flags]
 """A rule, its reason, and the rows it says no to."""
 
@@ -34,8 +33,6 @@ class Constraint:
     """1 when the pod is one of those it counts."""
     _seen: tuple[int, int] = (-1, -1)
     _present: Flags = field(default_factory=lambda: np.zeros(0, np.bool_))
-    _scored: tuple[int, Flags] = field(default_factory=lambda: (-1, np.zeros(0, np.bool_)))
-    _factor: float = 0.0
 
     def present(self) -> Flags:
         """The places that have counted nodes."""
@@ -54,25 +51,6 @@ class Constraint:
         counts = self.tally.by_place()[present]
         return int(counts.min()) if len(counts) and len(counts) >= self.spread.min_domains else 0
 
-    def crowding(self, scored: Flags) -> Floats:
-        """What the count of each place is worth, when these rows are compared. The spare last entry is 0: a node without
-        the label is not crowded."""
-        by_place: Floats = np.multiply(self.tally.by_place(), self._factor_of(scored), dtype=np.float64)
-        by_place += self.spread.max_skew - 1
-        by_place[-1] = 0.0
-        return by_place
-
-    def _factor_of(self, scored: Flags) -> float:
-        # From one decision to the next they are mostly the same rows, and comparing is cheaper than counting places.
-        places = self.tally.places
-        version, before = self._scored
-        if version != places.version or not np.array_equal(before, scored):
-            self._scored = (places.version, scored.copy())
-            seen = np.zeros(places.size + 1, np.bool_)
-            seen[places.of_row[: len(scored)][scored]] = True
-            self._factor = place_factor(int(np.count_nonzero(seen[:-1])))
-        return self._factor
-
 
 @dataclass(slots=True)
 class Around:
@@ -89,6 +67,11 @@ class Around:
     soft: Sequence[Constraint] = ()
     needs_labels: bool = False
     """The soft constraints are the pod's own: a node without one of their labels gets no points."""
+    crowding: Crowding = field(init=False)
+
+    def __post_init__(self) -> None:
+        soft = [(each.spread, each.tally) for each in self.soft]
+        self.crowding = Crowding(soft, needs_labels=self.needs_labels)
 
     def tallies(self) -> Iterator[Tally]:
         """All of them."""
@@ -155,8 +138,8 @@ class Around:
 
     # --- what is better ---
 
-    def worth_points(self, may: Flags) -> Ints | None:
-        """Points of pod affinity; None when all rows are equal."""
+    def worth_points(self, may: Flags, unit: int) -> Ints | None:
+        """Points of pod affinity, times `unit`; None when all rows are equal."""
         if not self.worth:
             return None
         rows = len(may)
@@ -168,30 +151,5 @@ class Around:
         if not len(among) or (least := int(among.min())) == (most := int(among.max())):
             return None
         points: Ints = (SCORE_MAX * ((raw - least) / (most - least))).astype(np.int64)
+        points *= unit
         return points
-
-    def spread_points(self, may: Flags) -> Ints | None:
-        """Points of the soft constraints; None when all rows are equal."""
-        if not self.soft:
-            return None
-        rows = len(may)
-        scored = may
-        if self.needs_labels:
-            scored = may.copy()
-            for each in self.soft:
-                scored &= each.tally.places.of_row[:rows] >= 0
-        exact: Floats = np.zeros(rows, np.float64)
-        for each in self.soft:
-            exact += each.crowding(scored).take(each.tally.places.of_row[:rows])
-        crowded: Ints = (exact + 0.5).astype(np.int64)
-        among = crowded if scored.all() else crowded[scored]
-        if not len(among):
-            return None
-        least, most = int(among.min()), int(among.max())
-        if least == most and scored is may:
-            return None
-        points: Ints = np.full(rows, SCORE_MAX, np.int64)
-        if most:
-            # Exact: the numbers are whole and small, so no quotient is rounded up to a whole number.
-            points = (SCORE_MAX * (most + least - crowded) / most).astype(np.int64)
-        return points if scored is may else np.where(scored, points, 0)

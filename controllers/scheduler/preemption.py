@@ -20,7 +20,7 @@ from stark.crds.policy import PodDisruptionBudget
 from stark.crds.selectors import SelectorError
 from stark.crds.tenancy import NOBODY, Owner, may_select
 
-from .residents import Resident, Residents
+from .residents import Going, Resident, Residents
 
 CANDIDATES_MIN = 100
 CANDIDATES_SHARE = 10
@@ -34,6 +34,8 @@ PRIORITY_LIFT = 1 << 31
 """Added to each victim's priority in the sum, so that two victims never weigh less than one because they are below 0."""
 
 Selects = Callable[[Mapping[str, str]], bool]
+IsHopeless = Callable[[str], bool]
+"""(node) -> whether the pod could not go there even without all lower ones: a quick look, which need not see it."""
 Accepts = Callable[[str, Collection[str]], bool]
 """(node, uids) -> whether the pod may go to the node when the pods of those uids are not there."""
 
@@ -119,26 +121,36 @@ def split(pods: Iterable[Resident], budgets: Sequence[Budget]) -> tuple[list[Res
     return violating, others
 
 
-def plan(
-    node: str, there: Mapping[str, Resident], priority: int, accepts: Accepts, budgets: Sequence[Budget] = ()
-) -> Plan | None:
-    """The victims on one node; None when the pod could not go there even without all lower ones."""
-    lower = sorted((pod for pod in there.values() if pod.priority < priority), key=importance)
-    gone = {pod.uid for pod in lower}
-    if not lower or not accepts(node, gone):
-        return None
+def going(there: Iterable[Resident], priority: int, budgets: Sequence[Budget] = ()) -> Going:
+    """Who on a node may go for a pod of this priority, and in which order they are let back in."""
+    lower = sorted((pod for pod in there if pod.priority < priority), key=importance)
     violating, others = split((pod for pod in lower if not pod.is_leaving), budgets)
+    return Going(
+        frozenset(pod.uid for pod in lower),
+        (*violating, *others, *(pod for pod in lower if pod.is_leaving)),
+        frozenset(pod.uid for pod in violating),
+    )
+
+
+def plan(node: str, lower: Going, accepts: Accepts) -> Plan | None:
+    """The victims on one node; None when the pod could not go there even without all lower ones."""
+    gone = set(lower.uids)
+    if not gone or not accepts(node, gone):
+        return None
     victims: list[Resident] = []
-    for pod in (*violating, *others, *(pod for pod in lower if pod.is_leaving)):
+    for pod in lower.reprieved:
         gone.discard(pod.uid)
         if accepts(node, gone):
             continue
         gone.add(pod.uid)
         if not pod.is_leaving:
             victims.append(pod)
-    protected = {pod.uid for pod in violating}
-    violations = sum(pod.uid in protected for pod in victims)
+    violations = sum(pod.uid in lower.protected for pod in victims)
     return Plan(node, tuple(sorted(victims, key=importance)), violations)
+
+
+def _may_have_hope(_node: str) -> bool:
+    return False
 
 
 @dataclass(slots=True)
@@ -190,6 +202,7 @@ class Preemption:
         else:
             self._budgets[key] = budget
         self._searches.clear()
+        self._residents.forget_notes()
 
     def spend(self, victims: Iterable[Resident]) -> None:
         """These go. Until the budgets have been counted again they are counted here."""
@@ -204,7 +217,14 @@ class Preemption:
         self._searches.clear()
 
     def best(
-        self, demand: Demand, priority: int, accepts: Accepts, nodes: Callable[[], Iterable[str]], *, is_local: bool
+        self,
+        demand: Demand,
+        priority: int,
+        accepts: Accepts,
+        nodes: Callable[[], Iterable[str]],
+        is_hopeless: IsHopeless = _may_have_hope,
+        *,
+        is_local: bool,
     ) -> Plan | None:
         """The plan that hurts least; None when nobody's going would help.
 
@@ -213,13 +233,24 @@ class Preemption:
         """
         if not self._residents.below(priority):
             return None
-        search = self._search(demand, priority, accepts, nodes) if is_local else self._begin(nodes)
+
+        def look(search: Search, name: str) -> None:
+            found = None if is_hopeless(name) else self._look(name, priority, accepts)
+            search.keep(name, found)
+
+        search = self._search(demand, priority, look, nodes) if is_local else self._begin(nodes)
         wanted = max(CANDIDATES_MIN, len(self._residents) // CANDIDATES_SHARE)
         while len(search.plans) < wanted and search.unseen:
-            self._look(search, search.unseen.popleft(), priority, accepts)
+            look(search, search.unseen.popleft())
         return search.best()
 
-    def _search(self, demand: Demand, priority: int, accepts: Accepts, nodes: Callable[[], Iterable[str]]) -> Search:
+    def _search(
+        self,
+        demand: Demand,
+        priority: int,
+        look: Callable[[Search, str], None],
+        nodes: Callable[[], Iterable[str]],
+    ) -> Search:
         """What is remembered, brought up to date."""
         search = self._searches.get((demand, priority))
         changed = self._residents.since(search.seen) if search is not None else None
@@ -230,7 +261,7 @@ class Preemption:
             return search
         search.seen = self._residents.now
         for name in set(changed):
-            self._look(search, name, priority, accepts)
+            look(search, name)
         return search
 
     def _begin(self, nodes: Callable[[], Iterable[str]]) -> Search:
@@ -239,8 +270,13 @@ class Preemption:
         self._offset = (self._offset + CANDIDATES_MIN) % max(1, len(names))
         return Search(self._residents.now, deque(names[self._offset :] + names[: self._offset]))
 
-    def _look(self, search: Search, name: str, priority: int, accepts: Accepts) -> None:
-        search.keep(name, plan(name, self._residents.at(name), priority, accepts, self._relevant(name)))
+    def _look(self, name: str, priority: int, accepts: Accepts) -> Plan | None:
+        known = self._residents.notes(name).going
+        lower = known.get(priority)
+        if lower is None:
+            there = self._residents.at(name).values()
+            lower = known[priority] = going(there, priority, self._relevant(name))
+        return plan(name, lower, accepts)
 
     def _relevant(self, node: str) -> Sequence[Budget]:
         if not self._budgets:

@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from stark.crds.pods import Pod
 from stark.crds.tenancy import NOBODY, Owner
@@ -55,6 +56,32 @@ class Resident:
         return f"{self.namespace}/{self.name}"
 
 
+class Taken(NamedTuple):
+    """What some pods take together."""
+
+    pods: int
+    milli_cpu: int
+    memory: int
+
+
+class Going(NamedTuple):
+    """Those on a node who may go for a pod of some priority."""
+
+    uids: frozenset[str]
+    reprieved: tuple[Resident, ...]
+    """In the order in which they are let back in."""
+    protected: frozenset[str]
+    """The uids of those whose going some budget does not allow."""
+
+
+class Notes(NamedTuple):
+    """What has been worked out about a node for pods of a priority, whatever they ask for."""
+
+    taken: dict[int, Taken]
+    """By those who do not go."""
+    going: dict[int, Going]
+
+
 class Residents:
     """Pods by node, and the log of changes."""
 
@@ -62,8 +89,11 @@ class Residents:
         self._by_node: dict[str, dict[str, Resident]] = {}
         self._node_of: dict[str, str] = {}
         self._priorities: Counter[int] = Counter()
+        self._notes: dict[str, Notes] = {}
         self._log: list[str] = []
         self._log_start = 0
+        self._is_read = False
+        """Whether anybody knows the last entry, so that the next change of the same node needs another."""
 
     def __len__(self) -> int:
         """How many nodes have pods."""
@@ -121,16 +151,33 @@ class Residents:
         """Nodes that have pods."""
         return list(self._by_node)
 
+    def notes(self, node: str) -> Notes:
+        """To be read and written by those who look for victims. Forgotten when anything about the node changes."""
+        notes = self._notes.get(node)
+        if notes is None:
+            notes = self._notes[node] = Notes({}, {})
+        return notes
+
+    def forget_notes(self) -> None:
+        """Something changed that matters to them, and is not about a node."""
+        self._notes.clear()
+
     def touch(self, node: str) -> None:
         """Something about the node is not what it was."""
+        self._notes.pop(node, None)
+        if self._log and self._log[-1] == node and not self._is_read:
+            return
         self._log.append(node)
+        self._is_read = False
         if len(self._log) > LOG_MAX:
-            self._log_start += len(self._log)
-            self._log.clear()
+            # The older half: those who look often have read it, and those who do not begin anew.
+            del self._log[: LOG_MAX // 2]
+            self._log_start += LOG_MAX // 2
 
     @property
     def now(self) -> int:
         """The end of the log."""
+        self._is_read = True
         return self._log_start + len(self._log)
 
     def since(self, seen: int) -> Sequence[str] | None:

@@ -16,7 +16,7 @@ from stark.crds.pods import Pod
 from .nominations import Nominations
 from .preemption import Accepts, Plan, Preemption
 from .queue import Waiting
-from .residents import Resident, Residents
+from .residents import Resident, Residents, Taken
 from .snapshot import Snapshot
 
 
@@ -144,7 +144,29 @@ class Rooms:
         accepts = self.accepts(waiting.demand, waiting.uid, waiting.priority)
         is_local = self.snapshot.judge_alone(waiting.demand) is not None
         nodes = partial(self.snapshot.curable, waiting.demand)
-        return self.preemption.best(waiting.demand, waiting.priority, accepts, nodes, is_local=is_local)
+        is_hopeless = partial(self._is_hopeless, waiting.demand, waiting.priority)
+        return self.preemption.best(waiting.demand, waiting.priority, accepts, nodes, is_hopeless, is_local=is_local)
+
+    def _is_hopeless(self, demand: Demand, priority: int, node: str) -> bool:
+        """Whether those who do not go leave too little cpu, memory or number of pods. What is found out about a node is
+        the same for all classes of pods, so that a node that changed costs each of them next to nothing."""
+        offer = self.snapshot.offer(node)
+        if offer is None:
+            return True
+        known = self.residents.notes(node).taken
+        taken = known.get(priority)
+        if taken is None:
+            taken = known[priority] = self._taken(node, priority)
+        return (
+            taken.pods >= offer.pods
+            or (demand.milli_cpu > 0 and taken.milli_cpu + demand.milli_cpu > offer.milli_cpu)
+            or (demand.memory > 0 and taken.memory + demand.memory > offer.memory)
+        )
+
+    def _taken(self, node: str, priority: int) -> Taken:
+        demands = self.snapshot.pods_on(node)
+        there = [demands[each.uid] for each in self.residents.at(node).values() if each.priority >= priority]
+        return Taken(len(there), sum(each.milli_cpu for each in there), sum(each.memory for each in there))
 
     def is_coming(self, uid: str) -> bool:
         """Whether the room that is kept for the pod will be there when those have gone that are going already."""

@@ -418,13 +418,9 @@ class Snapshot:
     def _fill(self, table: ClassTable) -> None:
         """Compute every row of the table."""
         self._sync_columns()
-        demand = table.demand
-        owned = None
-        if demand.owner:
-            owned = np.zeros(self._columns.rows, np.int64)
-            if counts := self._owners_on.get(demand.owner):
-                owned[list(counts)] = list(counts.values())
-        table.fill(self._columns, slice(None), self._ports_taken(demand), owned)
+        table.fill(self._columns, slice(None), self._ports_taken(table.demand))
+        if owned := self._owners_on.get(table.demand.owner):
+            table.separate(owned, owned)
         table.seen = self._log_start + len(self._log)
 
     def _ports_taken(self, demand: Demand) -> Flags | None:
@@ -446,21 +442,21 @@ class Snapshot:
             return
         behind = set(self._log[table.seen - self._log_start :])
         if len(behind) > ONE_BY_ONE_MAX:
-            self._fill_some(table, list(behind))
+            self._fill_some(table, behind)
         else:
             for row in behind:
                 table.set(row, self._rows[row])
         table.seen = end
 
-    def _fill_some(self, table: ClassTable, rows: list[int]) -> None:
+    def _fill_some(self, table: ClassTable, rows: set[int]) -> None:
         self._sync_columns()
-        demand, nodes = table.demand, [self._rows[row] for row in rows]
-        ports = owned = None
+        demand, ports = table.demand, None
         if demand.ports:
-            ports = np.array([node is not None and not demand.ports.isdisjoint(node.ports) for node in nodes])
-        if demand.owner:
-            owned = np.array([node.owners.get(demand.owner, 0) if node else 0 for node in nodes], np.int64)
-        table.fill(self._columns, np.array(rows), ports, owned)
+            taken = [there for port in demand.ports if (there := self._ports_on.get(port))]
+            ports = np.array([any(row in there for there in taken) for row in rows], np.bool_)
+        table.fill(self._columns, np.fromiter(rows, np.int64, len(rows)), ports)
+        if owned := self._owners_on.get(demand.owner):
+            table.separate(owned, rows & owned.keys())
 
     def _sync_columns(self) -> None:
         for row in self._stale_columns:

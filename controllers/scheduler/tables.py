@@ -9,9 +9,11 @@ are normalised over the feasible nodes, and rules about other pods, are put on t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from stark.crds.placement import scores
 from stark.crds.placement.facts import AMOUNT_MAX, Demand, NodeState, Offer, Where
@@ -20,15 +22,46 @@ from stark.crds.placement.scores import FIT_MAX, HUNDREDTHS, SCORE_MAX, TIE_MAX
 from stark.crds.placement.weights import Weights
 
 from .around import Around
+from .crowding import UNKNOWN
 from .topology import Flags, Ints
 
+Floats = npt.NDArray[np.float64]
 Rows = slice | Ints
-FORBIDDEN = -1
+FORBIDDEN = -(1 << 62)
+"""So far below zero that no points added to it make it a preference."""
 TIE_BITS = 20
 RANK_BITS = 17
 RANK_MAX = (1 << RANK_BITS) - 1
 """Nodes that the packed key can tell apart; a cluster has fewer nodes than that."""
 POINTS_SHIFT = TIE_BITS + RANK_BITS
+TIE = TIE_MAX << RANK_BITS
+"""No tie lost, in a key."""
+POINT = HUNDREDTHS << POINTS_SHIFT
+"""One point of a score, in a key."""
+
+
+class Numbers(NamedTuple):
+    """What is known of some rows; cpu (thousandths) and memory (bytes) stand one below the other, so that one numpy
+    operation does both."""
+
+    free: Ints
+    """What is not asked for by pods; a third row is for the number of pods."""
+    left: Ints
+    """What is left by what counts in scores."""
+    taken: Ints
+    """What is asked for by pods."""
+    fewest: Ints
+    """The score `fewest_pods`."""
+    capacity: Ints
+    divisors: Ints
+    """The capacities, or 1 where there is none."""
+    fractions: Floats
+    """The capacities that make fractions; infinite for a node that does not tell one of them."""
+
+
+FREE, LEFT, TAKEN, FEWEST = slice(0, 3), slice(3, 5), slice(5, 7), 7
+MOVING = slice(0, 8)
+CAPACITY, DIVISORS = slice(8, 10), slice(10, 12)
 
 
 class Columns:
@@ -36,14 +69,11 @@ class Columns:
 
     def __init__(self, rows: int) -> None:
         self.rows = rows
-        self.pods: Ints = np.zeros(rows, np.int64)
-        self.free_pods: Ints = np.zeros(rows, np.int64)
-        self.free_milli_cpu: Ints = np.zeros(rows, np.int64)
-        self.free_memory: Ints = np.zeros(rows, np.int64)
-        self.milli_cpu: Ints = np.zeros(rows, np.int64)
-        self.memory: Ints = np.zeros(rows, np.int64)
-        self.scored_milli_cpu: Ints = np.zeros(rows, np.int64)
-        self.scored_memory: Ints = np.zeros(rows, np.int64)
+        self._amounts: Ints = np.zeros((DIVISORS.stop, rows), np.int64)
+        self._amounts[DIVISORS] = 1
+        self._fractions: Floats = np.full((2, rows), np.inf)
+        self._offers: list[Offer | None] = [None] * rows
+        """Whose capacities the row has: they change rarely."""
         self.free_extended: dict[str, Ints] = {}
         """By the name of the resource, of those that some node has."""
 
@@ -52,29 +82,48 @@ class Columns:
         for free in self.free_extended.values():
             free[row] = 0
         if node is None:
-            self.free_pods[row] = 0
+            self._amounts[FREE.stop - 1, row] = 0
             return
         offer = node.offer
         for name, amount in offer.extended.items():
             if name not in self.free_extended:
                 self.free_extended[name] = np.zeros(self.rows, np.int64)
             self.free_extended[name][row] = _bounded(amount - node.extended[name])
-        self.pods[row] = node.pods
-        self.free_pods[row] = offer.pods - node.pods
-        self.free_milli_cpu[row] = _bounded(offer.milli_cpu - node.milli_cpu)
-        self.free_memory[row] = _bounded(offer.memory - node.memory)
-        self.milli_cpu[row] = offer.milli_cpu
-        self.memory[row] = offer.memory
-        self.scored_milli_cpu[row] = _bounded(node.scored_milli_cpu)
-        self.scored_memory[row] = _bounded(node.scored_memory)
+        cpu, memory = offer.milli_cpu, offer.memory
+        free_cpu, free_memory = _bounded(cpu - node.milli_cpu), _bounded(memory - node.memory)
+        self._amounts[MOVING, row] = (
+            free_cpu,
+            free_memory,
+            offer.pods - node.pods,
+            _bounded(cpu - node.scored_milli_cpu),
+            _bounded(memory - node.scored_memory),
+            cpu - free_cpu,
+            memory - free_memory,
+            scores.fewest_pods(node),
+        )
+        if self._offers[row] is not offer:
+            self._offers[row] = offer
+            self._amounts[CAPACITY, row] = cpu, memory
+            self._amounts[DIVISORS, row] = max(cpu, 1), max(memory, 1)
+            self._fractions[:, row] = (cpu, memory) if cpu > 0 and memory > 0 else np.inf
+
+    def of(self, rows: Rows) -> Numbers:
+        """The numbers of these rows."""
+        some: Ints
+        if isinstance(rows, slice):
+            some, fractions = self._amounts[:, rows], self._fractions[:, rows]
+        else:
+            some, fractions = self._amounts.take(rows, 1), self._fractions.take(rows, 1)
+        return Numbers(some[FREE], some[LEFT], some[TAKEN], some[FEWEST], some[CAPACITY], some[DIVISORS], fractions)
 
     def lacking(self, demand: Demand) -> Mapping[str, Flags]:
         """The rows in which something does not fit, by the reason people read."""
-        found: dict[str, Flags] = {"Too many pods": self.free_pods <= 0}
+        cpu, memory, pods = self._amounts[FREE]
+        found: dict[str, Flags] = {"Too many pods": pods <= 0}
         if demand.milli_cpu:
-            found["Insufficient cpu"] = self.free_milli_cpu < demand.milli_cpu
+            found["Insufficient cpu"] = cpu < demand.milli_cpu
         if demand.memory:
-            found["Insufficient memory"] = self.free_memory < demand.memory
+            found["Insufficient memory"] = memory < demand.memory
         for name, amount in demand.extended:
             free = self.free_extended.get(name)
             found[f"Insufficient {name}"] = np.ones(self.rows, np.bool_) if free is None else free < amount
@@ -83,7 +132,7 @@ class Columns:
 
 def _bounded(amount: int) -> int:
     """Pods that were bound by hand may take more than any node has; how much more changes no answer."""
-    return max(-AMOUNT_MAX, min(AMOUNT_MAX, amount))
+    return amount if -AMOUNT_MAX <= amount <= AMOUNT_MAX else max(-AMOUNT_MAX, min(AMOUNT_MAX, amount))
 
 
 class FixedTable:
@@ -104,6 +153,8 @@ class FixedTable:
         self._tolerated: Flags | None = None
         self.tainted = 0
         """Allowed rows with soft taints: while there are none, that score is the same for all."""
+        self._base: Ints = np.zeros(0, np.int64)
+        self._base_of: tuple[Ints, int] | None = None
         for node in nodes:
             self.set(node.row, node)
 
@@ -120,10 +171,27 @@ class FixedTable:
         self.wished[row] = scores.wished(self.where, offer) if may and offer and self.where.preferred else 0
         self.tainted += bool(self.soft_taints.item(row))
         self._offers[row] = offer
+        if self._base_of is not None and row < len(self._base):
+            self._base[row] = self._base_at(row, *self._base_of)
         if self._selected is not None:
             self._selected[row] = self._is_selected(offer)
         if self._tolerated is not None:
             self._tolerated[row] = self._is_tolerated(offer)
+
+    def base(self, ranks: Ints, preference: int) -> Ints:
+        """What every key of a row is made upon: the points of the pack's preference, no tie lost, and the node's rank.
+        FORBIDDEN for rows that are not allowed. Kept up to date until somebody asks for other ranks or another weight."""
+        known = self._base_of
+        if known is None or known[0] is not ranks or known[1] != preference:
+            points = self.on_server * (preference * POINT) + TIE
+            self._base = np.where(self.allowed, points + ranks, FORBIDDEN)
+            self._base_of = ranks, preference
+        return self._base
+
+    def _base_at(self, row: int, ranks: Ints, preference: int) -> int:
+        if not self.allowed.item(row):
+            return FORBIDDEN
+        return preference * POINT * self.on_server.item(row) + TIE + ranks.item(row)
 
     def _is_selected(self, offer: Offer | None) -> bool:
         return offer is not None and not is_selected(self.where, offer)
@@ -173,125 +241,136 @@ class ClassTable:
     ) -> None:
         self.demand = demand
         self.fixed = fixed
-        self.ranks = ranks
         self.weights = weights
         self.around = around
         self.keys: Ints = np.full(len(ranks), FORBIDDEN, np.int64)
+        self.may: Flags = np.zeros(len(ranks), np.bool_)
+        """The rows that are not forbidden."""
+        self.feasible = 0
+        """How many they are."""
+        self.turns = 0
+        """How often any row has become forbidden, or stopped being so."""
         self.seen = 0
         """How far in the snapshot's log of changes this table has been brought."""
+        self._base = fixed.base(ranks, weights.pack_preference)
+        # A pod that asks for nothing fits even where too much is taken.
+        self._needs = _column(demand.milli_cpu or -AMOUNT_MAX, demand.memory or -AMOUNT_MAX, 1)
+        self._asked = _column(demand.milli_cpu, demand.memory)
+        self._scored = _column(demand.scored_milli_cpu, demand.scored_memory)
 
     # --- the part about the node alone ---
 
-    def fill(self, columns: Columns, rows: Rows, ports_taken: Flags | None, owned: Ints | None) -> None:
-        """Compute many rows at once. For each of `rows`: whether a wanted port is taken, and how many pods of the same
-        owner are there; None when that is no question."""
-        demand = self.demand
-        may = self.fixed.allowed[rows] & (columns.free_pods[rows] > 0)
-        if demand.milli_cpu:
-            may &= columns.free_milli_cpu[rows] >= demand.milli_cpu
-        if demand.memory:
-            may &= columns.free_memory[rows] >= demand.memory
-        for name, amount in demand.extended:
+    def fill(self, columns: Columns, rows: Rows, ports_taken: Flags | None) -> None:
+        """Compute many rows at once. `ports_taken`: for each of `rows` whether a wanted port is; None when that is no
+        question. See also `separate`."""
+        numbers = columns.of(rows)
+        cpu, memory, pods = numbers.free >= self._needs
+        may: Flags = cpu & memory
+        may &= pods
+        for name, amount in self.demand.extended:
             free = columns.free_extended.get(name)
             may &= free[rows] >= amount if free is not None else False
         if ports_taken is not None:
             may &= ~ports_taken
-        points = local_points(demand, columns, rows, self.weights)
-        points += self.weights.pack_preference * HUNDREDTHS * self.fixed.on_server[rows]
-        tie: Ints | int = TIE_MAX
+        keys = self._local_points(numbers)
+        keys += self._base[rows] if isinstance(rows, slice) else self._base.take(rows)
         if self.weights.best_fit:
-            tie = TIE_MAX - np.clip(columns.free_milli_cpu[rows], 0, TIE_MAX)
-        elif owned is not None:
-            tie = TIE_MAX - np.minimum(owned, TIE_MAX)
-        self.keys[rows] = np.where(may, (points << TIE_BITS | tie) << RANK_BITS | self.ranks[rows], FORBIDDEN)
+            keys -= np.clip(numbers.free[0], 0, TIE_MAX) << RANK_BITS
+        keys = np.where(may, keys, FORBIDDEN)
+        may = keys >= 0
+        self.keys[rows] = keys
+        if np.count_nonzero(may ^ self.may[rows]):
+            self.may[rows] = may
+            self._turn()
+
+    def separate(self, owned: Mapping[int, int], rows: Iterable[int]) -> None:
+        """Ties are lost to those of `rows` that have pods of the same owner, as many as `owned` says. Once after each
+        `fill` of them."""
+        if not self.weights.best_fit:
+            for row in rows:
+                if self.may.item(row):
+                    self.keys[row] -= min(owned[row], TIE_MAX) << RANK_BITS
+
+    def _turn(self) -> None:
+        self.turns += 1
+        self.feasible = int(np.count_nonzero(self.may))
+
+    def _local_points(self, numbers: Numbers) -> Ints:
+        """`scores.local_points` of many rows, in the unit of keys."""
+        weights = self.weights
+        points: Ints = numbers.fewest * weights.fewest_pods
+        if weights.least_allocated:
+            points += _times(weights.least_allocated, _mean(_free_shares(numbers, self._scored)))
+        if weights.most_allocated:
+            points += _times(weights.most_allocated, _mean(_taken_shares(numbers, self._scored)))
+        if weights.balanced_allocation and (self.demand.milli_cpu or self.demand.memory):
+            points += _times(weights.balanced_allocation, _balance(numbers, self._asked))
+        points *= POINT
+        if weights.best_fit:
+            cpu, memory = _left_over(numbers, self._asked)
+            points += (FIT_MAX - cpu - memory) * (weights.best_fit << POINTS_SHIFT)
+        return points
 
     def set(self, row: int, node: NodeState | None) -> None:
         """Compute one row."""
-        demand, weights = self.demand, self.weights
-        if node is None or not self.fixed.allowed.item(row) or not fits(demand, node):
+        demand, weights, base = self.demand, self.weights, self._base.item(row)
+        may = node is not None and base >= 0 and fits(demand, node)
+        if node is not None and may:
+            lost = TIE_MAX - scores.tie(demand, node, weights)
+            points = scores.local_points(demand, node, weights)
+            self.keys[row] = base + (points << POINTS_SHIFT) - (lost << RANK_BITS)
+        else:
             self.keys[row] = FORBIDDEN
-            return
-        points = scores.local_points(demand, node, weights)
-        points += weights.pack_preference * HUNDREDTHS * self.fixed.on_server.item(row)
-        key = points << TIE_BITS | scores.tie(demand, node, weights)
-        self.keys[row] = key << RANK_BITS | self.ranks.item(row)
+        if may is not self.may.item(row):
+            self.may[row] = may
+            self._turn()
 
     # --- the part about all feasible nodes together ---
 
     def best(self, rows: int) -> int | None:
         """The row with the largest preference among the first `rows`; None when all are forbidden."""
-        keys = self.keys[:rows]
-        if not rows:
+        if not self.feasible:
             return None
+        keys = self.keys[:rows]
         if self.around is not None or not self.fixed.is_even:
             keys = self._composed(keys)
         row = int(keys.argmax())
         return row if keys.item(row) >= 0 else None
 
     def _composed(self, keys: Ints) -> Ints:
-        may = keys >= 0
+        may, count, turn = self.may[: len(keys)], self.feasible, self.turns
         if self.around is not None and self.around.forbids:
-            may = self.around.allowed(may)
-        if not may.any():
-            return np.full(1, FORBIDDEN, np.int64)
-        points = self._normalised(may)
-        if points is not None:
-            keys = keys + points * (HUNDREDTHS << POINTS_SHIFT)
-        return keys if may.all() else np.where(may, keys, FORBIDDEN)
+            may, turn = self.around.allowed(may.copy()), UNKNOWN
+            if not (count := int(np.count_nonzero(may))):
+                return np.full(1, FORBIDDEN, np.int64)
+        for part in self._normalised(may, turn):
+            keys = keys + part
+        return keys if count == len(keys) else np.where(may, keys, FORBIDDEN)
 
-    def _normalised(self, may: Flags) -> Ints | None:
-        """The weighted sum of the normalised scores; what is the same for all rows is left out."""
-        weights, around, rows = self.weights, self.around, len(may)
-        parts: list[tuple[int, Ints | None]] = []
-        if self.fixed.where.preferred:
-            parts.append((weights.node_affinity, _in_proportion(self.fixed.wished[:rows], may)))
-        if self.fixed.tainted:
-            taken_off = _in_proportion(self.fixed.soft_taints[:rows], may)
-            parts.append((weights.taint_toleration, None if taken_off is None else SCORE_MAX - taken_off))
+    def _normalised(self, may: Flags, turn: int) -> Iterator[Ints]:
+        """What the normalised scores add to the keys; those that are the same for all rows are left out."""
+        weights, fixed, around, rows = self.weights, self.fixed, self.around, len(may)
+        wished = left = worth = spread = None
+        if fixed.where.preferred:
+            wished = _in_proportion(fixed.wished[:rows], may, weights.node_affinity * POINT)
+        if fixed.tainted:
+            taken_off = _in_proportion(fixed.soft_taints[:rows], may, weights.taint_toleration * POINT)
+            left = None if taken_off is None else SCORE_MAX * weights.taint_toleration * POINT - taken_off
         if around is not None and weights.inter_pod_affinity:
-            parts.append((weights.inter_pod_affinity, around.worth_points(may)))
+            worth = around.worth_points(may, weights.inter_pod_affinity * POINT)
         if around is not None and weights.pod_topology_spread:
-            parts.append((weights.pod_topology_spread, around.spread_points(may)))
-        total: Ints | None = None
-        for weight, points in parts:
-            if weight and points is not None:
-                total = weight * points if total is None else total + weight * points
-        return total
+            spread = around.crowding.points(may, turn, weights.pod_topology_spread * POINT)
+        return (part for part in (wished, left, worth, spread) if part is not None)
 
 
-def _in_proportion(raw: Ints, may: Flags) -> Ints | None:
-    """100 for the largest among the feasible rows; None when they are all 0."""
+def _in_proportion(raw: Ints, may: Flags, unit: int) -> Ints | None:
+    """100 units for the largest among the feasible rows; None when they are all 0."""
     most = int(raw[may].max())
-    if not most:
+    if not most or not unit:
         return None
     shares: Ints = SCORE_MAX * np.minimum(raw, most) // most
+    shares *= unit
     return shares
-
-
-def local_points(demand: Demand, columns: Columns, rows: Rows, weights: Weights) -> Ints:
-    """`scores.local_points` of many rows."""
-    cpu, memory = columns.milli_cpu[rows], columns.memory[rows]
-    points: Ints = np.zeros(len(cpu), np.int64)
-    scored_cpu = columns.scored_milli_cpu[rows] + demand.scored_milli_cpu
-    scored_memory = columns.scored_memory[rows] + demand.scored_memory
-    if weights.least_allocated:
-        points += weights.least_allocated * ((_free_shares(cpu, scored_cpu) + _free_shares(memory, scored_memory)) // 2)
-    if weights.most_allocated:
-        points += weights.most_allocated * (
-            (_taken_shares(cpu, scored_cpu) + _taken_shares(memory, scored_memory)) // 2
-        )
-    # What is asked for, as opposed to what counts in scores: what pods have taken, and this one.
-    taken_cpu = cpu - columns.free_milli_cpu[rows] + demand.milli_cpu
-    taken_memory = memory - columns.free_memory[rows] + demand.memory
-    if weights.balanced_allocation and (demand.milli_cpu or demand.memory):
-        points += weights.balanced_allocation * _balance(cpu, taken_cpu, memory, taken_memory)
-    if weights.fewest_pods:
-        fewer = SCORE_MAX - scores.POINTS_OFF_A_POD * columns.pods[rows]
-        points += weights.fewest_pods * np.maximum(0, fewer)
-    points *= HUNDREDTHS
-    if weights.best_fit:
-        points += weights.best_fit * (FIT_MAX - _left_over(cpu, taken_cpu) - _left_over(memory, taken_memory))
-    return points
 
 
 def ranks(ordered_rows: list[int], rows: int) -> Ints:
@@ -301,23 +380,47 @@ def ranks(ordered_rows: list[int], rows: int) -> Ints:
     return values
 
 
-def _free_shares(capacity: Ints, taken: Ints) -> Ints:
-    some = np.maximum(capacity, 1)
-    return np.where((capacity > 0) & (capacity >= taken), (capacity - taken) * SCORE_MAX // some, 0)
+def _column(*amounts: int) -> Ints:
+    return np.array(amounts, np.int64)[:, np.newaxis]
 
 
-def _taken_shares(capacity: Ints, taken: Ints) -> Ints:
-    some = np.maximum(capacity, 1)
-    return np.where(capacity > 0, np.minimum(taken, capacity) * SCORE_MAX // some, 0)
+def _times(weight: int, points: Ints) -> Ints:
+    return points if weight == 1 else points * weight
 
 
-def _balance(cpu: Ints, taken_cpu: Ints, memory: Ints, taken_memory: Ints) -> Ints:
-    of_cpu = np.minimum(taken_cpu / np.maximum(cpu, 1), 1.0)
-    of_memory = np.minimum(taken_memory / np.maximum(memory, 1), 1.0)
-    alike = ((1.0 - np.abs(of_cpu - of_memory) / 2) * SCORE_MAX).astype(np.int64)
-    return np.where((cpu > 0) & (memory > 0), alike, SCORE_MAX)
+def _mean(shares: Ints) -> Ints:
+    cpu, memory = shares
+    both: Ints = cpu + memory
+    both >>= 1
+    return both
 
 
-def _left_over(capacity: Ints, taken: Ints) -> Ints:
-    half = FIT_MAX // 2
-    return np.where(capacity > 0, np.maximum(0, capacity - taken) * half // np.maximum(capacity, 1), half)
+def _free_shares(numbers: Numbers, scored: Ints) -> Ints:
+    # Where a node has nothing, something below zero is left.
+    left = numbers.left - scored
+    left *= SCORE_MAX
+    left //= numbers.divisors
+    shares: Ints = np.maximum(left, 0, out=left)
+    return shares
+
+
+def _taken_shares(numbers: Numbers, scored: Ints) -> Ints:
+    capacity = numbers.capacity
+    taken = np.minimum(capacity - numbers.left + scored, capacity)
+    return np.where(capacity > 0, taken * SCORE_MAX // numbers.divisors, 0)
+
+
+def _balance(numbers: Numbers, asked: Ints) -> Ints:
+    taken = numbers.taken + asked
+    # Divided by infinity: a node that does not tell what it has is as balanced as can be.
+    cpu, memory = np.minimum(taken / numbers.fractions, 1.0)
+    apart = np.abs(cpu - memory)
+    # Halves and doubles are exact, so this is what the definition says to the last bit.
+    alike: Ints = ((2.0 - apart) * (SCORE_MAX / 2)).astype(np.int64)
+    return alike
+
+
+def _left_over(numbers: Numbers, asked: Ints) -> Ints:
+    half, capacity = FIT_MAX // 2, numbers.capacity
+    left = np.maximum(numbers.free[:2] - asked, 0)
+    return np.where(capacity > 0, left * half // numbers.divisors, half)

@@ -8,7 +8,7 @@ rule can tell apart. A placement changes the tallies of its crowd by a number ea
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +22,8 @@ Flags = npt.NDArray[np.bool_]
 NOWHERE = -1
 """The place of a row whose node has no such label, or of no node. As an index it is the spare last entry, always 0."""
 PLACES_MIN = 16
+CHANGES_MAX = 1_000
+"""Changes of a tally that are remembered, for those who keep something that was computed from it."""
 
 
 class Places:
@@ -38,6 +40,18 @@ class Places:
         self._values: dict[int, str] = {}
         self._nodes: Counter[int] = Counter()
         self._free = list(reversed(range(PLACES_MIN)))
+        self._by_place: tuple[Ints, list[int]] | None = None
+        """The rows in the order of their places, and where each place begins; None when that has changed."""
+
+    def rows_at(self, place: int) -> Ints:
+        """The rows whose node is in that place."""
+        if self._by_place is None:
+            order = np.argsort(self.of_row, kind="stable")
+            starts = np.searchsorted(self.of_row[order], np.arange(self.size + 1))
+            self._by_place = order, starts.tolist()
+        rows, begins = self._by_place
+        found: Ints = rows[begins[place] : begins[place + 1]]
+        return found
 
     def set(self, row: int, node: NodeState | None) -> bool:
         """Say where a row is now. True when it is somewhere else than before."""
@@ -46,6 +60,7 @@ class Places:
         if (self._values.get(before) if before >= 0 else None) == value:
             return False
         self.version += 1
+        self._by_place = None
         self.of_row[row] = NOWHERE if value is None else self._enter(value)
         if before >= 0:
             self._leave(before)
@@ -57,6 +72,7 @@ class Places:
         of_row[: len(self.of_row)] = self.of_row
         self.of_row = of_row
         self.version += 1
+        self._by_place = None
 
     def _enter(self, value: str) -> int:
         number = self._numbers.get(value)
@@ -103,6 +119,8 @@ class Tally:
         """Changes with `rows`."""
         self.crowds: set[Crowd] = set()
         """Those that add to it."""
+        self._changed: list[int] = []
+        self._changed_start = 0
 
     def limit(self, rows: Flags | None) -> None:
         """Count only the pods of these rows. Pods of rows that change sides must not be counted meanwhile."""
@@ -118,6 +136,19 @@ class Tally:
             self._grow()
         self.counts[place] += amount
         self.total += amount
+        self._changed.append(place)
+        if len(self._changed) > CHANGES_MAX:
+            self._changed_start += len(self._changed)
+            self._changed.clear()
+
+    @property
+    def now(self) -> int:
+        """How many changes of counts there have been."""
+        return self._changed_start + len(self._changed)
+
+    def since(self, seen: int) -> Sequence[int] | None:
+        """The places whose counts have changed after that many changes; None when nobody knows any more."""
+        return self._changed[seen - self._changed_start :] if seen >= self._changed_start else None
 
     def by_place(self) -> Ints:
         """The count of each place, and the spare last entry."""

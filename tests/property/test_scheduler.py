@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import random
 from dataclasses import fields
+from types import ModuleType
 from typing import Any, TypeVar
 
 import pytest
 
+from stark.controllers.scheduler import crowding, snapshot, topology
 from stark.controllers.scheduler.snapshot import Snapshot
 from stark.crds.placement.facts import NAME_FIELD, Demand, HostPort, NodeTaint, NodeTerm, Offer, PodToleration, Where
 from stark.crds.placement.filters import CURED_BY_LEAVING
@@ -196,17 +198,36 @@ class Story:
         return judge_nodes(demand, nodes, self.snapshot.namespaces, self.snapshot.weights)
 
 
-@pytest.mark.parametrize(
-    "seeds", [pytest.param(range(40), id="some"), pytest.param(range(40, 500), id="many", marks=pytest.mark.slow)]
-)
+def many(first: int, last: int, at_once: int) -> list[Any]:
+    """Slow seeds in portions, each of which has the time of a test."""
+    portions = [range(start, min(start + at_once, last)) for start in range(first, last, at_once)]
+    return [pytest.param(seeds, id=f"many from {seeds[0]}", marks=pytest.mark.slow) for seeds in portions]
+
+
+@pytest.mark.parametrize("seeds", [pytest.param(range(40), id="some"), *many(40, 500, 115)])
 def test_the_tables_choose_as_the_plain_definition_does(seeds: range) -> None:
     for seed in seeds:
         Story(seed).go_on(STEPS)
 
 
 @pytest.mark.parametrize(
-    "seeds", [pytest.param(range(12), id="some"), pytest.param(range(12, 120), id="many", marks=pytest.mark.slow)]
+    ("limit", "value"),
+    [
+        pytest.param((crowding, "PLACES_MAX"), 0, id="by counts"),
+        pytest.param((crowding, "CELLS_MAX"), 1, id="row by row"),
+        pytest.param((crowding, "POPULATED_MAX"), 2, id="by cells while they are few"),
+        pytest.param((topology, "CHANGES_MAX"), 2, id="with a short memory"),
+        pytest.param((snapshot, "ONE_BY_ONE_MAX"), 0, id="many rows at once"),
+    ],
 )
+def test_limits_change_no_answer(limit: tuple[ModuleType, str], value: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crowding, "HEIGHT_MIN", 1)
+    monkeypatch.setattr(*limit, value)
+    for seed in range(500, 512):
+        Story(seed).go_on(STEPS)
+
+
+@pytest.mark.parametrize("seeds", [pytest.param(range(12), id="some"), *many(12, 120, 36)])
 def test_a_node_is_judged_as_if_some_pods_had_left(seeds: range) -> None:
     for seed in seeds:
         story = Story(seed)

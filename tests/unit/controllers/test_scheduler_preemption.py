@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stark.controllers.scheduler.core import Bind, Core, Preempt, Refuse
-from stark.controllers.scheduler.preemption import Budget, Plan, Preemption, plan
+from stark.controllers.scheduler.preemption import Budget, Plan, Preemption, going, plan
 from stark.controllers.scheduler.residents import Resident, Residents
 from stark.crds.nodes import Node
 from stark.crds.placement.facts import Demand
@@ -37,7 +37,7 @@ def accepts_with(free: int, wanted: int, there: Sequence[Resident]) -> Any:
 def planned(
     there: Sequence[Resident], *, free: int = 0, wanted: int = 1, priority: int = 100, budgets: Sequence[Budget] = ()
 ) -> tuple[list[str], int] | None:
-    found = plan("n", {each.uid: each for each in there}, priority, accepts_with(free, wanted, there), budgets)
+    found = plan("n", going(there, priority, budgets), accepts_with(free, wanted, there))
     return ([victim.name for victim in found.victims], found.violations) if found is not None else None
 
 
