@@ -15,7 +15,7 @@ from pathlib import Path
 
 from stark.client.config import ClientConfig, ConfigError, load_kubeconfig
 from stark.crds.certificates import NODE_USER_PREFIX
-from stark.crds.names import label_key_problems
+from stark.crds.names import dns_subdomain_problems, label_key_problems, label_value_problems
 from stark.crds.quantity import is_quantity
 from stark.crds.version import VERSION
 
@@ -41,6 +41,8 @@ def _label(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not key or not equals:
         raise argparse.ArgumentTypeError(f"{text!r} is not a label: write key=value")
+    for problem in (*label_key_problems(key), *label_value_problems(value)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a label: {problem}")
     return key, value
 
 
@@ -128,7 +130,7 @@ def settings_from(args: argparse.Namespace) -> AgentSettings:
         trusted_keys=args.trusted_keys,
     )
     given = {
-        "name": args.name or os.environ.get("STARK_NODE_NAME") or None,
+        "name": (args.name or os.environ.get("STARK_NODE_NAME") or "").strip().lower() or None,
         "pods_max": args.pods,
         "log_retention_s": args.log_retention,
         "backoff_initial_s": args.backoff,
@@ -194,6 +196,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of the program."""
     args = parser().parse_args(argv)
     settings = settings_from(args)
+    for problem in dns_subdomain_problems(settings.name):
+        parser().error(f"{settings.name!r} is no name for a node (give another one with --name): {problem}")
     configure(settings.name)
     try:
         asyncio.run(serve(settings, join_settings(args), args.kubeconfig))

@@ -65,15 +65,18 @@ class Membership:
 
 
 def holder_of(data_dir: Path, machine_id: str) -> Holder:
-    """Who we are: the installation is the data directory on this machine, and so is not copied with the directory alone."""
+    """Who we are: the installation is the data directory on this machine, and so is not copied with the directory alone.
+
+    Raises OSError: whoever cannot read or keep who they are would be somebody else after each restart.
+    """
     path = data_dir / INSTALLATION_FILE
     try:
         secret = path.read_text().strip()
-    except OSError:
+    except FileNotFoundError:
         secret = ""
     if not secret:
         secret = secrets.token_hex(ID_BYTES)
-        _write(path, secret)
+        _write(path, secret, lasting=True)
     installation = hashlib.sha256(f"{machine_id}/{secret}".encode()).hexdigest()[: 2 * ID_BYTES]
     return Holder(installation, secrets.token_hex(ID_BYTES // 2))
 
@@ -115,9 +118,12 @@ def _now_s() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, text: str, *, lasting: bool = False) -> None:
     part = path.with_suffix(".part")
     part.unlink(missing_ok=True)
     with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
+        if lasting:  # an empty file after a power cut would be another installation
+            file.flush()
+            os.fsync(file.fileno())
     part.rename(path)

@@ -23,6 +23,12 @@ def test_an_installation_outlives_processes_and_is_not_copied_with_its_directory
     assert (tmp_path / "installation").stat().st_mode & 0o077 == 0
 
 
+def test_whoever_cannot_read_who_they_are_does_not_become_somebody_else(tmp_path: Path) -> None:
+    (tmp_path / "installation").mkdir()
+    with pytest.raises(OSError, match="installation"):
+        holder_of(tmp_path, "machine")
+
+
 def test_silence_is_counted_over_a_restart_of_the_agent_and_not_over_one_of_the_machine(tmp_path: Path) -> None:
     contact = Contact(tmp_path, "boot-1")
     contact.heard(keep=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stark.agent.__main__ import parser, settings_from
+from stark.agent.__main__ import main, parser, settings_from
 from stark.agent.host import Pressure
 from stark.agent.noderecord import Facts, gist_differs, node_status
 from stark.agent.settings import AgentSettings
@@ -34,6 +34,27 @@ def test_what_is_no_resource_is_refused(text: str, capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit):
         given("--resource", text)
     assert "is not a resource" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        pytest.param(("--name", "no_name"), "is no name for a node", id="no DNS name"),
+        pytest.param(("--name", "a" * 254), "is no name for a node", id="too long"),
+        pytest.param(("--label", "a b=c"), "is not a label", id="no label"),
+        pytest.param(("--label", "a=c/d"), "is not a label", id="no label's value"),
+    ],
+)
+def test_what_no_server_would_take_is_told_at_once(
+    words: tuple[str, ...], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["--data-dir", "/tmp/x", *words])
+    assert why in capsys.readouterr().err
+
+
+def test_a_name_is_taken_in_lower_case_as_by_the_kubelet() -> None:
+    assert settings_from(given("--name", " Worker-7 ")).name == "worker-7"
 
 
 def test_amounts_that_somebody_else_reports_are_no_change() -> None:
