@@ -21,6 +21,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from stark.client.api import Client
 from stark.client.config import ClientConfig
 from stark.client.errors import ApiError
+from stark.crds.annotations import EFFECTIVE_ISOLATION, PORTS
 from stark.crds.cluster import ClusterConfigSpec
 from stark.crds.packs import Pack
 from stark.crds.podcontainers import container_named
@@ -185,7 +186,8 @@ class Agent:
                 address=self._node_ip,
                 port=self.port,
                 runtimes={tag: version for tag, (_, version) in runtimes.items()},
-                isolation={"limits": cgroups.described, "users": "per pod" if means.separate_users else "the agent's"},
+                isolation={"limits": cgroups.described, **means.described},
+                classes=means.classes,
             )
             log.info("agent starts", extra={"address": self._node_ip, "port": self.port, **facts.isolation})
             self._record = NodeRecord(
@@ -418,14 +420,19 @@ class Agent:
             case RunHook():
                 self._send_off(hands.hook(effect, self._prober), f"hook {effect.uid}")
             case WriteStatus():
-                ports = self._workshop.ports.ports(effect.uid)
-                await self._statuses.write(effect.uid, pod, effect.status, ports)
+                await self._statuses.write(effect.uid, pod, effect.status, self._told(effect.uid))
                 self._measure()
             case DeletePod():
                 await self._statuses.delete(effect.uid, pod)
             case Emit():
                 self._events.emit(effect, pod)
         return None
+
+    def _told(self, uid: str) -> dict[str, str]:
+        """What is reported of a pod that Kubernetes' status has no room for."""
+        ports, isolation = self._workshop.ports.ports(uid), self._workshop.isolation(uid)
+        told = {PORTS: json.dumps(ports, separators=(",", ":"))} if ports else {}
+        return {**told, EFFECTIVE_ISOLATION: isolation} if isolation else told
 
     def _running(self, uid: str) -> frozenset[str]:
         life = self._machine.pod(uid)

@@ -26,7 +26,7 @@ from .accounts import KUBECONFIG, MOUNTED_AT, AccountFiles, NoToken, is_wanted
 from .bundles import BundleError, BundleStore
 from .cgroups import Cgroups, Limits
 from .environment import PATH, ConfigError, Sources, expand, port_variables, references, resolve
-from .isolation import Home, Means, Unoffered, Wishes, chosen, confine, shown_for
+from .isolation import Home, Means, Unoffered, Wishes, chosen, confine, shown_for, wishes_of
 from .logs import LogShelf
 from .packs import PackError, PackSource, bundle_for, pack_named_by
 from .ports import NoPort, PortBook
@@ -151,6 +151,7 @@ class Workshop:
         self._trust = Trust(hasty, settings.data_dir, own_keys)
         self._configs = ConfigSource(hasty)
         self._means = means
+        self._isolation: dict[str, str] = {}
         self._deciding = threading.Lock()  # ports and users are given out one pod at a time
 
     def runtime(self, tag: str) -> Runtime | None:
@@ -184,10 +185,18 @@ class Workshop:
             note = f'Pack "{container.image}" already present on machine'
         return Launch(spec, f"{pack.spec.name}@sha256:{bundle.sha256}", note)
 
+    def isolation(self, uid: str) -> str:
+        """The class of isolation the pod has; empty before it is known."""
+        known = self._isolation.get(uid, "")
+        if not known and (known := self.records.note(uid).isolation):
+            self._isolation[uid] = known
+        return known
+
     def forget(self, uid: str) -> None:
         """The pod is no more."""
         self.ports.release(uid)
         self.in_use.pop(uid, None)
+        self._isolation.pop(uid, None)
 
     def _spec(
         self,
@@ -205,10 +214,11 @@ class Workshop:
         if runtime is None:
             raise NotReady(CONFIG_REASON, f"this node has no runtime for {pack.spec.runtime} packs")
         kind = chosen(isolation_wanted(pod.metadata.annotations), self._means.refused)
+        wishes = wishes_of(pod, container, kind, self._mounts(pod))
         with self._deciding:
             ports = self.ports.assign(pod, running)
-            user = self._user(pod.uid, kind)
-            self.records.save_note(pod.uid, PodNote(ports, user))
+            user = self._user(pod.uid, kind, wishes)
+            self.records.save_note(pod.uid, PodNote(ports, user, kind))
         if token is not None:
             self.accounts.place(pod, token, user)
         work = self.records.work_folder(pod.uid, container.name, user)
@@ -247,7 +257,7 @@ class Workshop:
             "cwd": container.working_dir or str(work),
             "control": invocation.control,
             "rlimits": [NOFILE, NO_CORE, *invocation.rlimits],
-            **confine(kind, self._means, user, self._home(pod, work, path, runtime), Wishes(mounts=self._mounts(pod))),
+            **confine(kind, self._means, user, self._home(pod, work, path, runtime), wishes),
             "cgroups": list(group.procs),
             "oom_file": group.oom_file,
             "log": str(logs / f"{attempt}.log"),
@@ -315,7 +325,9 @@ class Workshop:
             return {}
         return {"KUBECONFIG": str(self.accounts.folder(pod.uid) / KUBECONFIG)}
 
-    def _user(self, uid: str, kind: str) -> int | None:
-        if not self._means.separate_users or kind == TRUSTED:
+    def _user(self, uid: str, kind: str, wishes: Wishes) -> int | None:
+        if kind == TRUSTED:
+            return wishes.run_as_user
+        if not self._means.separate_users:
             return None
         return self.records.note(uid).user or self.records.free_user()

@@ -25,6 +25,7 @@ from stark.crds.annotations import (
     ARCH,
     HOSTNAME,
     ISOLATION,
+    ISOLATION_PREFIX,
     NODE_RUNTIMES,
     NODE_TYPE,
     NODE_TYPE_SERVER,
@@ -36,6 +37,7 @@ from stark.crds.conditions import find_condition
 from stark.crds.coordination import Lease, LeaseSpec
 from stark.crds.events import Event, EventSource
 from stark.crds.incarnations import HOLDER, INCARNATION, Incarnation, claimed, read_incarnation, revoked
+from stark.crds.isolation import CLASSES
 from stark.crds.meta import ObjectMeta, to_wire
 from stark.crds.nodes import (
     DaemonEndpoint,
@@ -88,11 +90,15 @@ class Facts:
     runtimes: dict[str, str]
     """Version by runtime."""
     isolation: dict[str, str]
+    """How limits and users are enforced, for people."""
+    classes: frozenset[str] = frozenset()
+    """The classes of isolation that pods can have here."""
 
 
 def own_labels(settings: AgentSettings, facts: Facts) -> dict[str, str | None]:
     """The labels the agent answers for; None takes a label away."""
     labels: dict[str, str | None] = {runtime_label(name): facts.runtimes.get(name) for name in NODE_RUNTIMES}
+    labels |= {ISOLATION_PREFIX + name: "true" if name in facts.classes else None for name in CLASSES}
     return {
         **labels,
         HOSTNAME: settings.name,

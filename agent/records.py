@@ -11,7 +11,7 @@ import json
 import os
 import re
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from stark.crds.meta import Undecodable, decode, to_wire
@@ -34,6 +34,8 @@ class PodNote:
     ports: dict[str, int] = field(default_factory=dict)
     user: int | None = None
     """The user id its processes have; None for the agent's own."""
+    isolation: str = ""
+    """The class of isolation it has; empty before its first container is prepared."""
 
 
 class PodRecords:
@@ -68,7 +70,7 @@ class PodRecords:
 
     def save_note(self, uid: str, note: PodNote) -> None:
         """Keep what the agent decided."""
-        self._write(uid, "agent.json", json.dumps({"ports": note.ports, "user": note.user}))
+        self._write(uid, "agent.json", json.dumps(asdict(note)))
 
     def pod(self, uid: str) -> Pod | None:
         """The pod as it was kept; None when that cannot be read."""
@@ -81,7 +83,7 @@ class PodRecords:
         """What was decided; nothing when that cannot be read."""
         try:
             kept = json.loads((self.folder(uid) / "agent.json").read_bytes())
-            return PodNote(dict(kept["ports"]), kept["user"])
+            return PodNote(dict(kept["ports"]), kept["user"], kept.get("isolation", ""))
         except (OSError, ValueError, KeyError, TypeError):
             return PodNote()
 

@@ -7,11 +7,10 @@ many wait, is lost: they are hints for people, and must never hold up work.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,7 +19,6 @@ from prometheus_client import Counter
 from stark.client.api import Client, PatchType
 from stark.client.backoff import Backoff
 from stark.client.errors import ApiError, Conflict, Forbidden, Invalid, NotFound, Superseded
-from stark.crds.annotations import PORTS
 from stark.crds.events import Event, EventSource
 from stark.crds.meta import ObjectMeta
 from stark.crds.pods import ObjectReference, Pod, PodStatus
@@ -47,11 +45,11 @@ class _Job:
     name: str
     namespace: str
     status: PodStatus | None = None
-    ports: dict[str, int] | None = None
+    annotations: dict[str, str] = field(default_factory=dict)
     delete: bool = False
 
 
-def status_patch(uid: str, status: PodStatus, ports: dict[str, int] | None) -> dict[str, Any]:
+def status_patch(uid: str, status: PodStatus, annotations: dict[str, str]) -> dict[str, Any]:
     """A strategic merge patch of the status subresource: the agent's own conditions, and nobody else's."""
     body = status.model_dump(mode="json", by_alias=True, exclude_none=True)
     foreign = {c.type for c in status.conditions} - {*OWN_CONDITIONS, "PodScheduled"}
@@ -61,8 +59,8 @@ def status_patch(uid: str, status: PodStatus, ports: dict[str, int] | None) -> d
     for absent in ("reason", "message"):
         body.setdefault(absent, None)
     metadata: dict[str, Any] = {"uid": uid}
-    if ports:
-        metadata["annotations"] = {PORTS: json.dumps(ports, separators=(",", ":"))}
+    if annotations:
+        metadata["annotations"] = annotations
     return {"metadata": metadata, "status": body}
 
 
@@ -76,11 +74,11 @@ class StatusWriter:
         self._active: set[str] = set()
         self._changed = asyncio.Condition()
 
-    async def write(self, uid: str, pod: Pod, status: PodStatus, ports: dict[str, int] | None) -> None:
+    async def write(self, uid: str, pod: Pod, status: PodStatus, annotations: dict[str, str]) -> None:
         """Take a status; one that still waits is replaced."""
         async with self._changed:
             job = self._job(uid, pod)
-            job.status, job.ports = status, ports
+            job.status, job.annotations = status, annotations
             self._changed.notify()
 
     async def delete(self, uid: str, pod: Pod) -> None:
@@ -149,11 +147,11 @@ class StatusWriter:
             self._jobs[uid] = job
             return
         newer.delete = newer.delete or job.delete
-        newer.status, newer.ports = newer.status or job.status, newer.ports or job.ports
+        newer.status, newer.annotations = newer.status or job.status, {**job.annotations, **newer.annotations}
 
     async def _carry_out(self, uid: str, job: _Job) -> None:
         if job.status is not None:
-            patch = status_patch(uid, job.status, job.ports)
+            patch = status_patch(uid, job.status, job.annotations)
             await self._client.patch(
                 Pod, job.name, patch, job.namespace, type=PatchType.STRATEGIC, subresource="status"
             )

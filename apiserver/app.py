@@ -19,6 +19,7 @@ from .admission.builtin import builtin_chain
 from .admission.chain import BoundChain, Only, Step
 from .admission.cluster import ClusterRules
 from .admission.escalation import ROLE_KINDS, Escalation
+from .admission.isolation import IsolationRights
 from .admission.pack_trust import PackTrust
 from .admission.policies.compiled import Policies
 from .admission.policies.metrics import PolicyMetrics
@@ -267,6 +268,7 @@ class _Parts:
         census = CachedCensus(self.feed)
         judges: list[Step] = [
             Only(Escalation(self.authorizer, self.roles), *ROLE_KINDS),
+            IsolationRights(self.authorizer),
             PackTrust(CachedObjects(self.feed, "stark.dev", "packtrustpolicies")),
         ]
         cluster = ClusterRules(self.config.spec, self.config.count)

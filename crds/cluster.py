@@ -24,6 +24,7 @@ def limit(default: int) -> Any:
 
 
 SchedulingPolicy = Literal["spread", "leastLoaded", "balanced", "binpack", "bestFit"]
+IsolationClass = Literal["process", "strict"]
 SchedulingWeight = Annotated[int, Field(ge=0, le=100, json_schema_extra={"format": "int32"})]
 
 
@@ -84,6 +85,9 @@ class ClusterConfigSpec(Model):
         default=TERMINATION_GRACE_PERIOD_SECONDS, ge=0, json_schema_extra={WRITTEN: True}
     )
     """What a pod that says nothing gets to stop; pods and templates that are there keep theirs."""
+    default_isolation: IsolationClass | None = None
+    """The class of isolation that new pods must have that ask for none: `process` or `strict`. Default: `process` on nodes
+    that can give it, and on others what they have; see docs/isolation.md."""
     default_resources: DefaultResources = Field(default_factory=DefaultResources, json_schema_extra=DEFAULT_EMPTY)
     """What containers that say nothing ask for. Nothing by default, as in Kubernetes."""
     node_heartbeat_interval_seconds: Int32 = limit(10)

@@ -29,6 +29,7 @@ from .fields import (
 )
 from .meta import KubeObject, Model, ObjectMeta, ResourceDef, Time
 from .qos import QOSClass
+from .security import PodSecurityContext, SecurityContext
 
 RestartPolicy = Literal["Always", "OnFailure", "Never"]
 PodPhase = Literal["Pending", "Running", "Succeeded", "Failed", "Unknown"]
@@ -263,6 +264,8 @@ class Container(Model):
     """End standard input when the first who attached to it leaves. Default: it stays open as long as the container runs."""
     tty: bool | None = None
     """Give it a terminal for its standard streams."""
+    security_context: SecurityContext | None = None
+    """What it is allowed, and as whom it runs."""
     lifecycle: Lifecycle | None = None
     """What is done when it has started, and before it is stopped. An init container has it only as a sidecar."""
     restart_policy: ContainerRestartPolicy | None = None
@@ -338,6 +341,8 @@ class PodSpec(Model):
         default_factory=list, max_length=GATES_MAX, json_schema_extra=list_map("name")
     )
     """While there is any, nobody places the pod. They can be given when it is created, and later only taken away."""
+    security_context: PodSecurityContext | None = None
+    """As whom its containers run that do not say themselves."""
     scheduler_name: str = "default-scheduler"
     """The scheduler that places the pod; Stark's own answers to the default."""
     service_account_name: str | None = None

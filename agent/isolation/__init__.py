@@ -1,13 +1,13 @@
 """How much of the machine a pod gets to see and to touch: the classes of isolation, what this machine can do, and what
 the supervisor is told for a container of each class."""
 
-from .classes import ISOLATED, Unoffered, chosen
+from .classes import Unoffered, chosen
 from .means import Means
 from .plans import Home, Wishes, confine
 from .probing import find_means, is_within, shown_for
+from .wishes import wishes_of
 
 __all__ = [
-    "ISOLATED",
     "Home",
     "Means",
     "Unoffered",
@@ -17,4 +17,5 @@ __all__ = [
     "find_means",
     "is_within",
     "shown_for",
+    "wishes_of",
 ]

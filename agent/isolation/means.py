@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from stark.crds.isolation import CLASSES
+
 
 @dataclass(frozen=True, slots=True)
 class Means:
@@ -21,3 +23,13 @@ class Means:
     """Why not, by class that cannot be given here."""
     views: bool = False
     """Whether a container can have a view of the files of its own: volumes need one."""
+
+    @property
+    def classes(self) -> frozenset[str]:
+        """The classes that can be given here."""
+        return frozenset(CLASSES) - self.refused.keys()
+
+    @property
+    def described(self) -> dict[str, str]:
+        """For the Node's annotation: whose pods' processes are, and why a class cannot be given here."""
+        return {"users": "per pod" if self.separate_users else "the agent's", **self.refused}

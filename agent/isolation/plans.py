@@ -9,10 +9,9 @@ from typing import Any
 
 from stark.crds.isolation import STRICT, TRUSTED
 
+from .capabilities import NUMBERS
 from .means import Means
 
-CAPABILITIES = tuple(range(41))
-"""Every capability of Linux, by number: up to CAP_CHECKPOINT_RESTORE, the last one since 5.9."""
 TEMPORARY = ("/tmp", "/var/tmp")
 """Where every pod has its own folder for temporary files."""
 SHARED = ["net", "ipc", "uts"]
@@ -58,13 +57,15 @@ class Wishes:
     drop_capabilities: tuple[int, ...] = ()
     may_gain: bool = False
     """allowPrivilegeEscalation, where the class can grant it."""
+    filtered: bool = False
+    """Its system calls pass a filter."""
     mounts: list[dict[str, Any]] = field(default_factory=list)
 
 
 def confine(kind: str, means: Means, user: int | None, home: Home, wishes: Wishes) -> dict[str, Any]:
     """The part of a run's specification that confines it: uid, gid, mounts, sandbox."""
     if kind == TRUSTED:
-        return _trusted(means, wishes)
+        return _trusted(means, user, wishes)
     own = [_mount(path) for path in home.own]
     shown = [_mount(path, read_only=True) for path in home.shown]
     temporary = [{**_mount(home.temporary), "target": target} for target in TEMPORARY]
@@ -73,8 +74,9 @@ def confine(kind: str, means: Means, user: int | None, home: Home, wishes: Wishe
         "namespaces": [*means.base, "mnt"],
         "hide": list(means.hidden),
         "proc": "own" if "pid" in means.base else "hidden",
-        "drop_capabilities": list(CAPABILITIES),
+        "drop_capabilities": sorted(NUMBERS.values()),
         "read_only": wishes.read_only_root,
+        "filter": wishes.filtered,
         **_ids(wishes),
     }
     if kind == STRICT:
@@ -95,15 +97,19 @@ def confine(kind: str, means: Means, user: int | None, home: Home, wishes: Wishe
     }
 
 
-def _trusted(means: Means, wishes: Wishes) -> dict[str, Any]:
-    namespaces = [*(name for name in means.base if name == "user"), "mnt"] if wishes.mounts else []
+def _trusted(means: Means, user: int | None, wishes: Wishes) -> dict[str, Any]:
+    viewed = bool(wishes.mounts) or wishes.read_only_root
+    namespaces = [*(name for name in means.base if name == "user"), "mnt"] if viewed else []
     sandbox: dict[str, Any] = {
         "class": TRUSTED,
         "namespaces": namespaces,
         "drop_capabilities": list(wishes.drop_capabilities),
+        "read_only": wishes.read_only_root,
+        "filter": wishes.filtered,
         "no_new_privs": not wishes.may_gain,
     }
-    return {"uid": wishes.run_as_user, "gid": wishes.run_as_group, "sandbox": sandbox, "mounts": wishes.mounts}
+    group = user if wishes.run_as_group is None else wishes.run_as_group
+    return {"uid": user, "gid": group, "sandbox": sandbox, "mounts": wishes.mounts}
 
 
 def _ids(wishes: Wishes) -> dict[str, int]:

@@ -49,7 +49,7 @@ async def find_means(data_dir: Path, hide: Sequence[Path], *, separate_users: bo
     folder = data_dir / "trial"
     home = Home(own=[folder], temporary=folder, shown=[], hostname="trial")
     user = TRIAL_USER if root else None
-    plans = {kind: confine(kind, means, user, home, Wishes()) for kind in (PROCESS, STRICT)}
+    plans = {kind: confine(kind, means, user, home, Wishes(filtered=kind == STRICT)) for kind in (PROCESS, STRICT)}
     tried = await _try(folder, {**plans, "view": _with_volume(means, folder)})
     refused = {kind: why for kind, why in tried.items() if why}
     views = not refused.pop("view", "")

@@ -12,7 +12,7 @@ import os
 import select
 
 from .kernel import PR_SET_PDEATHSIG, clone_beside, prctl
-from .sandbox import become_user, confine, furnish, separate
+from .sandbox import become_user, confine, filter_calls, furnish, separate
 
 TYPE_CHECKING = False  # `typing` itself would cost the shim a megabyte
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ def _become(
     confine(spec)
     prctl(PR_SET_PDEATHSIG, _signal.SIGKILL)
     _end_without_shim(error_w)
+    filter_calls(spec)
     _execute(spec["argv"], spec["env"])
 
 

@@ -11,6 +11,7 @@ import os
 
 from .kernel import NAMESPACES, PR_CAPBSET_DROP, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, prctl, setns, unshare
 from .mounts import build
+from .seccomp import install
 
 TYPE_CHECKING = False  # `typing` itself would cost the shim a megabyte
 if TYPE_CHECKING:
@@ -87,6 +88,12 @@ def confine(spec: dict[str, Any]) -> None:
             continue  # not a capability of this kernel, or we have no say, and then no rights either
     if sandbox.get("no_new_privs", True):
         prctl(PR_SET_NO_NEW_PRIVS, 1)
+
+
+def filter_calls(spec: dict[str, Any]) -> None:
+    """The last: what comes after must need nothing that is refused."""
+    if spec.get("sandbox", {}).get("filter"):
+        install()
 
 
 def _separate_user(uid: int, gid: int, spec: dict[str, Any]) -> None:

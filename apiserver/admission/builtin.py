@@ -79,7 +79,7 @@ def builtin_chain(
             *([cluster.grace] if cluster is not None else []),
             pod_spec_defaults,
             Only(pod_priority, PODS),
-            *([Only(cluster.tolerations, PODS)] if cluster is not None else []),
+            *([Only(cluster.isolation, PODS), Only(cluster.tolerations, PODS)] if cluster is not None else []),
             Only(pod_defaults, PODS),
             Only(pod_service_account, PODS),
             Only(limit_range_defaults, PODS, ("", "limitranges")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from stark.crds.annotations import ISOLATION
 from stark.crds.podcontainers import every_written
 
 from ..registry.refusals import forbidden
@@ -43,6 +44,14 @@ class ClusterRules:
             return
         for container in every_written(attributes.object.get("spec") or {}):
             fill(container, defaults)
+
+    async def isolation(self, attributes: Attributes, lookup: Lookup) -> None:
+        """The class of isolation of a new pod that asks for none."""
+        wanted = self._config().get("defaultIsolation")
+        if not wanted or not writes_pod(attributes) or attributes.operation != "CREATE" or attributes.object is None:
+            return
+        metadata = attributes.object.setdefault("metadata", {})
+        metadata["annotations"] = {ISOLATION: wanted, **(metadata.get("annotations") or {})}
 
     async def tolerations(self, attributes: Attributes, lookup: Lookup) -> None:
         """How long a new pod that does not say it stays on a node that is not well."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from stark.crds.annotations import ARCH, HOSTNAME, NODE_TYPE, OS, RUNTIME_PREFIX, SERVER, ZONE
+from stark.crds.annotations import ARCH, HOSTNAME, ISOLATION_PREFIX, NODE_TYPE, OS, RUNTIME_PREFIX, SERVER, ZONE
 from stark.crds.certificates import NODE_CLIENT_SIGNER, NODE_SERVING_SIGNER
 from stark.crds.pkcs10 import BadRequestFile, read_request
 
@@ -30,7 +30,7 @@ ALLOWED_LABELS = frozenset(
         "beta.kubernetes.io/os",
     }
 )
-ALLOWED_PREFIXES = (RUNTIME_PREFIX,)
+ALLOWED_PREFIXES = (RUNTIME_PREFIX, ISOLATION_PREFIX)
 ALLOWED_DOMAINS = ("kubelet.kubernetes.io", "node.kubernetes.io")
 PROTECTED_DOMAINS = ("kubernetes.io", "k8s.io", "stark.dev")
 FORBIDDEN_DOMAIN = "node-restriction.kubernetes.io"

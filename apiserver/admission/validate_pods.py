@@ -16,6 +16,7 @@ from .podspecs import CONTAINER_LISTS, FoundSpec, containers
 from .validate_affinity import affinity_causes, spread_causes, tightening_causes, without_node_wishes
 from .validate_lifecycle import lifecycle_causes, role_causes
 from .validate_resources import resource_causes
+from .validate_security import security_causes
 
 PORT_MAX = 65_535
 PROTOCOLS = ("SCTP", "TCP", "UDP")
@@ -52,6 +53,7 @@ def pod_spec_causes(found: FoundSpec) -> Iterator[Cause]:
     except AnnotationError as error:
         path = f"{found.path.removesuffix('spec')}metadata.annotations[{STOP_WHEN_DISCONNECTED}]"
         yield bad_value(path, found.metadata["annotations"][STOP_WHEN_DISCONNECTED], str(error).partition(": ")[2])
+    yield from security_causes(found)
     yield from _toleration_causes(found.path, found.spec.get("tolerations") or ())
     yield from affinity_causes(f"{found.path}.affinity", found.spec.get("affinity") or {})
     constraints = found.spec.get("topologySpreadConstraints") or ()

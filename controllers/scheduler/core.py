@@ -38,7 +38,7 @@ CURES: dict[str, frozenset[Rule]] = {
     "memory": frozenset({Rule.RESOURCES}),
     "pods": frozenset({Rule.RESOURCES}),
     "extended": frozenset({Rule.RESOURCES}),
-    "labels": frozenset({Rule.SELECTOR, Rule.RUNTIME, Rule.ARCHITECTURE, Rule.SPREAD, Rule.AFFINITY}),
+    "labels": frozenset({Rule.SELECTOR, Rule.RUNTIME, Rule.ISOLATION, Rule.ARCHITECTURE, Rule.SPREAD, Rule.AFFINITY}),
     "taints": frozenset({Rule.TAINTS, Rule.SPREAD}),
     "unschedulable": frozenset({Rule.UNSCHEDULABLE, Rule.SPREAD}),
     "ready": frozenset({Rule.READY}),

@@ -88,6 +88,8 @@ class Where:
     tolerations: tuple[PodToleration, ...] = ()
     runtimes: tuple[frozenset[str], ...] = ()
     """One entry for each container with an own need: the runtimes any one of which will do."""
+    isolation: str = ""
+    """The class of isolation it must have; empty when any will do."""
     architectures: frozenset[str] | None = None
     """Go names the packs have bundles for; None when any will do."""
     owner: Owner = NOBODY

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 
-from ..annotations import ARCH, RUNTIME_PREFIX, TAINT_UNSCHEDULABLE
+from ..annotations import ARCH, ISOLATION_PREFIX, RUNTIME_PREFIX, TAINT_UNSCHEDULABLE
 from ..tenancy import node_refusal
 from .facts import Demand, NodeState, NodeTaint, Offer, Where
 
@@ -29,6 +29,7 @@ class Rule(StrEnum):
     TAINTS = "TaintToleration"
     SELECTOR = "NodeAffinity"
     RUNTIME = "PackRuntime"
+    ISOLATION = "IsolationClass"
     ARCHITECTURE = "PackArchitecture"
     OWNER = "NodeOwner"
     PORTS = "NodePorts"
@@ -90,6 +91,13 @@ def has_runtime(where: Where, offer: Offer) -> Sequence[str]:
     return ()
 
 
+def can_isolate(where: Where, offer: Offer) -> Sequence[str]:
+    """A pod that asks for a class of isolation goes where its agent says that it can give it."""
+    if not where.isolation or offer.labels.get(ISOLATION_PREFIX + where.isolation) == "true":
+        return ()
+    return (f"node(s) couldn't give isolation class {where.isolation}",)
+
+
 def has_architecture(where: Where, offer: Offer) -> Sequence[str]:
     """There is a bundle for the node's processor."""
     if where.architectures is None or offer.labels.get(ARCH) in where.architectures:
@@ -137,6 +145,7 @@ FIXED_FILTERS: tuple[tuple[Rule, FixedFilter], ...] = (
     (Rule.TAINTS, is_tolerated),
     (Rule.SELECTOR, is_selected),
     (Rule.RUNTIME, has_runtime),
+    (Rule.ISOLATION, can_isolate),
     (Rule.ARCHITECTURE, has_architecture),
     (Rule.OWNER, is_served),
 )

@@ -11,6 +11,7 @@ from functools import lru_cache
 from ..annotations import PORTS
 from ..conditions import is_true
 from ..images import ImageError, pack_object_name, parse_image
+from ..isolation import isolation_wanted
 from ..meta import controller_of
 from ..nodes import Node
 from ..packs import Pack
@@ -65,6 +66,7 @@ def demand_of(pod: Pod, pack_of: PackOf, whose: Owner | None = None) -> Demand:
             preferred=preferred_terms(spec.affinity),
             tolerations=tuple(sorted(set(tolerations))),
             runtimes=tuple(sorted(runtimes, key=sorted)),
+            isolation=isolation_wanted(pod.metadata.annotations) or "",
             architectures=architectures,
             # Administrators' pods and the cluster's own are of one class: both go to nodes of the same owners.
             owner=NOBODY if owner.may_everything else owner,

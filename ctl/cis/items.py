@@ -28,7 +28,7 @@ class Item(NamedTuple):
 
 NO_STATIC_PODS: Final = "the programs are processes of a service manager, not static pods with manifests"
 NO_CNI: Final = "pods use their node's network; there is no CNI"
-NO_CONTAINERS: Final = "pods are processes of the agent's user; the field is not served"
+RIGHTLESS: Final = "packs run as users without rights and gain none; isolation class trusted takes the right to use it"
 NO_ETCD: Final = "the default store is a SQLite file in the data directory; with --store etcd, set it on etcd"
 
 ITEMS: Final = (
@@ -136,15 +136,15 @@ ITEMS: Final = (
          "not whoever is merely known", "account_tokens"),
     Item("5.2.1", "a policy mechanism is active", YOURS,
          "ValidatingAdmissionPolicy, webhooks and PackTrustPolicy; none is set at first", "policies"),
-    Item("5.2.2", "no privileged containers", NOT_APPLICABLE, NO_CONTAINERS),
-    Item("5.2.3", "no hostPID", NOT_MET, "processes of pods see their node's processes, as far as their user may"),
-    Item("5.2.4", "no hostIPC", NOT_MET, "pods share their node's IPC"),
-    Item("5.2.5", "no hostNetwork", NOT_MET, "pods share their node's network"),
-    Item("5.2.6", "no privilege escalation", YOURS, "run agents as a user without rights"),
-    Item("5.2.7", "no root", YOURS, "run agents as another user than root"),
-    Item("5.2.8", "no NET_RAW", YOURS, "run agents as another user than root"),
-    Item("5.2.9", "no added capabilities", NOT_APPLICABLE, NO_CONTAINERS),
-    Item("5.2.10", "no capabilities", YOURS, "run agents as another user than root"),
+    Item("5.2.2", "no privileged containers", MET, RIGHTLESS),
+    Item("5.2.3", "no hostPID", MET, "pods see their own processes alone"),
+    Item("5.2.4", "no hostIPC", NOT_MET, "pods share their node's IPC; not in isolation class strict"),
+    Item("5.2.5", "no hostNetwork", NOT_MET, "pods share their node's network; not in isolation class strict"),
+    Item("5.2.6", "no privilege escalation", MET, RIGHTLESS),
+    Item("5.2.7", "no root", MET, RIGHTLESS),
+    Item("5.2.8", "no NET_RAW", MET, RIGHTLESS),
+    Item("5.2.9", "no added capabilities", MET, RIGHTLESS),
+    Item("5.2.10", "no capabilities", MET, RIGHTLESS),
     Item("5.2.11", "no Windows HostProcess", NOT_APPLICABLE, "there are no Windows nodes"),
     Item("5.2.12", "no hostPath volumes", NOT_APPLICABLE,
          "not served; but pods see their node's files, as far as their user may"),
@@ -156,8 +156,8 @@ ITEMS: Final = (
     Item("5.4.2", "secrets outside the cluster", YOURS, "they are encrypted at rest; a vault is a choice"),
     Item("5.5.1", "images are proven", YOURS, "sign packs, and set a PackTrustPolicy", "trust"),
     Item("5.7.1", "boundaries by namespaces", YOURS, "namespaces and owners"),
-    Item("5.7.2", "seccomp profiles", NOT_MET,
-         "there are none; systemd's SystemCallFilter= on the agent is for all its pods"),
-    Item("5.7.3", "security contexts", NOT_APPLICABLE, NO_CONTAINERS),
+    Item("5.7.2", "seccomp profiles", YOURS,
+         "isolation class strict, or seccompProfile RuntimeDefault; neither is the default"),
+    Item("5.7.3", "security contexts", YOURS, "packs need none; for container images set them"),
     Item("5.7.4", "the default namespace is empty", YOURS, "make a namespace for each purpose", "default_empty"),
 )  # fmt: skip

@@ -53,6 +53,7 @@ class Dice:
         name = f"n{self._random.randrange(NODES)}"
         labels = {ZONE: self.pick("aabbc"), HOSTNAME: name, "kubernetes.io/arch": self.pick(["amd64", "arm64"])}
         labels |= {"stark.dev/runtime-node": "22", "stark.dev/node-type": self.rarely("browser", "server")}
+        labels |= self.rarely({}, {"stark.dev/isolation-strict": "true"}, 3)
         if self.rarely(True, False):
             del labels[self.pick([ZONE, HOSTNAME, "stark.dev/runtime-node"])]
         return Offer(
@@ -99,6 +100,7 @@ class Dice:
             required=self.rarely((IN_ZONE_A, ON_N2), None),
             preferred=self.rarely(self.pick([((10, IN_ZONE_A),), ((3, IN_ZONE_A), (7, HAS_HOST))]), (), 3),
             tolerations=self.some(1, tolerated),
+            isolation=self.pick(["", "", "strict"]),
             runtimes=self.pick([(), (frozenset({"node"}),), (frozenset({"node", "browser"}),)]),
             architectures=self.rarely(frozenset({"amd64"}), None),
         )

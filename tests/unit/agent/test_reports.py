@@ -16,5 +16,5 @@ def test_a_condition_that_came_true_loses_the_reason_it_was_false_for() -> None:
     status = PodStatus(
         conditions=[PodCondition(type="Ready", status="True"), PodCondition(type="example.com/gate", status="True")]
     )
-    merged = strategic_merge_patch(stored, status_patch("uid", status, None), KEYS)
+    merged = strategic_merge_patch(stored, status_patch("uid", status, {}), KEYS)
     assert merged["status"]["conditions"] == [{"type": "Ready", "status": "True"}, foreign]

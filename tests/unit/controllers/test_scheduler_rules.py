@@ -121,6 +121,18 @@ def tolerating(*tolerations: PodToleration) -> Demand:
             id="every container needs its own runtime",
         ),
         pytest.param(
+            Demand(Where(isolation="strict")),
+            offer(labels={"stark.dev/isolation-process": "true", "stark.dev/isolation-strict": "false"}),
+            ["node(s) couldn't give isolation class strict"],
+            id="a class of isolation must be there",
+        ),
+        pytest.param(
+            Demand(Where(isolation="strict")),
+            offer(labels={"stark.dev/isolation-strict": "true"}),
+            [],
+            id="a class of isolation may be there",
+        ),
+        pytest.param(
             Demand(Where(architectures=frozenset({"arm64", "riscv64"}))),
             offer(labels={"kubernetes.io/arch": "amd64"}),
             ["node(s) didn't match the pack's architectures {arm64, riscv64}"],
