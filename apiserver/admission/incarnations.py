@@ -16,6 +16,7 @@ from stark.crds.incarnations import HELD, HOLDER, INCARNATION, STALE, Incarnatio
 from ..auth.nodes import node_name
 from ..errors import Cause, Conflict
 from .attributes import Attributes, Lookup, Premise
+from .complaints import refused
 
 Mapped = Mapping[str, Any]
 REPORTS = frozenset({("", "pods"), ("coordination.k8s.io", "leases")})
@@ -23,12 +24,13 @@ ADVICE = "list the node's pods, stop those that are no longer its own, and join 
 
 
 async def node_incarnation(attributes: Attributes, lookup: Lookup) -> None:
-    """Refuse what an agent says for another life of its node than the present one. Raises Conflict."""
+    """Refuse what an agent says for another life of its node than the present one. Raises Conflict, Forbidden."""
     node = node_name(attributes.user)
-    if not node:
-        return
     kind = (attributes.resource.group, attributes.resource.plural)
-    if kind == ("", "nodes"):
+    if not node:
+        if attributes.restricted and kind == ("", "nodes"):
+            _judge_owner(attributes)
+    elif kind == ("", "nodes"):
         _judge_node(attributes)
     elif kind in REPORTS and attributes.subresource in ("", "status"):
         await _judge_report(attributes, lookup, node)
@@ -60,6 +62,17 @@ def _judge_node(attributes: Attributes) -> None:
         _judge_claim(attributes, old, new)
     elif attributes.incarnation != old.header:
         raise _stale(attributes, _difference(attributes.name, old, attributes.incarnation))
+
+
+def _judge_owner(attributes: Attributes) -> None:
+    """Whoever has nodes of their own may say that an agent is dead. To claim one is an agent's: a node that was made and
+    claimed beforehand would keep the agent of its name out."""
+    if attributes.object is None:
+        return
+    new = incarnation_of(attributes.object.get("metadata") or {})
+    old = incarnation_of((attributes.old or {}).get("metadata") or {})
+    if (new.number, new.holder) not in ((old.number, old.holder), (old.number, None)):
+        raise refused(attributes, f"only agents claim nodes: {INCARNATION} and {HOLDER} are theirs")
 
 
 def _judge_claim(attributes: Attributes, old: Incarnation, new: Incarnation) -> None:

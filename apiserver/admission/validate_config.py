@@ -23,6 +23,8 @@ SECRET_KEYS: Mapping[str, tuple[str, ...]] = {
 }
 """Types of Secret that cannot do without certain keys."""
 
+INCARNATION_MAX = 10**12
+"""Highest number that somebody may set: no node has had so many lives, and as many are left."""
 LABELS_MAX, ANNOTATIONS_MAX = 100, 100
 """Of one Node; one that has more already may keep them."""
 
@@ -147,3 +149,5 @@ def _incarnation_causes(metadata: Mapped, before: Mapped) -> Iterator[Cause]:
         yield bad_value(path, said, "must be a whole number above 0")
     elif number < known:
         yield bad_value(path, said, f"must not be below the present one, {known}")
+    elif number > max(known + 1, INCARNATION_MAX):
+        yield bad_value(path, said, f"must not be above {INCARNATION_MAX}: the next ones have to fit, too")

@@ -49,10 +49,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def add_drain_options(parser: argparse.ArgumentParser) -> None:
-    """How long it may take: the same wherever pods are taken off nodes."""
+    """How long it may take: the same wherever commands take pods off nodes."""
     parser.add_argument(
         "--grace-period", type=int, default=-1, metavar="SECONDS", help="time pods get to stop (default: their own)"
     )
+    add_timeout(parser)
+
+
+def add_timeout(parser: argparse.ArgumentParser) -> None:
+    """How long it is waited for."""
     parser.add_argument(
         "--timeout",
         type=_timeout,

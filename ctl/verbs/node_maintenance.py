@@ -20,7 +20,7 @@ from stark.crds.nodestate import MAINTENANCE, MAINTENANCE_CONDITION, condition, 
 from ..errors import EXIT_OK, CommandError, UsageError
 from ..nodes import NODES, Object, change, find
 from ..options import Session
-from .drain import add_drain_options
+from .drain import add_timeout
 
 NAMESPACED = False
 LOOK_S = 0.5
@@ -33,12 +33,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reason", default="by hand", metavar="TEXT", help="why, for whoever looks")
     parser.add_argument("--end", action="store_true", help="put them back into service")
     parser.add_argument("--wait", action="store_true", help="wait until their pods are gone")
-    add_drain_options(parser)
+    add_timeout(parser)
 
 
 def run(args: argparse.Namespace, session: Session) -> int:
     """Mark each node; the controller does the rest."""
     reason = args.reason.strip()
+    if args.timeout and not args.wait:
+        raise UsageError("--timeout is for --wait: the cluster itself goes on for as long as it takes")
     if not args.end and not 0 < len(reason) <= REASON_MAX:
         raise UsageError(f"--reason must have between 1 and {REASON_MAX} characters")
     nodes = [find(session, name) for name in dict.fromkeys(args.nodes)]

@@ -235,11 +235,31 @@ async def test_whoever_leaves_makes_room_at_once(api: Api, agent: Agent) -> None
 
 async def test_the_number_of_a_life_never_goes_back_whoever_asks(api: Api, agent: Agent) -> None:
     (await agent.join()).ok()
-    for number in ("0", "x", "01"):
+    for number in ("0", "x", "01", "9" * 18):
         annotations = {"metadata": {"annotations": {NUMBER: number}}}
         (await api.patch(NODE, annotations, MERGE_PATCH)).refused(422, "Invalid")
     (await api.patch(NODE, {"metadata": {"annotations": {NUMBER: "9"}}}, MERGE_PATCH)).ok()
     (await api.patch(NODE, {"metadata": {"annotations": {NUMBER: "8"}}}, MERGE_PATCH)).refused(422, "Invalid")
+
+
+async def test_nobody_claims_a_node_beforehand_to_keep_its_agent_out(api: Api, agent: Agent) -> None:
+    owner = api.as_user("bob@example.org", "stark:user")
+    for claim in ({NUMBER: "999"}, {AGENT: "bobs.p1"}, {NUMBER: "1", AGENT: "bobs.p1"}):
+        made = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n2", "annotations": claim}}
+        (await api.ask("POST", "/api/v1/nodes", made, session=owner)).refused(403, "Forbidden")
+    free = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n2"}}
+    (await api.ask("POST", "/api/v1/nodes", free, session=owner)).ok(201)
+
+    async def says(annotations: dict[str, Any]) -> Answer:
+        body = {"metadata": {"annotations": annotations}}
+        return await api.ask("PATCH", "/api/v1/nodes/n2", body, content_type=MERGE_PATCH, session=owner)
+
+    (await says({"note": "mine"})).ok()
+    (await says({AGENT: "bobs.p1", NUMBER: "1"})).refused(403, "Forbidden")
+    (await api.patch("/api/v1/nodes/n2", {"metadata": {"annotations": {AGENT: "old.p1", NUMBER: "1"}}})).ok()
+    (await says({NUMBER: "2"})).refused(403, "Forbidden")
+    (await says({AGENT: None})).ok()  # it is dead, and its owner knows
+    (await api.delete("/api/v1/nodes/n2")).ok()
 
 
 async def test_of_many_late_reports_beside_a_verdict_none_is_acknowledged_after_it(api: Api, agent: Agent) -> None:
