@@ -18,6 +18,7 @@ from functools import partial
 from stark.crds.podcontainers import container_named
 from stark.crds.pods import Container, Pod
 
+from .endings import last_words
 from .launch import Launch, NotReady, Workshop
 from .logs import tail_text
 from .machine import (
@@ -48,21 +49,10 @@ log = logging.getLogger(__name__)
 ORDERS_MAX = 1_000  # waiting for one pod; the machine gives a handful, so more is a mistake of ours
 END_TIMEOUT_S = 10.0  # an idle supervisor ends in milliseconds; one that does not is killed
 START_FAILED = 128
-FALLBACK_LINES_MAX = 80  # of a log that stand for a message; Kubernetes' figures, as the next
-FALLBACK_BYTES_MAX = 2048
 NANO = 1_000_000_000
 
 Post = Callable[[Stimulus], None]
 Order = Callable[[], Awaitable[None]]
-
-
-def last_words(pod: Pod, name: str, tail: str) -> str:
-    """What a container that failed says of its end by its log, if it wants that; no more than Kubernetes takes."""
-    container = container_named(pod.spec, name)
-    if container is None or container.termination_message_policy != "FallbackToLogsOnError":
-        return ""
-    lines = tail.splitlines()[-FALLBACK_LINES_MAX:]
-    return "\n".join(lines).encode()[-FALLBACK_BYTES_MAX:].decode(errors="ignore")
 
 
 class PodHands:
@@ -326,7 +316,7 @@ class PodHands:
     def _exit(self, view: View) -> Exit:
         code, number = view["code"], view["signal"]
         reason = view["reason"]
-        message = view["message"]
+        message = self._workshop.endings.said(self.uid, view["name"], view["attempt"]) or view["message"]
         if code != 0 and self.pod is not None and not (reason and message):
             meta = self.pod.metadata
             folder = self._workshop.shelf.folder(meta.namespace or "", meta.name, self.uid, view["name"])
@@ -334,7 +324,7 @@ class PodHands:
             runtime = self._workshop.runtime(view["tag"].get("runtime", ""))
             if runtime is not None and not reason:
                 reason = runtime.explain(code, number, tail)
-            message = message or last_words(self.pod, view["name"], tail)
+            message = message or last_words(container_named(self.pod.spec, view["name"]), tail)
         return Exit(
             code, number, reason, message, view["started"] / NANO, view["exited"] / NANO, execution=view["execution"]
         )

@@ -7,6 +7,7 @@ the reason the container waits for.
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 import uuid
@@ -25,6 +26,7 @@ from stark.crds.quantity import byte_count, milli_cpu
 from .accounts import KUBECONFIG, MOUNTED_AT, AccountFiles, NoToken, is_wanted
 from .bundles import BundleError, BundleStore
 from .cgroups import Cgroups, Limits
+from .endings import Endings
 from .environment import PATH, ConfigError, Sources, expand, port_variables, references, resolve
 from .isolation import Home, Means, Unoffered, Wishes, chosen, confine, shown_for, wishes_of
 from .logs import LogShelf
@@ -141,6 +143,7 @@ class Workshop:
         self.shelf = shelf
         self.accounts = accounts
         self.bundles = bundles
+        self.endings = Endings(records)
         self.ports = PortBook()
         self.in_use: dict[str, set[str]] = {}
         self._architecture = architecture
@@ -214,7 +217,8 @@ class Workshop:
         if runtime is None:
             raise NotReady(CONFIG_REASON, f"this node has no runtime for {pack.spec.runtime} packs")
         kind = chosen(isolation_wanted(pod.metadata.annotations), self._means.refused)
-        wishes = wishes_of(pod, container, kind, self._mounts(pod))
+        mounts = [*self._mounts(pod), *self._ending(pod, container, attempt)]
+        wishes = wishes_of(pod, container, kind, mounts)
         with self._deciding:
             ports = self.ports.assign(pod, running)
             user = self._user(pod.uid, kind, wishes)
@@ -281,6 +285,18 @@ class Workshop:
             return []
         account = self.accounts.folder(pod.uid)
         return [{"source": str(account), "target": MOUNTED_AT, "read_only": True, "no_exec": True}]
+
+    def _ending(self, pod: Pod, container: Container, attempt: int) -> list[dict[str, Any]]:
+        """The file for the container's last message, if it wants one: making room for it in /dev takes 30 ms."""
+        path = container.termination_message_path
+        if not path:
+            return []
+        if not os.path.isabs(path) or os.path.normpath(path) == "/":
+            raise NotReady(CONFIG_REASON, f'terminationMessagePath "{path}" is no absolute path of a file')
+        if not self._means.views:
+            raise NotReady(CONFIG_REASON, f"this node cannot show a container a file at {path}")
+        file = self.endings.make(pod.uid, container.name, attempt)
+        return [{"source": str(file), "target": path, "read_only": False, "no_exec": True}]
 
     def _log_folder(self, pod: Pod, container: Container) -> Path:
         folder = self.shelf.folder(pod.metadata.namespace or "", pod.metadata.name, pod.uid, container.name)

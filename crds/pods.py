@@ -270,9 +270,11 @@ class Container(Model):
     """What is done when it has started, and before it is stopped. An init container has it only as a sidecar."""
     restart_policy: ContainerRestartPolicy | None = None
     """For an init container: Always makes it a sidecar, which runs beside the containers and is stopped after them."""
+    termination_message_path: str | None = None
+    """A file of the container's own, made for each run, whose end (4 KiB) is the message of its end. Default: none."""
     termination_message_policy: TerminationMessagePolicy = Field(default="File", json_schema_extra={WRITTEN: False})
-    """Where the message of its end comes from. File: what the runtime or the program itself reported.
-    FallbackToLogsOnError: without such a report, and after a failure, the last lines of its log."""
+    """Where the message comes from. File: what the program wrote there, or its runtime reported.
+    FallbackToLogsOnError: when that is nothing and it failed, the last lines of its log."""
     image_pull_policy: ImagePullPolicy | None = None
     """When the image is fetched. Default: Always for a container image tagged `latest` or untagged, else IfNotPresent."""
 

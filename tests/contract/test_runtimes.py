@@ -338,3 +338,46 @@ def test_a_program_is_plain_data() -> None:
     assert program(Path("/x")) != program(Path("/y"))
     assert isinstance(program(Path("/x")), Program)
     assert os.path.isabs(PythonRuntime().invoke(program(Path("/x"))).argv[0])
+
+
+ESM_SOURCE = """import { createRequire } from 'node:module';
+import { readdirSync } from 'node:fs';
+const require = createRequire(import.meta.url);
+export const left = 1;
+export default async function (context, ...args) {
+  const { basename } = await import('node:path');
+  console.log(typeof require('node:os').cpus, basename('/a/b'), args.join('+'), readdirSync('.').length);
+  const stopped = new Promise((stop) => context.onShutdown(async (reason) => { console.log('asked', reason); stop(); }));
+  console.log('waiting', context.lifecycle.phase);
+  await stopped;
+}
+"""
+
+
+async def test_an_ecmascript_module_has_the_whole_contract_and_leaves_nothing_behind(
+    run: Bench, tmp_path: Path
+) -> None:
+    run.start(NodeRuntime(), program(_plain(tmp_path, ESM_SOURCE), args=["a", "b"]))
+    await _wrote(run, "waiting")
+    run.link.stop("main", 10.0, "Deleted")
+    assert (await run.event("exited"))["code"] == 0
+    assert run.output().splitlines() == ["function b a+b 0", "waiting running", "asked Deleted"]
+
+
+async def test_an_ecmascript_module_runs_where_its_folder_cannot_be_written(run: Bench, tmp_path: Path) -> None:
+    what = program(_plain(tmp_path, "export default () => console.log('here');"))
+    run.start(NodeRuntime(), what, cwd="/proc", env={"TMPDIR": str(tmp_path)})
+    assert (await run.event("exited"))["code"] == 0, run.output()
+    assert run.output() == "here"
+
+
+async def test_a_bundle_can_require_everything_that_node_has(run: Bench, tmp_path: Path) -> None:
+    source = """module.exports.default = () => {
+        const failed = require('module').builtinModules.filter((name) => {
+            try { require(name); return false; } catch { return !name.startsWith('trace_events'); }
+        });
+        console.log(JSON.stringify(failed));
+    };"""
+    run.start(NodeRuntime(), program(_plain(tmp_path, source)))
+    assert (await run.event("exited"))["code"] == 0, run.output()
+    assert json.loads(run.output(stream="stdout")) == []

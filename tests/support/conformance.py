@@ -9,8 +9,8 @@ from typing import Any
 BUNDLE = Path(__file__).parent / "bundles" / "conformance.js"
 """Universal: the same bytes for every runtime that runs JavaScript. Its head says which arguments it takes."""
 
-CHECKS_AT_LEAST = 40
-"""Checks of a plain run; fewer means that the bundle left early."""
+PYTHON_BUNDLE = BUNDLE.with_suffix(".py")
+"""Its twin for the Python runtime."""
 
 
 def said(output: str) -> list[dict[str, Any]]:

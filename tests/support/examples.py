@@ -138,6 +138,7 @@ CONTAINER: dict[str, Any] = {
     "tty": True,
     "lifecycle": {"postStart": LIFECYCLE_HANDLER, "preStop": LIFECYCLE_HANDLER},
     "restartPolicy": "Always",
+    "terminationMessagePath": "/srv/ended",
     "terminationMessagePolicy": "FallbackToLogsOnError",
     "imagePullPolicy": "IfNotPresent",
     "securityContext": {

@@ -11,6 +11,7 @@
 
 const fs = require('node:fs');
 const net = require('node:net');
+const os = require('node:os');
 const path = require('node:path');
 const vm = require('node:vm');
 const Module = require('node:module');
@@ -28,6 +29,7 @@ delete process.env.STARK_HARNESS;
 const handlers = [];
 let stopsAt = 0;
 let called = false;
+let hasFailed = false;
 
 function tell(message) {
   try {
@@ -42,9 +44,13 @@ function describe(error) {
   return text.slice(0, MESSAGE_MAX);
 }
 
-function fail(reason, error, code) {
+function report(reason, error) {
   console.error(error instanceof Error && error.stack ? error.stack : error);
   tell({ type: 'failed', reason, message: describe(error) });
+}
+
+function fail(reason, error, code) {
+  report(reason, error);
   process.exit(code);
 }
 
@@ -87,7 +93,7 @@ async function shutDown(request) {
     }
   }
   lifecycle.phase = 'terminated';
-  process.exit(late ? EXIT_DEADLINE : code);
+  process.exit(late ? EXIT_DEADLINE : hasFailed ? 1 : code);
 }
 
 function listen() {
@@ -107,10 +113,23 @@ function listen() {
   return control;
 }
 
-async function loadModule(filename) {
-  const file = filename.replace(/\.js$/, '.mjs');
-  fs.copyFileSync(settings.bundle, file);
-  return import(pathToFileURL(file).href);
+/** A module is known by its file's suffix: a copy has it, for as long as it takes to load it. */
+async function loadModule() {
+  const name = `bundle-${settings.context.executionId}.mjs`; // containers may share a working directory
+  for (const folder of [process.cwd(), os.tmpdir()]) {
+    const file = path.join(folder, name);
+    try {
+      fs.copyFileSync(settings.bundle, file);
+    } catch (error) {
+      if (folder === os.tmpdir()) throw error;
+      continue; // a working directory in which nothing can be written
+    }
+    try {
+      return await import(pathToFileURL(file).href);
+    } finally {
+      fs.rmSync(file, { force: true });
+    }
+  }
 }
 
 function isModuleSyntax(error) {
@@ -131,7 +150,7 @@ function load() {
   try {
     body = vm.compileFunction(source, names, { filename, importModuleDynamically });
   } catch (error) {
-    if (isModuleSyntax(error)) return loadModule(filename);
+    if (isModuleSyntax(error)) return loadModule();
     throw error;
   }
   const module = new Module(filename, null);
@@ -172,9 +191,13 @@ async function main() {
   try {
     await result;
   } catch (error) {
-    fail('Error', error, 1);
+    if (!lifecycle.isShuttingDown || handlers.length === 0) fail('Error', error, 1);
+    hasFailed = true;
+    report('Error', error);
   }
-  if (!lifecycle.isShuttingDown) process.exit();
+  if (lifecycle.isShuttingDown) return; // the handlers end it
+  lifecycle.phase = 'terminated';
+  process.exit();
 }
 
 process.on('exit', (code) => {

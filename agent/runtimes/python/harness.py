@@ -49,12 +49,17 @@ def leave(code: int) -> None:
     os._exit(code)
 
 
+def report(reason: str, error: BaseException) -> None:
+    """Say why the end is a failure."""
+    traceback.print_exception(type(error), error, error.__traceback__)
+    tell({"type": "failed", "reason": reason, "message": f"{type(error).__name__}: {error}"[:MESSAGE_MAX]})
+
+
 def fail(reason: str, error: BaseException, code: int) -> None:
     """Report and end."""
-    traceback.print_exception(type(error), error, error.__traceback__)
     if isinstance(error, MemoryError):
         reason, code = "OOMKilled", EXIT_OUT_OF_MEMORY
-    tell({"type": "failed", "reason": reason, "message": f"{type(error).__name__}: {error}"[:MESSAGE_MAX]})
+    report(reason, error)
     leave(code)
 
 
@@ -115,6 +120,7 @@ class Harness:
         self.loop: Optional[asyncio.AbstractEventLoop] = None  # noqa: UP045
         self.task: Optional[asyncio.Task[Any]] = None  # noqa: UP045
         self.is_script = False
+        self.has_failed = False
 
     def run(self) -> None:
         """Load, call, and end the process."""
@@ -134,7 +140,9 @@ class Harness:
         except asyncio.CancelledError:
             leave(0 if self.context.lifecycle.is_shutting_down else 1)
         except BaseException as error:
-            fail("Error", error, 1)
+            self.end_badly(error)
+        if not self.handlers_decide:
+            self.context.lifecycle.phase = "terminated"
         return self.wait_for_handlers()
 
     def load(self) -> Optional[Callable[..., Any]]:  # noqa: UP045
@@ -194,13 +202,21 @@ class Harness:
     async def supervise(self, entry: Callable[..., Any]) -> None:
         """Run a coroutine entry point so that a shutdown can cancel it."""
         coroutine = entry(self.context, *self.args)
-        self.loop, self.task = asyncio.get_running_loop(), asyncio.ensure_future(coroutine)
-        await self.task
+        await self.carry(coroutine)
 
     async def finish(self, awaitable: Any) -> None:
         """Await what a plain function returned."""
+        await self.carry(awaitable)
+
+    async def carry(self, awaitable: Any) -> None:
+        """Await the entry point, and keep its loop for handlers that run on it when it ends before them."""
         self.loop, self.task = asyncio.get_running_loop(), asyncio.ensure_future(awaitable)
-        await self.task
+        try:
+            await self.task
+        except Exception as error:
+            self.end_badly(error)
+        if self.handlers_decide:
+            await asyncio.Event().wait()  # the last handler ends the process
 
     def listen(self) -> None:
         """Hear the supervisor, on a thread of its own."""
@@ -232,7 +248,7 @@ class Harness:
                 traceback.print_exc()
                 code = 1
         self.context.lifecycle.phase = "terminated"
-        leave(EXIT_DEADLINE if reason == "DeadlineExceeded" else code)
+        leave(EXIT_DEADLINE if reason == "DeadlineExceeded" else 1 if self.has_failed else code)
 
     def call_handler(self, handler: Callable[..., Any]) -> None:
         """Call one handler; a coroutine runs on the pack's own loop when there is one."""
@@ -244,9 +260,21 @@ class Harness:
         else:
             asyncio.run(awaited(result))
 
+    @property
+    def handlers_decide(self) -> bool:
+        """Whether the entry point ends because of a shutdown: then its handlers decide when the process does."""
+        return self.context.lifecycle.is_shutting_down and bool(self.context.handlers)
+
+    def end_badly(self, error: BaseException) -> None:
+        """The entry point failed: the process does, at once or after the handlers."""
+        if not self.handlers_decide:
+            fail("Error", error, 1)
+        self.has_failed = True
+        report("Error", error)
+
     def wait_for_handlers(self) -> None:
-        """The entry point ended because of a shutdown: its handlers decide when the process ends."""
-        while self.context.lifecycle.is_shutting_down and self.context.handlers:
+        """The last handler ends the process."""
+        while self.handlers_decide:
             time.sleep(0.05)
 
 
