@@ -7,17 +7,18 @@ one thread of its own, so that a cluster of any size delays nobody but those who
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import orjson
 
 from stark.crds.annotations import PLACEMENT
 from stark.crds.cluster import ClusterConfigSpec
-from stark.crds.meta import Undecodable, decode
+from stark.crds.meta import KubeObject, Undecodable, decode
 from stark.crds.nodes import Node
 from stark.crds.packs import Pack
 from stark.crds.placement.explaining import Explanation, explain, sentence, told
@@ -33,7 +34,7 @@ from .cache.feed import Feed
 from .cache.filter import EVERYTHING
 from .cache.resource_cache import ResourceCache
 from .cluster_config import ClusterSettings
-from .errors import MethodNotAllowed
+from .errors import MethodNotAllowed, TooManyRequests
 from .registry import metadata
 from .registry.keys import prefix_at
 from .registry.options import Target
@@ -48,8 +49,15 @@ DEMANDS_MAX: Final = 50_000
 """Pods of which is kept what they demand, until they change: reading them costs more than judging."""
 OFFERS_MAX: Final = 20_000
 """The same of nodes."""
+WAITING_MAX: Final = 16
+"""Questions that wait for the thread or are on it; one more is told to come back. In a large cluster each takes a second,
+and who asks does not wait for longer than their own deadline."""
+RETRY_AFTER_S: Final = 2
 
 Object = dict[str, Any]
+T = TypeVar("T", bound=KubeObject)
+
+log = logging.getLogger(__name__)
 
 
 class Placements:
@@ -60,8 +68,9 @@ class Placements:
         self._thread = ThreadPoolExecutor(1, "placement")
         self._demands: dict[str, tuple[int, str, Demand | None]] = {}
         """By key: the revision of the pod, its node, and its demand; None when it takes no room. The thread's own."""
-        self._offers: dict[str, tuple[int, Offer]] = {}
-        """By name: the revision of the node, and what it offers. The thread's own."""
+        self._offers: dict[str, tuple[int, Offer | None]] = {}
+        """By name: the revision of the node, and what it offers; None when it cannot be read. The thread's own."""
+        self._waiting = 0
 
     async def answer(self, request: Request, target: Target, rest: Sequence[str]) -> Response:
         """`GET pods/NAME/placement`: the pod is judged as if it were not there yet. Raises NotFound."""
@@ -107,7 +116,13 @@ class Placements:
             {entry.name: entry.labels for entry in self._cache("", "namespaces").select(EVERYTHING)},
             self._config.spec(),
         )
-        explanation = await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        if self._waiting >= WAITING_MAX:
+            raise TooManyRequests("too many people ask where pods would go: try again", retry_after_s=RETRY_AFTER_S)
+        self._waiting += 1
+        try:
+            explanation = await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        finally:
+            self._waiting -= 1
         return explanation, await self._visible(user, nodes, seen)
 
     async def _visible(self, user: User, cache: ResourceCache, nodes: Sequence[Entry]) -> Collection[str] | None:
@@ -141,7 +156,7 @@ class Placements:
         def pack_of(name: str) -> Pack | None:
             if name not in packs:
                 entry = self._cache("stark.dev", "packs").get(name)
-                packs[name] = decode(entry.data, Pack) if entry is not None else None
+                packs[name] = _read(entry, Pack) if entry is not None else None
             return packs[name]
 
         placed: dict[str, tuple[str, Demand]] = {}
@@ -149,7 +164,7 @@ class Placements:
             where, demand = self._demand(entry)
             if demand is not None and entry.key != pod.key:
                 placed[entry.key] = where, demand
-        offers = [self._offer(entry, spec.max_pods_per_node) for entry in nodes]
+        offers = [offer for entry in nodes if (offer := self._offer(entry, spec.max_pods_per_node)) is not None]
         return explain(pod, pack_of, Cluster(offers, placed, namespaces, Weights.of(spec)))
 
     def _demand(self, entry: Entry) -> tuple[str, Demand | None]:
@@ -158,19 +173,28 @@ class Placements:
         if known is None or known[0] != entry.revision:
             if len(self._demands) >= DEMANDS_MAX:
                 self._demands.clear()
-            try:
-                pod = decode(entry.data, Pod)
-            except Undecodable:
+            pod = _read(entry, Pod)
+            if pod is None:
                 return "", None
             demand = demand_of(pod, lambda _: None) if takes_room(pod) else None
             known = self._demands[entry.key] = (entry.revision, pod.spec.node_name or "", demand)
         return known[1], known[2]
 
-    def _offer(self, entry: Entry, pods_max: int) -> Offer:
+    def _offer(self, entry: Entry, pods_max: int) -> Offer | None:
+        """What the node offers; None for one that cannot be read, which costs nobody else their answer."""
         known = self._offers.get(entry.name)
         if known is None or known[0] != entry.revision:
             if len(self._offers) >= OFFERS_MAX:
                 self._offers.clear()
-            known = self._offers[entry.name] = entry.revision, offer_of(decode(entry.data, Node))
+            node = _read(entry, Node)
+            known = self._offers[entry.name] = entry.revision, offer_of(node) if node is not None else None
         offer = known[1]
-        return offer if offer.pods <= pods_max else replace(offer, pods=pods_max)
+        return offer if offer is None or offer.pods <= pods_max else replace(offer, pods=pods_max)
+
+
+def _read(entry: Entry, kind: type[T]) -> T | None:
+    try:
+        return decode(entry.data, kind)
+    except Undecodable as error:
+        log.error("an object cannot be decoded and is left out", extra={"key": entry.key, "detail": str(error)})
+        return None

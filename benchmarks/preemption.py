@@ -14,11 +14,11 @@ import time
 from typing import Any
 
 from stark.controllers.scheduler.core import Bind, Core, Preempt
-from stark.controllers.scheduler.preemption import going, plan
 from stark.controllers.scheduler.rooms import Rooms
 from stark.crds.meta import decode
 from stark.crds.nodes import Node
 from stark.crds.placement.reading import demand_of
+from stark.crds.placement.victims import going, plan
 from stark.crds.placement.weights import Weights
 from stark.crds.pods import Pod
 

@@ -9,6 +9,7 @@ from .annotations import DEADLINE, POD_GROUP
 from .pods import Pod, PodCondition
 
 NO_TIME = timedelta(0)
+DEFAULT_SCHEDULER = "default-scheduler"
 FINAL_PHASES = frozenset({"Succeeded", "Failed"})
 
 
@@ -39,6 +40,18 @@ def ready_since(pod: Pod) -> datetime | None:
 def is_ready(pod: Pod) -> bool:
     """Its Ready condition is True."""
     return _ready(pod) is not None
+
+
+def is_waiting(pod: Pod) -> bool:
+    """Whether the cluster's scheduler has to place it some time: not bound, not finished, not leaving, not another's."""
+    waiting = not pod.spec.node_name and not is_finished(pod) and pod.metadata.deletion_timestamp is None
+    return waiting and pod.spec.scheduler_name in ("", DEFAULT_SCHEDULER)
+
+
+def has_place(pod: Pod) -> bool:
+    """Whether it counts for its group: it has a node, has not failed there and is not leaving."""
+    stays = pod.metadata.deletion_timestamp is None and pod.status.phase != "Failed"
+    return stays and bool(pod.spec.node_name)
 
 
 def available_in(pod: Pod, min_ready_s: int, now: datetime) -> timedelta | None:

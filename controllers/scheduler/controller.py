@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ParamSpec
 
 from stark.client.api import PatchType
 from stark.client.errors import ApiError, Conflict, Fenced, NotFound
@@ -19,9 +19,11 @@ from stark.client.informer import Change
 from stark.client.queue import WorkQueue
 from stark.crds.cluster import CLUSTER_CONFIG_NAME, ClusterConfig, ClusterConfigSpec
 from stark.crds.conditions import find_condition
+from stark.crds.meta import Undecodable
 from stark.crds.namespaces import Namespace
 from stark.crds.nodes import Node
 from stark.crds.packs import Pack
+from stark.crds.placement.victims import Budget
 from stark.crds.placement.weights import Weights
 from stark.crds.pod_groups import PodGroup
 from stark.crds.pods import Pod, PodCondition
@@ -29,12 +31,13 @@ from stark.crds.policy import PodDisruptionBudget
 
 from ..kit import DONE, Context, Controller, Outcome, Source
 from . import metrics
-from .core import Bind, Core, Decision, Preempt, Refuse
+from .core import SCHEDULER_ERROR, Bind, Core, Decision, Preempt, Refuse
 from .echo import is_echo
+from .oddities import Key, Oddities, isolated, note
 from .preempting import make_way
-from .preemption import Budget
 
 log = logging.getLogger(__name__)
+Params = ParamSpec("Params")
 
 IN_FLIGHT_MAX = 64
 """Bindings and conditions on their way at once; more would only wait in the API server's queue instead of ours."""
@@ -62,6 +65,7 @@ class Scheduler(Controller):
         self._groups = context.informers.of(PodGroup)
         self._budgets = context.informers.of(PodDisruptionBudget)
         self._core: Core | None = None
+        self._oddities = Oddities()
         self._stirred = asyncio.Event()
         self._room = asyncio.Semaphore(IN_FLIGHT_MAX)
         self._shown_at = float("-inf")
@@ -93,26 +97,66 @@ class Scheduler(Controller):
     async def lead(self, queue: WorkQueue) -> None:
         """Decide and bind until the term ends."""
         core = self._core = Core(self._pods.get, self._packs.get)
-        self._configure(core)
-        for namespace in self._namespaces.list():
-            core.set_namespace(namespace)
-        for node in self._nodes.list():
-            core.set_node(node)
-        for group in self._groups.list():
-            core.set_group(group, _now())
-        for budget in self._budgets.list():
-            core.set_budget(budget.key, Budget.of(budget))
-        for pod in self._pods.list():
-            core.set_pod(pod, _now())
-        core.adopt(self._pods.list())
+        self._oddities = Oddities()
+        self._begin(core)
         try:
             async with asyncio.TaskGroup() as tasks:
                 while True:
+                    self._try_again(core)
                     await self._decide_some(core, tasks)
                     self._show(core)
                     await self._wait(core)
         finally:
             self._core = None
+
+    def _begin(self, core: Core) -> None:
+        """Tell a new core what there is."""
+        with isolated("clusterconfigs", CLUSTER_CONFIG_NAME):
+            self._configure(core)
+        for namespace in self._namespaces.list():
+            with isolated("namespaces", namespace.metadata.name):
+                core.set_namespace(namespace)
+        for node in self._nodes.list():
+            self._take_in(("nodes", node.metadata.name), core.set_node, node)
+        for group in self._groups.list():
+            with isolated("podgroups", group.key):
+                core.set_group(group, _now())
+        for budget in self._budgets.list():
+            with isolated("poddisruptionbudgets", budget.key):
+                core.set_budget(budget.key, Budget.of(budget))
+        for pod in self._pods.list():
+            self._take_in(("pods", pod.key), core.set_pod, pod, _now())
+        core.adopt(self._pods.list())
+
+    def _take_in(self, key: Key, step: Callable[Params, None], *args: Params.args, **more: Params.kwargs) -> None:
+        """Tell the core of one object. One that cannot be taken in is tried again later, and holds up nobody."""
+        try:
+            step(*args, **more)
+        except Exception:
+            note(*key)
+            self._oddities.failed(key, _now())
+            self._tell_of(key)
+            self._stirred.set()
+        else:
+            self._oddities.over(key)
+
+    def _tell_of(self, key: Key) -> None:
+        resource, name = key
+        odd = self._pods.get(name) if resource == "pods" else self._nodes.get(name) if resource == "nodes" else None
+        if odd is not None:
+            text = f"{resource.removesuffix('s')} {name} cannot be taken in by the scheduler: see its log"
+            self._context.recorder.event(odd, "Warning", SCHEDULER_ERROR, text)
+
+    def _try_again(self, core: Core) -> None:
+        """Objects that could not be taken in, when their back-off has ended."""
+        for key in self._oddities.due(_now()):
+            resource, name = key
+            if resource == "pods" and (pod := self._pods.get(name)) is not None:
+                self._take_in(key, core.set_pod, pod, _now())
+            elif resource == "nodes" and (node := self._nodes.get(name)) is not None:
+                self._take_in(key, core.set_node, node)
+            else:
+                self._oddities.over(key)
 
     async def _decide_some(self, core: Core, group: asyncio.TaskGroup) -> None:
         for _ in range(SLICE):
@@ -127,6 +171,8 @@ class Scheduler(Controller):
         if due == 0.0:
             await asyncio.sleep(0)
             return
+        if (retry := self._oddities.next_due_s(_now())) is not None:
+            due = retry if due is None else min(due, retry)
         try:
             async with asyncio.timeout(IDLE_MAX_S if due is None else min(due, IDLE_MAX_S)):
                 await self._stirred.wait()
@@ -137,6 +183,20 @@ class Scheduler(Controller):
     # --- acting ---
 
     async def _act(self, core: Core, decision: Decision) -> None:
+        """Carry one decision out. What nobody foresaw is the trouble of this pod, not the end of the term."""
+        try:
+            await self._carry_out(core, decision)
+        except Exception:
+            pod = decision.refuse.pod if isinstance(decision, Preempt) else decision.pod
+            note("pods", pod.key)
+            with isolated("pods", pod.key):
+                if isinstance(decision, Bind):
+                    core.failed(decision, _now())
+                elif isinstance(decision, Preempt):
+                    core.spared(decision, _now())
+            self._stirred.set()
+
+    async def _carry_out(self, core: Core, decision: Decision) -> None:
         match decision:
             case Bind():
                 await self._bind(core, decision)
@@ -183,7 +243,7 @@ class Scheduler(Controller):
         pod = refuse.pod
         for rule in refuse.rules:
             metrics.UNSCHEDULABLE.labels(str(rule), metrics.PROFILE).inc()
-        self._count("unschedulable", _now())
+        self._count("error" if refuse.reason == SCHEDULER_ERROR else "unschedulable", _now())
         self._context.recorder.event(pod, "Warning", "FailedScheduling", refuse.message)
         condition = self._condition(refuse)
         status: dict[str, Any] = {}
@@ -235,27 +295,34 @@ class Scheduler(Controller):
     # --- being told ---
 
     def _pod_changed(self, change: Change[Pod]) -> None:
-        core = self._core
-        if core is None:
-            return
+        if self._core is not None:
+            self._take_in(("pods", change.key), self._pod_came, self._core, change)
+
+    def _pod_came(self, core: Core, change: Change[Pod]) -> None:
         before, after = change.before, change.after
         if before is not None and (after is None or after.uid != before.uid):
             core.drop_pod(before.object, _now())
-        if after is not None:
-            if is_echo(change, core.snapshot.placed(after.uid)):
-                return
+        if after is not None and not is_echo(change, core.snapshot.placed(after.uid)):
             core.set_pod(after.object, _now())
+        elif after is not None:
+            return  # our own binding
         self._stirred.set()
 
     def _node_changed(self, change: Change[Node]) -> None:
-        core = self._core
-        if core is None:
-            return
-        if change.new is None:
+        if self._core is not None:
+            self._take_in(("nodes", change.key), self._node_came, self._core, change)
+            self._stirred.set()
+
+    def _node_came(self, core: Core, change: Change[Node]) -> None:
+        try:
+            node = change.new
+        except Undecodable:
+            core.drop_node(change.key)  # nobody is sent to a node that cannot be read
+            raise
+        if node is None:
             core.drop_node(change.key)
         else:
-            core.set_node(change.new)
-        self._stirred.set()
+            core.set_node(node)
 
     def _namespace_changed(self, change: Change[Namespace]) -> None:
         core = self._core
@@ -299,12 +366,9 @@ class Scheduler(Controller):
         )
 
     def _pack_changed(self, change: Change[Pack]) -> None:
-        core = self._core
-        if core is None:
-            return
-        waiting = [pod for key in core.queue.waiting() if (pod := self._pods.get(key)) is not None]
-        core.packs_changed(waiting, _now())
-        self._stirred.set()
+        if self._core is not None:
+            self._core.pack_changed(change.key, _now())
+            self._stirred.set()
 
 
 def _no_keys(_: object) -> Iterable[str]:

@@ -17,21 +17,19 @@ from stark.crds.namespaces import Namespace
 from stark.crds.nodes import Node
 from stark.crds.placement.facts import Demand, Offer
 from stark.crds.placement.filters import CURED_BY_LEAVING, Rule
-from stark.crds.placement.reading import PackOf, demand_of, offer_of, pack_problem, takes_room
+from stark.crds.placement.reading import PackOf, demand_of, offer_of, pack_problem, packs_of, takes_room
 from stark.crds.placement.relations import NamespaceLabels, PodTerm, Spread
+from stark.crds.placement.victims import Budget, Plan, Resident
 from stark.crds.placement.weights import Weights
 from stark.crds.pod_groups import PodGroup
-from stark.crds.podfacts import deadline_of, group_of, is_finished, is_gated
+from stark.crds.podfacts import deadline_of, group_of, is_gated, is_waiting
 from stark.crds.pods import Pod
 
 from .gangs import Gangs
-from .preemption import Budget, Plan
+from .oddities import isolated, note
 from .queue import COMPANY, Class, PodQueue, Waiting
-from .residents import Resident
 from .rooms import Rooms
 from .together import Member, Together, place_together
-
-DEFAULT_SCHEDULER = "default-scheduler"
 
 CURES: dict[str, frozenset[Rule]] = {
     "milli_cpu": frozenset({Rule.RESOURCES}),
@@ -48,9 +46,14 @@ CURES: dict[str, frozenset[Rule]] = {
 EVERY_RULE = frozenset(Rule)
 GROUPED = frozenset({Rule.GROUP})
 UNSCHEDULABLE = "Unschedulable"
+SCHEDULER_ERROR = "SchedulerError"
+"""Kubernetes' reason for what is the scheduler's fault rather than the cluster's."""
 HINTS_MAX = 2_000
 """Pairs of a changed node and a class of parked pods that are judged at once; when there are more, pods are woken by
 the rules that refused them."""
+
+MESSAGE_MAX = 500
+"""Characters of what went wrong that people are told."""
 
 PodOf = Callable[[str], Pod | None]
 
@@ -67,7 +70,7 @@ class Bind:
 @dataclass(frozen=True, slots=True)
 class Refuse:
     """Tell people why the pod waits: a reason (Unschedulable, PackNotFound, PackNotReady, PackNotAllowed,
-    PodGroupNotFound) and a sentence."""
+    PodGroupNotFound, SchedulerError) and a sentence."""
 
     pod: Pod
     reason: str
@@ -86,12 +89,6 @@ class Preempt:
 
 
 Decision = Bind | Refuse | Preempt
-
-
-def is_waiting(pod: Pod) -> bool:
-    """Whether this scheduler has to place the pod some time: not bound, not finished, not leaving, not another's."""
-    waiting = not pod.spec.node_name and not is_finished(pod) and pod.metadata.deletion_timestamp is None
-    return waiting and pod.spec.scheduler_name in ("", DEFAULT_SCHEDULER)
 
 
 def is_ours(pod: Pod) -> bool:
@@ -127,7 +124,8 @@ class Core:
         if pods_max != self._pods_max:
             self._pods_max = pods_max
             for node in nodes:
-                self.set_node(node)
+                with isolated("nodes", node.metadata.name):
+                    self.set_node(node)
 
     # --- what there is ---
 
@@ -161,15 +159,20 @@ class Core:
         """At the beginning, when everything else is known: keep the room that an earlier scheduler kept, and complete
         the groups that it began."""
         for pod in pods:
-            node, waiting = pod.status.nominated_node_name, self.queue.get(pod.key)
-            if node and waiting is not None and self.snapshot.offer(node) is not None:
-                self.rooms.nominations.keep(waiting, node)
+            with isolated("pods", pod.key):
+                node, waiting = pod.status.nominated_node_name, self.queue.get(pod.key)
+                if node and waiting is not None and self.snapshot.offer(node) is not None:
+                    self.rooms.nominations.keep(waiting, node)
         for group in self.gangs.begun():
             self.queue.complete(group, True)
 
     def set_node(self, node: Node) -> None:
-        """A node as it is now."""
-        after = offer_of(node)
+        """A node as it is now. While one cannot be read nobody is sent to it."""
+        try:
+            after = offer_of(node)
+        except Exception:
+            self.drop_node(node.metadata.name)
+            raise
         if self._pods_max is not None and after.pods > self._pods_max:
             after = replace(after, pods=self._pods_max)
         before = self.snapshot.offer(after.name)
@@ -209,11 +212,14 @@ class Core:
         self.gangs.drop_group(key)
         self._count(key, now)
 
-    def packs_changed(self, waiting: Iterable[Pod], now: float) -> None:
-        """A pack came, went or became available, so what pods demand may have changed too."""
-        for pod in waiting:
-            self.set_pod(pod, now)
-        self._stirred.add(Rule.PACK)
+    def pack_changed(self, name: str, now: float) -> None:
+        """The Pack object of that name came, went or became available: pods that name it may demand something else, and
+        need wait for it no more. Other pods do not notice."""
+        for key in self.queue.naming(name):
+            if (pod := self._pod_of(key)) is not None:
+                with isolated("pods", key):
+                    self.set_pod(pod, now)
+                self.queue.wake_pod(key, now)
 
     def _set_waiting(self, pod: Pod, now: float) -> None:
         if is_gated(pod):
@@ -231,6 +237,7 @@ class Core:
             deadline=deadline_of(pod),
             group=group,
             preempts=pod.spec.preemption_policy != "Never",
+            packs=packs_of(pod),
         )
         if group and is_new:
             self._count(group, now)
@@ -247,6 +254,14 @@ class Core:
             self.queue.wake_group(group, now)
 
     # --- who is woken ---
+
+    def _wake_some(self, now: float) -> None:
+        try:
+            self._wake(now)
+        except Exception:
+            # What one of them could not be asked, all of them find out for themselves.
+            note("pods", "")
+            self.queue.wake(EVERY_RULE, now)
 
     def _wake(self, now: float) -> None:
         """Let those try again that the changes since the last decision could help."""
@@ -309,16 +324,37 @@ class Core:
         for group in list(self.gangs.overdue(now)):
             self._release(group, now)
         if self._stirred or self.rooms.has_news:
-            self._wake(now)
+            self._wake_some(now)
         while (waiting := self.queue.pop(now)) is not None:
             if (pod := self._live(waiting)) is None:
                 self.rooms.renounce(waiting.uid)
-            elif not waiting.group:
-                return self._place(waiting, pod, now)
             else:
-                self._decided.extend(self._place_group((waiting, pod), now))
+                self._decided.extend(self._attempt((waiting, pod), now))
                 return self._decided.popleft()
         return None
+
+    def _attempt(self, member: Member, now: float) -> list[Decision]:
+        """Decide about a pod, or about its whole group. Whatever is raised meanwhile is their trouble alone."""
+        waiting, pod = member
+        members = [(other, self._live(other)) for other in self.queue.members(waiting.group)] if waiting.group else []
+        try:
+            return self._place_group(member, now) if waiting.group else [self._place(waiting, pod, now)]
+        except Exception as error:
+            note("pods", pod.key)
+            others = [(other, live) for other, live in members if live is not None]
+            return [self._stumble(each, error, now) for each in (member, *others)]
+
+    def _stumble(self, member: Member, error: Exception, now: float) -> Refuse:
+        """The pod could not be judged: it keeps no room, and is tried again after its back-off."""
+        waiting, pod = member
+        with isolated("pods", pod.key):
+            self.rooms.leave(waiting.uid)
+            self.rooms.renounce(waiting.uid)
+            self.gangs.leave(waiting.uid)
+        self.queue.remove(waiting.key)
+        self.queue.retry(waiting, now)
+        message = f"the scheduler could not judge this pod: {type(error).__name__}: {error}"
+        return Refuse(pod, SCHEDULER_ERROR, message[:MESSAGE_MAX], frozenset())
 
     def _live(self, waiting: Waiting) -> Pod | None:
         pod = self._pod_of(waiting.key)

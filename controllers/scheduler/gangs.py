@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from stark.crds.annotations import POD_GROUP
 from stark.crds.pod_groups import PodGroup
-from stark.crds.podfacts import group_of
+from stark.crds.podfacts import group_of, has_place
 from stark.crds.pods import Pod
 
 
@@ -21,12 +21,6 @@ class Gang:
 
     min_member: int
     timeout_s: float
-
-
-def has_place(pod: Pod) -> bool:
-    """Whether the pod counts for its group: it has a node, has not failed there and is not leaving."""
-    stays = pod.metadata.deletion_timestamp is None and pod.status.phase != "Failed"
-    return stays and bool(pod.spec.node_name)
 
 
 class Gangs:

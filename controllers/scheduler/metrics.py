@@ -29,6 +29,7 @@ POD_ATTEMPTS = Histogram(
     "scheduler_pod_scheduling_attempts", "Attempts until a pod was bound", buckets=(1, 2, 4, 8, 16)
 )
 UNSCHEDULABLE = Counter("scheduler_unschedulable_pods", "Refusals by the rules that refused", ["plugin", "profile"])
+ODDITIES = Counter("scheduler_odd_objects", "Objects that could not be taken in or judged", ["resource"])
 PREEMPTIONS = Counter("scheduler_preemption_attempts", "Pods for which others were told to go")
 VICTIMS = Histogram("scheduler_preemption_victims", "Pods told to go for one pod", buckets=(0, 1, 2, 4, 8, 16, 32, 64))
 

@@ -13,12 +13,13 @@ from datetime import datetime
 
 from stark.client.api import Client, PatchType
 from stark.client.errors import ApiError, Conflict, NotFound
+from stark.crds.placement.victims import Resident
+from stark.crds.podfacts import DEFAULT_SCHEDULER
 from stark.crds.pods import Pod, PodCondition
 
 from ..kit import Context
 from . import metrics
-from .core import DEFAULT_SCHEDULER, Preempt
-from .residents import Resident
+from .core import Preempt
 
 log = logging.getLogger(__name__)
 

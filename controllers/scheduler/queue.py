@@ -57,6 +57,8 @@ class Waiting:
     """`namespace/name` of the PodGroup with which it is placed; empty for a pod of its own."""
     preempts: bool = True
     """Whether lower pods may have to make way for it."""
+    packs: frozenset[str] = frozenset()
+    """The Pack objects it needs, by name."""
     completes: bool = False
     """It belongs to a group of which some are bound and too few."""
     order: int = 0
@@ -98,6 +100,8 @@ class PodQueue:
         """The classes that perhaps wait for other pods to come or go, wherever."""
         self._groups: dict[str, dict[str, Waiting]] = {}
         """Those of a group, wherever they are."""
+        self._naming: dict[str, dict[str, Waiting]] = {}
+        """Those that need a pack, wherever they are, by the pack's name."""
         self._order = 0
 
     def __len__(self) -> int:
@@ -131,20 +135,21 @@ class PodQueue:
         deadline: float = math.inf,
         group: str = "",
         preempts: bool = True,
+        packs: frozenset[str] = frozenset(),
     ) -> None:
         """A pod to place, new or changed. One that waits keeps its turn; a changed wish makes it active."""
         known = self._pods.get(key)
         if known is not None and known.uid == uid:
-            wish = (priority, demand, deadline, group, preempts)
-            if (known.priority, known.demand, known.deadline, known.group, known.preempts) == wish:
+            wish = (priority, demand, deadline, group, preempts, packs)
+            if (known.priority, known.demand, known.deadline, known.group, known.preempts, known.packs) == wish:
                 return
             self.remove(key)
-            known.priority, known.demand, known.deadline, known.group, known.preempts = wish
+            known.priority, known.demand, known.deadline, known.group, known.preempts, known.packs = wish
             self._activate(known)
             return
         self.remove(key)
         self._order += 1
-        self._activate(Waiting(key, uid, priority, demand, now, deadline, group, preempts, order=self._order))
+        self._activate(Waiting(key, uid, priority, demand, now, deadline, group, preempts, packs, order=self._order))
 
     def remove(self, key: str) -> Waiting | None:
         """The pod is bound, finished, gone or taken out to be decided about."""
@@ -153,10 +158,9 @@ class PodQueue:
             return None
         self._leave_parking(pod)
         if pod.group:
-            members = self._groups[pod.group]
-            del members[key]
-            if not members:
-                del self._groups[pod.group]
+            _leave(self._groups, pod.group, key)
+        for name in pod.packs:
+            _leave(self._naming, name, key)
         return pod
 
     def pop(self, now: float) -> Waiting | None:
@@ -178,6 +182,10 @@ class PodQueue:
     def members(self, group: str) -> list[Waiting]:
         """The waiting pods of a group, in the order of their turns."""
         return sorted(self._groups.get(group, {}).values(), key=lambda pod: pod.urgency)
+
+    def naming(self, pack: str) -> list[str]:
+        """The keys of the waiting pods that need a pack."""
+        return list(self._naming.get(pack, ()))
 
     def retry(self, pod: Waiting, now: float) -> None:
         """Put a pod back whose attempt failed for a passing reason."""
@@ -326,3 +334,12 @@ class PodQueue:
         self._pods[pod.key] = pod
         if pod.group:
             self._groups.setdefault(pod.group, {})[pod.key] = pod
+        for name in pod.packs:
+            self._naming.setdefault(name, {})[pod.key] = pod
+
+
+def _leave(pods: dict[str, dict[str, Waiting]], name: str, key: str) -> None:
+    there = pods[name]
+    del there[key]
+    if not there:
+        del pods[name]

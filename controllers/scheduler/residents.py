@@ -7,53 +7,15 @@ again.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
-from stark.crds.pods import Pod
-from stark.crds.tenancy import NOBODY, Owner
+from stark.crds.placement.victims import Going, Resident
 
 LOG_MAX = 20_000
 """Changes remembered; a search that is further behind begins anew."""
-
-
-@dataclass(frozen=True, slots=True)
-class Resident:
-    """A pod that holds room on a node, or is about to."""
-
-    uid: str
-    namespace: str
-    name: str
-    labels: Mapping[str, str]
-    priority: int
-    started_at: float
-    """Seconds since the epoch; infinity for a pod that its node has not begun."""
-    is_leaving: bool
-    """It is being deleted, or a preemption has been decided that deletes it."""
-    owner: Owner = NOBODY
-
-    @classmethod
-    def of(cls, pod: Pod) -> Resident:
-        """What there is to know of the pod."""
-        meta, started = pod.metadata, pod.status.start_time
-        return cls(
-            uid=pod.uid,
-            namespace=meta.namespace or "",
-            name=meta.name,
-            labels=meta.labels,
-            priority=pod.spec.priority or 0,
-            started_at=started.timestamp() if started is not None else math.inf,
-            is_leaving=meta.deletion_timestamp is not None,
-            owner=Owner.of(meta.annotations),
-        )
-
-    @property
-    def key(self) -> str:
-        """`namespace/name`."""
-        return f"{self.namespace}/{self.name}"
 
 
 class Taken(NamedTuple):
@@ -62,16 +24,6 @@ class Taken(NamedTuple):
     pods: int
     milli_cpu: int
     memory: int
-
-
-class Going(NamedTuple):
-    """Those on a node who may go for a pod of some priority."""
-
-    uids: frozenset[str]
-    reprieved: tuple[Resident, ...]
-    """In the order in which they are let back in."""
-    protected: frozenset[str]
-    """The uids of those whose going some budget does not allow."""
 
 
 class Notes(NamedTuple):

@@ -11,12 +11,13 @@ from functools import partial
 
 from stark.crds.placement.facts import Demand
 from stark.crds.placement.filters import CURED_BY_LEAVING, Rule
+from stark.crds.placement.victims import Accepts, Plan, Resident
 from stark.crds.pods import Pod
 
 from .nominations import Nominations
-from .preemption import Accepts, Plan, Preemption
+from .preemption import Preemption
 from .queue import Waiting
-from .residents import Resident, Residents, Taken
+from .residents import Residents, Taken
 from .snapshot import Snapshot
 
 
@@ -124,8 +125,10 @@ class Rooms:
     def find(self, waiting: Waiting) -> str | None:
         """The best node, or else one on which room is kept only for lower pods."""
         self.nominations.lift(waiting.uid)
-        node = self.snapshot.choose(waiting.demand)
-        self.nominations.lower(waiting.uid)
+        try:
+            node = self.snapshot.choose(waiting.demand)
+        finally:
+            self.nominations.lower(waiting.uid)
         if node is None and len(self.nominations):
             accepts = self.accepts(waiting.demand, waiting.uid, waiting.priority)
             kept = (name for name in self.nominations.nodes() if self._has_lower(name, waiting.priority))

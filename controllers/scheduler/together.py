@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from stark.crds.placement.judging import Refusal
+from stark.crds.placement.victims import Plan, Resident
 from stark.crds.pods import Pod
 
-from .preemption import Plan
 from .queue import Waiting
-from .residents import Resident
 from .rooms import Rooms
 
 Member = tuple[Waiting, Pod]

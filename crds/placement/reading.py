@@ -122,11 +122,21 @@ def _has_private_pack(pod: Pod, pack_of: PackOf) -> bool:
 
 
 def _pack(container: Container, pack_of: PackOf) -> Pack | None:
+    name = _pack_name(container)
+    return pack_of(name) if name is not None else None
+
+
+def packs_of(pod: Pod) -> frozenset[str]:
+    """The names of the Pack objects that the pod's containers need, whether they are there or not."""
+    return frozenset(name for container in pod.spec.containers if (name := _pack_name(container)) is not None)
+
+
+def _pack_name(container: Container) -> str | None:
     try:
         reference = parse_image(container.image or "")
     except ImageError:
         return None
-    return pack_of(pack_object_name(reference.name, reference.version or "")) if reference is not None else None
+    return pack_object_name(reference.name, reference.version or "") if reference is not None else None
 
 
 def pack_problem(pod: Pod, pack_of: PackOf, whose: Owner | None = None) -> PackProblem | None:

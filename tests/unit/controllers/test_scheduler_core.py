@@ -7,15 +7,18 @@ from typing import Any
 import pytest
 
 from stark.controllers.scheduler.core import Bind, Core, Refuse, is_ours
+from stark.controllers.scheduler.oddities import Oddities
 from stark.crds.annotations import OWNER, OWNER_ROLE
+from stark.crds.meta import decode
 from stark.crds.nodes import Node
 from stark.crds.packs import Pack
 from stark.crds.placement.facts import HostPort
 from stark.crds.placement.filters import Rule
 from stark.crds.placement.reading import demand_of, offer_of, pack_problem, takes_room
 from stark.crds.placement.weights import POLICIES, Weights
+from stark.crds.pod_groups import PodGroup
 from stark.crds.pods import Pod
-from tests.support.workloads import at, node, owned_by, pack, pod
+from tests.support.workloads import at, meta, node, owned_by, pack, pod
 
 PACKS = {each.metadata.name: each for each in (pack("web", "1.0.0"), pack("new", "1.0.0", phase="Pending"))}
 
@@ -262,7 +265,7 @@ def test_a_pod_waiting_for_its_pack_is_placed_where_the_pack_can_run() -> None:
     refusal = cluster.refuse()
     assert (refusal.reason, refusal.message) == ("PackNotFound", "pack py:1.0.0 is not registered")
     cluster.packs["py.1.0.0"] = pack("py", "1.0.0", runtime="python")
-    cluster.core.packs_changed([waiting], 2)
+    cluster.core.pack_changed("py.1.0.0", 2)
     decision = cluster.bind(2)
     assert (decision.pod, decision.node) == (waiting, "b")
 
@@ -387,3 +390,82 @@ def test_anti_affinity_keeps_strangers_away(rank: str, placed: bool) -> None:
     cluster.put(pod("first", node="a", spec={"affinity": alone}, metadata=whose))
     cluster.put(wanting("p", "1"))
     assert isinstance(cluster.core.decide(0), Bind) is placed
+
+
+class OddPacks(dict[str, Pack]):
+    """Packs of which one cannot be looked up while it is odd."""
+
+    odd = ""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        if name == self.odd:
+            raise ZeroDivisionError("of all things")
+        return super().get(name, default)
+
+
+def odd_cluster(*nodes: Node) -> tuple[Cluster, OddPacks]:
+    packs = OddPacks({"bad.1.0.0": pack("bad", "1.0.0"), "web.1.0.0": pack("web", "1.0.0")})
+    cluster = Cluster(*nodes)
+    cluster.core = Core(cluster.pods.get, packs.get)
+    for each in nodes:
+        cluster.core.set_node(each)
+    return cluster, packs
+
+
+@pytest.mark.parametrize("group", ["", "gang"], ids=["a pod", "a group"])
+def test_what_cannot_be_judged_waits_by_itself_and_is_tried_again(group: str) -> None:
+    cluster, packs = odd_cluster(node("a"))
+    container = {"name": "main", "image": "pack.stark/bad:1.0.0"}
+    metadata = {"labels": {"stark.dev/pod-group": group}} if group else {}
+    if group:
+        body = {"metadata": meta(group), "spec": {"minMember": 2, "scheduleTimeoutSeconds": 60}}
+        cluster.core.set_group(decode(body, PodGroup), 0)
+        cluster.put(pod("member", metadata=metadata))
+    bad = pod("bad", spec={"containers": [container], "priority": 9}, metadata=metadata)
+    cluster.put(bad)
+    cluster.put(wanting("good", "1"))
+    packs.odd = "bad.1.0.0"
+    refused = [cluster.refuse() for _ in range(2 if group else 1)]
+    assert {each.reason for each in refused} == {"SchedulerError"}
+    assert refused[0].message == "the scheduler could not judge this pod: ZeroDivisionError: of all things"
+    assert cluster.bind().pod.metadata.name == "good"
+    assert cluster.core.decide(0.5) is None
+    packs.odd = ""
+    assert {cluster.bind(20).pod.metadata.name for _ in refused} == {each.pod.metadata.name for each in refused}
+
+
+def test_a_node_that_cannot_be_read_is_nowhere_to_go_until_it_can() -> None:
+    cluster = Cluster(node("a"))
+    odd = node("a").model_copy(update={"status": None})
+    with pytest.raises(AttributeError):
+        cluster.core.set_node(odd)
+    cluster.put(wanting("p", "1"))
+    assert cluster.refuse().message == "no nodes available to schedule pods"
+    cluster.core.configure(pods_max=5, weights=Weights(), nodes=[odd, node("b")])
+    assert cluster.bind(20).node == "b"
+
+
+def test_a_pack_that_changes_concerns_the_pods_that_name_it_alone() -> None:
+    cluster = Cluster(node("a"), packs={})
+    for name in ("new", "web"):
+        cluster.put(pod(name, spec={"containers": [{"name": "main", "image": f"pack.stark/{name}:1.0.0"}]}))
+    assert {cluster.refuse().reason for _ in range(2)} == {"PackNotFound"}
+    cluster.packs["web.1.0.0"] = PACKS["web.1.0.0"]
+    cluster.core.pack_changed("web.1.0.0", 2)
+    assert cluster.bind(2).pod.metadata.name == "web"
+    assert cluster.core.decide(2) is None
+
+
+def test_an_odd_object_is_tried_again_ever_later_until_it_is_taken_in() -> None:
+    oddities, now, waits = Oddities(), 0.0, []
+    for _ in range(11):
+        oddities.failed(("pods", "p"), now)
+        wait = oddities.next_due_s(now)
+        assert wait is not None
+        assert oddities.due(now + wait / 2) == []
+        waits.append(wait)
+        now += wait
+        assert oddities.due(now) == [("pods", "p")]
+    assert (waits[:3], waits[-1]) == ([1, 2, 4], 300)
+    oddities.over(("pods", "p"))
+    assert oddities.next_due_s(now) is None

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from stark.controllers.scheduler.core import Bind, Core, Preempt, Refuse
-from stark.controllers.scheduler.preemption import Budget, Plan, Preemption, going, plan
-from stark.controllers.scheduler.residents import Resident, Residents
+from stark.controllers.scheduler.preemption import Preemption
+from stark.controllers.scheduler.residents import Residents
 from stark.crds.nodes import Node
 from stark.crds.placement.facts import Demand
+from stark.crds.placement.victims import Budget, Plan, Resident, going, plan
 from stark.crds.placement.weights import Weights
 from stark.crds.pods import Pod
 from tests.support.workloads import at, node, pack, pod
