@@ -32,7 +32,7 @@ from .eviction import TaintAges, plan_evictions
 from .health import Health, asked, beat_of, condemned_after_s, grace_s, hear, silent_conditions, suspect_condition
 from .settings import NodeSettings
 from .tainting import health_taint, is_tainted_for_eviction, wanted_taints
-from .zones import Bucket, Zones, all_lost, rate_per_s, zone_of
+from .zones import Pace, Zones, all_lost, rate_per_s, zone_of
 
 LEASES = "kube-node-lease"
 BY_NODE = "spec.nodeName"
@@ -57,7 +57,7 @@ class NodeLifecycle(Controller):
         self._pods = context.informers.of(Pod, indexers={BY_NODE: FieldIndex(BY_NODE)})
         self._config = context.informers.of(ClusterConfig)
         self._health: dict[str, Health] = {}
-        self._buckets: dict[str, Bucket] = {}
+        self._pace = Pace()
         self._taints = TaintAges()
         self._zones, self._all_lost = Zones(), False
         self._queue: WorkQueue | None = None
@@ -190,19 +190,16 @@ class NodeLifecycle(Controller):
         """Whether the node's pods may be moved away because it is unwell, and else when to ask again."""
         if health_taint(node.status.conditions) is None:
             return False, None
+        settings = self._settings
         if self._all_lost:
-            return False, self._settings.stopped_recheck_s
+            self._pace.stop()
+            return False, settings.stopped_recheck_s
         if is_tainted_for_eviction(node):
             return True, None
         zone, now = zone_of(node), asyncio.get_running_loop().time()
-        bucket = self._buckets.setdefault(zone, Bucket())
-        wait_s = bucket.wait_s(rate_per_s(self._zones.counts, zone, self._settings), now)
-        if wait_s is None:
-            return False, self._settings.stopped_recheck_s
-        if wait_s > 0:
-            return False, wait_s
-        bucket.take(now)
-        return True, None
+        rate = rate_per_s(self._zones.counts, zone, settings)
+        wait_s = self._pace.turn_in_s(zone, rate, settings.grace_period_s, now)
+        return wait_s == 0, settings.stopped_recheck_s if wait_s is None else wait_s or None
 
     async def _taint(self, node: Node, *, evict: bool) -> Node:
         taints = wanted_taints(node, node.status.conditions, evict=evict, now=self._context.clock())

@@ -8,7 +8,7 @@ to either.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from stark.crds.annotations import ZONE
@@ -17,6 +17,8 @@ from stark.crds.nodes import Node
 
 from .settings import NodeSettings
 
+EXCLUDED = "node.kubernetes.io/exclude-disruption"
+"""Label of nodes that do not count when much vanishes at once, whatever its value."""
 REGION = "topology.kubernetes.io/region"
 
 
@@ -55,8 +57,10 @@ class Zones:
         self._known: dict[str, tuple[str, bool]] = {}
 
     def note(self, node: Node) -> None:
-        """How the node is now."""
-        self._put(node.metadata.name, (zone_of(node), is_true(node.status.conditions, "Ready")))
+        """How the node is now. One that is often switched off may say so (KEP-1143), and counts for nothing here."""
+        counts = EXCLUDED not in node.metadata.labels
+        is_well = is_true(node.status.conditions, "Ready")
+        self._put(node.metadata.name, (zone_of(node), is_well) if counts else None)
 
     def forget(self, name: str) -> None:
         """The node is gone."""
@@ -117,3 +121,28 @@ class Bucket:
     def take(self, now: float) -> None:
         """One goes."""
         self.last_at = now
+
+
+@dataclass(slots=True)
+class Pace:
+    """Which node's turn it is, zone by zone. Times in seconds of a steady clock."""
+
+    _buckets: dict[str, Bucket] = field(default_factory=dict)
+    _is_stopped: bool = False
+    _quiet_until: float = float("-inf")
+
+    def stop(self) -> None:
+        """No node is well. When the first one is back, the others get the time to follow it that a node may be silent."""
+        self._is_stopped = True
+
+    def turn_in_s(self, zone: str, rate: float, grace_s: float, now: float) -> float | None:
+        """Seconds until a node of the zone may be evicted; 0: now, and the next one later. None: not at this rate."""
+        if self._is_stopped:
+            self._is_stopped, self._quiet_until = False, now + grace_s
+        if now < self._quiet_until:
+            return self._quiet_until - now
+        bucket = self._buckets.setdefault(zone, Bucket())
+        wait_s = bucket.wait_s(rate, now)
+        if wait_s == 0:
+            bucket.take(now)
+        return wait_s

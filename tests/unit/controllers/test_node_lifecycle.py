@@ -19,7 +19,7 @@ from stark.controllers.node_lifecycle.health import (
 )
 from stark.controllers.node_lifecycle.settings import NodeSettings
 from stark.controllers.node_lifecycle.tainting import wanted_taints
-from stark.controllers.node_lifecycle.zones import Bucket, Census, State, Zones, all_lost, rate_per_s, state_of
+from stark.controllers.node_lifecycle.zones import Bucket, Census, Pace, State, Zones, all_lost, rate_per_s, state_of
 from stark.crds.conditions import find_condition
 from stark.crds.coordination import Lease
 from stark.crds.meta import decode
@@ -229,6 +229,7 @@ def test_nodes_are_counted_by_zone() -> None:
     assert zones.counts == {":a": Census(1, 1), ":b": Census(0, 1)}
     assert not all_lost(zones.counts, SETTINGS)
     zones.note(node("1", ready="Unknown", labels=zone_b))
+    zones.note(node("4", labels={**zone_b, "node.kubernetes.io/exclude-disruption": ""}))
     zones.forget("2")
     zones.forget("never seen")
     assert zones.counts == {":b": Census(0, 2)}
@@ -243,6 +244,16 @@ def test_one_node_goes_at_once_and_the_next_when_the_rate_allows() -> None:
     assert bucket.wait_s(0.1, 104) == 6
     assert bucket.wait_s(0.1, 111) == 0
     assert bucket.wait_s(0, 111) is None
+
+
+def test_nodes_get_time_to_follow_the_first_that_is_back_after_all_were_lost() -> None:
+    pace = Pace()
+    assert [pace.turn_in_s("a", 0.1, 40, now) for now in (100, 104)] == [0, 6]
+    pace.stop()
+    assert pace.turn_in_s("b", 0.1, 40, 200) == 40
+    assert pace.turn_in_s("b", 0.1, 40, 239) == 1
+    assert [pace.turn_in_s("b", 0.1, 40, 240), pace.turn_in_s("b", 0.1, 40, 241)] == [0, 9]
+    assert pace.turn_in_s("b", 0, 40, 300) is None
 
 
 def tolerating(*tolerations: dict[str, object]) -> Pod:
