@@ -48,6 +48,8 @@ COMMANDS: dict[str, Command] = {
     "pod rollback": Command("pod_rollback", "Pods", "restart a pod with another version of its pack"),
     "pod stop": Command("pod_stop", "Pods", "stop a pod and delete it"),
     "pod logs": Command("pod_logs", "Pods", "print what a pod wrote, or follow it"),
+    "pack init": Command("pack_init", "Packs", "make a small pack to begin with"),
+    "pack bundle": Command("pack_bundle", "Packs", "make one self-contained file from a project"),
     "pack register": Command("pack_register", "Packs", "upload a bundle as a new version of a pack"),
     "pack list": Command("pack_list", "Packs", "list packs with their latest versions"),
     "pack versions": Command("pack_versions", "Packs", "list the versions of one pack, newest first"),

@@ -39,7 +39,7 @@ def test_every_command_explains_itself_with_examples(name: str) -> None:
         ([], 0, "Usage: starkctl COMMAND"),
         (["help", "get"], 0, "Examples:"),
         (["pack"], 0, "pack register"),
-        (["pack", "frobnicate"], 2, "`pack` has register, list, versions"),
+        (["pack", "frobnicate"], 2, "`pack` has init, bundle, register"),
         (["delet"], 2, "did you mean `delete`?"),
         (["--frob", "get"], 2, "unknown option '--frob'"),
         (["logs", "--since", "1x", "pod"], 1, "kubeconfig"),
