@@ -7,10 +7,8 @@ one thread of its own, so that a cluster of any size delays nobody but those who
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -18,15 +16,17 @@ import orjson
 
 from stark.crds.annotations import PLACEMENT
 from stark.crds.cluster import ClusterConfigSpec
-from stark.crds.meta import KubeObject, Undecodable, decode
-from stark.crds.nodes import Node
+from stark.crds.meta import KubeObject, decode
 from stark.crds.packs import Pack
-from stark.crds.placement.explaining import Explanation, explain, sentence, told
-from stark.crds.placement.facts import Demand, Offer
+from stark.crds.placement.explaining import Explanation, MaySee, explain, sentence, told
 from stark.crds.placement.judging import Cluster
-from stark.crds.placement.reading import demand_of, offer_of, takes_room
+from stark.crds.placement.making_way import Situation
+from stark.crds.placement.victims import Budget
 from stark.crds.placement.weights import Weights
+from stark.crds.pod_groups import PodGroup
+from stark.crds.podfacts import group_of
 from stark.crds.pods import Pod
+from stark.crds.policy import PodDisruptionBudget
 
 from .auth.authorization import AuthorizationAttributes, Authorizer
 from .cache.entry import OWNER_PATH, Entry
@@ -41,14 +41,11 @@ from .registry.options import Target
 from .registry.records import Records
 from .registry.refusals import no_such_path
 from .request import Request, Response, User
+from .surroundings import Surroundings, read
 from .times import timestamp
 
 API_VERSION: Final = "stark.dev/v1"
 KIND: Final = "PodPlacement"
-DEMANDS_MAX: Final = 50_000
-"""Pods of which is kept what they demand, until they change: reading them costs more than judging."""
-OFFERS_MAX: Final = 20_000
-"""The same of nodes."""
 WAITING_MAX: Final = 16
 """Questions that wait for the thread or are on it; one more is told to come back. In a large cluster each takes a second,
 and who asks does not wait for longer than their own deadline."""
@@ -57,8 +54,6 @@ RETRY_AFTER_S: Final = 2
 Object = dict[str, Any]
 T = TypeVar("T", bound=KubeObject)
 
-log = logging.getLogger(__name__)
-
 
 class Placements:
     """Explains placements to those who ask."""
@@ -66,10 +61,8 @@ class Placements:
     def __init__(self, feed: Feed, records: Records, authorizer: Authorizer, config: ClusterSettings) -> None:
         self._feed, self._records, self._authorizer, self._config = feed, records, authorizer, config
         self._thread = ThreadPoolExecutor(1, "placement")
-        self._demands: dict[str, tuple[int, str, Demand | None]] = {}
-        """By key: the revision of the pod, its node, and its demand; None when it takes no room. The thread's own."""
-        self._offers: dict[str, tuple[int, Offer | None]] = {}
-        """By name: the revision of the node, and what it offers; None when it cannot be read. The thread's own."""
+        self._surroundings = Surroundings()
+        """The thread's own."""
         self._waiting = 0
 
     async def answer(self, request: Request, target: Target, rest: Sequence[str]) -> Response:
@@ -80,17 +73,18 @@ class Placements:
             raise MethodNotAllowed("the server does not allow this method on the requested resource")
         assert request.user is not None, request.path
         pod = (await self._records.get(target.resource, target.namespace, target.name)).decode()
-        explanation, visible = await self._explained(pod, request.user)
+        explanation, visible, may_see = await self._explained(pod, request.user)
         meta = {name: pod["metadata"][name] for name in ("name", "namespace", "uid")}
         head = {"kind": KIND, "apiVersion": API_VERSION}
         meta["creationTimestamp"] = timestamp(metadata.now())
-        status = told(explanation, visible, node=(pod.get("spec") or {}).get("nodeName") or "")
+        node = (pod.get("spec") or {}).get("nodeName") or ""
+        status = told(explanation, visible, node=node, may_see=may_see)
         return Response(200, orjson.dumps({**head, "metadata": meta, "status": status}))
 
     async def foretell(self, pod: Object, user: User) -> Object:
         """A pod that is not stored, with the condition that it would get, and the whole answer in an annotation."""
         await self._records.fresh()
-        explanation, visible = await self._explained(pod, user)
+        explanation, visible, may_see = await self._explained(pod, user)
         condition = {
             "type": "PodScheduled",
             "status": "True" if explanation.chosen is not None else "False",
@@ -99,20 +93,22 @@ class Placements:
             "message": sentence(explanation, visible),
         }
         annotations = {**(pod["metadata"].get("annotations") or {})}
-        annotations[PLACEMENT] = orjson.dumps(told(explanation, visible)).decode()
+        annotations[PLACEMENT] = orjson.dumps(told(explanation, visible, may_see=may_see)).decode()
         status = {**(pod.get("status") or {})}
         others = [each for each in status.get("conditions") or () if each.get("type") != "PodScheduled"]
         status["conditions"] = [*others, condition]
         return {**pod, "metadata": {**pod["metadata"], "annotations": annotations}, "status": status}
 
-    async def _explained(self, pod: Mapping[str, Any], user: User) -> tuple[Explanation, Collection[str] | None]:
+    async def _explained(
+        self, pod: Mapping[str, Any], user: User
+    ) -> tuple[Explanation, Collection[str] | None, MaySee]:
         nodes, pods = self._cache("", "nodes"), self._cache("", "pods")
-        seen = nodes.select(EVERYTHING)
+        seen, others = nodes.select(EVERYTHING), pods.select(EVERYTHING)
         work = partial(
             self._judge,
             orjson.dumps(pod),
             seen,
-            pods.select(EVERYTHING),
+            others,
             {entry.name: entry.labels for entry in self._cache("", "namespaces").select(EVERYTHING)},
             self._config.spec(),
         )
@@ -123,7 +119,8 @@ class Placements:
             explanation = await asyncio.get_running_loop().run_in_executor(self._thread, work)
         finally:
             self._waiting -= 1
-        return explanation, await self._visible(user, nodes, seen)
+        visible = await self._visible(user, nodes, seen)
+        return explanation, visible, await self._may_see(user, pods, others, pod["metadata"].get("namespace") or "")
 
     async def _visible(self, user: User, cache: ResourceCache, nodes: Sequence[Entry]) -> Collection[str] | None:
         """The nodes that the user may list; None for all of them."""
@@ -134,6 +131,19 @@ class Placements:
             return frozenset()
         at, owners = cache.paths.index(OWNER_PATH), decision.owners or frozenset({user.name})
         return frozenset(entry.name for entry in nodes if entry.fields[at] in owners)
+
+    async def _may_see(self, user: User, cache: ResourceCache, pods: Sequence[Entry], namespace: str) -> MaySee:
+        """Which pods may be named: those that the user may list."""
+        for scope in ("", namespace):
+            asked = AuthorizationAttributes(user, "list", "", "v1", "pods", namespace=scope)
+            decision = await self._authorizer.authorize(asked)
+            if decision.is_outright:
+                return lambda key: not scope or key.startswith(f"{scope}/")
+        if not decision.allowed:
+            return lambda _: False
+        at, owners = cache.paths.index(OWNER_PATH), decision.owners or frozenset({user.name})
+        own = frozenset(entry.key for entry in pods if entry.fields[at] in owners)
+        return own.__contains__
 
     def _cache(self, group: str, plural: str) -> ResourceCache:
         cache = self._feed.cache(prefix_at(group, plural))
@@ -156,45 +166,22 @@ class Placements:
         def pack_of(name: str) -> Pack | None:
             if name not in packs:
                 entry = self._cache("stark.dev", "packs").get(name)
-                packs[name] = _read(entry, Pack) if entry is not None else None
+                packs[name] = read(entry, Pack, _itself) if entry is not None else None
             return packs[name]
 
-        placed: dict[str, tuple[str, Demand]] = {}
-        for entry in pods:
-            where, demand = self._demand(entry)
-            if demand is not None and entry.key != pod.key:
-                placed[entry.key] = where, demand
-        offers = [offer for entry in nodes if (offer := self._offer(entry, spec.max_pods_per_node)) is not None]
-        return explain(pod, pack_of, Cluster(offers, placed, namespaces, Weights.of(spec)))
-
-    def _demand(self, entry: Entry) -> tuple[str, Demand | None]:
-        """The pod's node and what it takes there. Where a pod may go does not matter once it is placed: nor do packs."""
-        known = self._demands.get(entry.key)
-        if known is None or known[0] != entry.revision:
-            if len(self._demands) >= DEMANDS_MAX:
-                self._demands.clear()
-            pod = _read(entry, Pod)
-            if pod is None:
-                return "", None
-            demand = demand_of(pod, lambda _: None) if takes_room(pod) else None
-            known = self._demands[entry.key] = (entry.revision, pod.spec.node_name or "", demand)
-        return known[1], known[2]
-
-    def _offer(self, entry: Entry, pods_max: int) -> Offer | None:
-        """What the node offers; None for one that cannot be read, which costs nobody else their answer."""
-        known = self._offers.get(entry.name)
-        if known is None or known[0] != entry.revision:
-            if len(self._offers) >= OFFERS_MAX:
-                self._offers.clear()
-            node = _read(entry, Node)
-            known = self._offers[entry.name] = entry.revision, offer_of(node) if node is not None else None
-        offer = known[1]
-        return offer if offer is None or offer.pods <= pods_max else replace(offer, pods=pods_max)
+        around = self._surroundings
+        placed, offers = around.placed(pods, pod), around.offers(nodes, spec.max_pods_per_node)
+        budgets = self._cache("policy", "poddisruptionbudgets").select(EVERYTHING)
+        group = self._cache("stark.dev", "podgroups").get(group_of(pod)) if group_of(pod) else None
+        situation = Situation(
+            residents=placed.residents,
+            budgets=[found for entry in budgets if (found := read(entry, PodDisruptionBudget, Budget.of)) is not None],
+            preempts=spec.enable_preemption,
+            group=around.membership(pods, pod, read(group, PodGroup, _itself) if group is not None else None),
+            kept=placed.kept,
+        )
+        return explain(pod, pack_of, Cluster(offers, placed.demands, namespaces, Weights.of(spec)), situation)
 
 
-def _read(entry: Entry, kind: type[T]) -> T | None:
-    try:
-        return decode(entry.data, kind)
-    except Undecodable as error:
-        log.error("an object cannot be decoded and is left out", extra={"key": entry.key, "detail": str(error)})
-        return None
+def _itself(obj: T) -> T:
+    return obj

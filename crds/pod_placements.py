@@ -48,6 +48,52 @@ class NodePlacement(Model):
     """Of a node that may not: why."""
 
 
+class PlacementGroup(Model):
+    """The PodGroup with which the pod is placed."""
+
+    name: str
+    """`namespace/name`."""
+    min_member: int | None = None
+    """How many make the group; absent when there is no such group."""
+    members: int = 0
+    """Those that are there and wait or have a node, this one included."""
+    placed: int = 0
+    """Those that have a node."""
+
+
+class PlacementVictim(Model):
+    """A pod that would have to go."""
+
+    namespace: str
+    """Its namespace."""
+    name: str
+    """Its name."""
+    priority: int = 0
+    """Its priority, which is lower than that of the pod."""
+
+
+class PlacementPreemption(Model):
+    """How room could be made for a pod that fits nowhere: the plan that hurts least."""
+
+    node: str | None = None
+    """Where; absent when it is a node that the asker may not list."""
+    victims: list[PlacementVictim] = Field(default_factory=list)
+    """Who would have to go, the most important first. None when those that are leaving already are enough."""
+    hidden: int = 0
+    """Others that would have to go, of which the asker may not know."""
+    violations: int = 0
+    """How many of all of them a PodDisruptionBudget protects."""
+
+
+class PlacementKept(Model):
+    """Room that is kept for another pod, for which others have made way: it counts as taken."""
+
+    node: str
+    """Where."""
+    pod: str
+    """`namespace/name` of the pod for which."""
+
+
 class PodPlacementStatus(Model):
     """The answer."""
 
@@ -58,9 +104,17 @@ class PodPlacementStatus(Model):
     chosen: str | None = None
     """The node that the scheduler would choose now."""
     reason: str | None = None
-    """Why there is none: Unschedulable, PackNotFound, PackNotReady or PackNotAllowed."""
+    """Why there is none: Unschedulable, SchedulingGated, PodGroupNotFound, PackNotFound, PackNotReady or PackNotAllowed."""
     message: str
     """The answer in words; of a pod that fits nowhere, the scheduler's."""
+    nominated: str | None = None
+    """The node on which room is kept for the pod until others have left."""
+    group: PlacementGroup | None = None
+    """Its group, when it belongs to one."""
+    preemption: PlacementPreemption | None = None
+    """Who would have to make way for it; absent when it fits somewhere, or when nobody's going would help."""
+    kept: list[PlacementKept] = Field(default_factory=list)
+    """Room that is kept for others whose priority is not lower; 100 at most."""
     counts: PlacementCounts = Field(default_factory=PlacementCounts)
     """How many nodes."""
     refusals: list[PlacementRefusal] = Field(default_factory=list)

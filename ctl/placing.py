@@ -9,13 +9,17 @@ from typing import Any
 from .output import visible
 
 GAP = "   "
+PROSE_MAX = 100
+"""Columns of sentences, however wide the terminal is."""
 WHY_MIN = 24
 """Columns that the reasons keep, however narrow the terminal is."""
 
 
 def placement_text(what: str, status: Mapping[str, Any], width: int) -> str:
     """The answer about `what`, in lines of at most `width` columns where that is possible."""
-    lines = [*_wrapped(f"{what}: {_sentence(status)}", width)]
+    lines = [*_wrapped(f"{what}: {_sentence(status)}", min(width, PROSE_MAX))]
+    for note in _notes(status):
+        lines += _wrapped(note, min(width, PROSE_MAX))
     if status["nodes"]:
         lines += ["", *_table(status, width)]
     counts, named = status["counts"], len(status["nodes"])
@@ -34,6 +38,37 @@ def _sentence(status: Mapping[str, Any]) -> str:
     if not node:
         return str(status["message"])
     return f"runs on {node}; if it were new: {status['message']}"
+
+
+def _notes(status: Mapping[str, Any]) -> Iterator[str]:
+    """What is to be said besides about nodes: room that is kept, the group, who would make way."""
+    if nominated := status.get("nominated"):
+        yield f"Room is kept for it on {nominated}, until others have left."
+    if group := status.get("group"):
+        yield f"Group {group['name']}: {_of_group(group)}."
+    if preemption := status.get("preemption"):
+        yield _making_way(preemption)
+    for kept in status.get("kept", ()):
+        yield f"On {kept['node']} room is kept for {kept['pod']}."
+
+
+def _of_group(group: Mapping[str, Any]) -> str:
+    there, placed = group["members"], group["placed"]
+    if "minMember" not in group:
+        return "there is no such group"
+    return f"{there} of the {group['minMember']} members it needs are there, and {placed} have a node"
+
+
+def _making_way(preemption: Mapping[str, Any]) -> str:
+    named = [f"{each['namespace']}/{each['name']} (priority {each['priority']})" for each in preemption["victims"]]
+    if hidden := preemption["hidden"]:
+        named.append(f"{hidden} that you may not see")
+    where = preemption.get("node") or "a node that you may not list"
+    if not named:
+        return f"There will be room on {where} when those have left that are leaving already."
+    protected = preemption["violations"]
+    against = f", of which disruption budgets protect {protected}" if protected else ""
+    return f"Would preempt on {where}: {', '.join(named)}{against}."
 
 
 def _table(status: Mapping[str, Any], width: int) -> Iterator[str]:

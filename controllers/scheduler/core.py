@@ -15,6 +15,7 @@ from dataclasses import dataclass, fields, replace
 
 from stark.crds.namespaces import Namespace
 from stark.crds.nodes import Node
+from stark.crds.placement.explaining import GROUP_NOT_FOUND, UNSCHEDULABLE, group_incomplete, group_not_found
 from stark.crds.placement.facts import Demand, Offer
 from stark.crds.placement.filters import CURED_BY_LEAVING, Rule
 from stark.crds.placement.reading import PackOf, demand_of, offer_of, pack_problem, packs_of, takes_room
@@ -45,7 +46,6 @@ CURES: dict[str, frozenset[Rule]] = {
 """Which rules may answer differently after a property of a node has changed."""
 EVERY_RULE = frozenset(Rule)
 GROUPED = frozenset({Rule.GROUP})
-UNSCHEDULABLE = "Unschedulable"
 SCHEDULER_ERROR = "SchedulerError"
 """Kubernetes' reason for what is the scheduler's fault rather than the cluster's."""
 HINTS_MAX = 2_000
@@ -429,15 +429,15 @@ class Core:
                 members.append((waiting, pod))
         gang, needed = self.gangs.get(group), self.gangs.missing(group)
         if gang is None:
-            message = f"pod group {group} does not exist"
-            return [self._refuse(each, "PodGroupNotFound", message, GROUPED, now) for each in members]
+            message = group_not_found(group)
+            return [self._refuse(each, GROUP_NOT_FOUND, message, GROUPED, now) for each in members]
         ready = [each for each in members if pack_problem(each[1], self._pack_of) is None]
         if not needed or len(ready) >= needed:
             waiting_for = [each for each in members if each not in ready]
             decisions = self._place_enough(group, ready, needed, now) if needed else []
             return decisions + [self._place(*each, now) for each in (waiting_for if needed else members)]
         there = gang.min_member - needed + len(ready)
-        message = f"pod group {group} has {there} of the {gang.min_member} members it needs"
+        message = group_incomplete(group, there, gang.min_member)
         return [self._refuse(each, UNSCHEDULABLE, message, GROUPED, now) for each in members]
 
     def _place_enough(self, group: str, members: list[Member], needed: int, now: float) -> list[Decision]:

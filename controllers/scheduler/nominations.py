@@ -10,12 +10,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from stark.crds.placement.facts import Demand
+from stark.crds.placement.making_way import GHOST
 
 from .queue import Waiting
 from .residents import Residents
 from .snapshot import Snapshot
-
-GHOST = "nominated/"
 
 
 @dataclass(frozen=True, slots=True)

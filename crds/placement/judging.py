@@ -97,6 +97,13 @@ def judge_nodes(
     ]
 
 
+def refusal_of(
+    demand: Demand, node: NodeState, nodes: Sequence[NodeState], namespaces: NamespaceLabels, weights: Weights
+) -> Refused | None:
+    """What one of the nodes says; None when it takes the pod."""
+    return _refused(demand, node, Neighbourhood(demand, nodes, namespaces, by_default=weights.spreads_by_default))
+
+
 def _refused(demand: Demand, node: NodeState, around: Neighbourhood) -> Refused | None:
     if (no := rejection(demand, node)) is not None:
         return no

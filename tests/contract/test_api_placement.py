@@ -80,6 +80,72 @@ async def test_a_pod_that_is_there_is_judged_as_if_it_were_new_and_others_take_t
     (await api.delete(f"{PODS}/waits?gracePeriodSeconds=0")).ok()
 
 
+async def test_it_tells_who_would_make_way_what_a_group_lacks_and_for_whom_room_is_kept(
+    api: Api, tmp_path: Path
+) -> None:
+    ctl = Ctl(api, tmp_path / "home")
+    for name, value in (("urgent", 1000), ("higher", 2000)):
+        body = {
+            "apiVersion": "scheduling.k8s.io/v1",
+            "kind": "PriorityClass",
+            "metadata": {"name": name},
+            "value": value,
+        }
+        (await api.post("/apis/scheduling.k8s.io/v1/priorityclasses", body)).ok(201)
+    low, urgent = asking("low", "3"), asking("urgent", "2")
+    low["spec"]["nodeName"], urgent["spec"]["priorityClassName"] = "roomy", "urgent"
+    for body in (low, urgent):
+        (await api.post(PODS, body)).ok(201)
+    told = (await api.get(f"{PODS}/urgent/placement")).ok()
+    assert to_wire(decode(told, PodPlacement)) == told
+    victim = {"namespace": "default", "name": "low", "priority": 0}
+    assert (told["status"]["message"], told["status"]["preemption"]) == (
+        NO_ROOM, {"node": "roomy", "victims": [victim], "hidden": 0, "violations": 0},
+    )  # fmt: skip
+    assert "Would preempt on roomy: default/low (priority 0).\n" in (await ctl.admin("explain", "pod/urgent")).ok()
+    session = api.as_user(USER, "stark:user")
+    theirs = (await api.ask("POST", f"{PODS}?dryRun=All", {**urgent, "metadata": {"name": "try"}}, session=session)).ok(
+        201
+    )
+    hidden = json.loads(theirs["metadata"]["annotations"]["stark.dev/placement"])
+    assert hidden["preemption"] == {"victims": [], "hidden": 1, "violations": 0}
+    assert "low" not in json.dumps(theirs["metadata"]["annotations"])
+
+    (await api.patch(f"{PODS}/urgent/status", {"status": {"nominatedNodeName": "roomy"}})).ok()
+    assert (await api.get(f"{PODS}/urgent/placement")).ok()["status"]["nominated"] == "roomy"
+    await api.delete(f"{PODS}/low?gracePeriodSeconds=0")
+    (await api.post(PODS, asking("equal", "3"))).ok(201)
+    status = (await api.get(f"{PODS}/equal/placement")).ok()["status"]
+    assert (status["schedulable"], status["kept"]) == (False, [{"node": "roomy", "pod": "default/urgent"}])
+    higher = asking("higher", "3")
+    higher["spec"]["priorityClassName"] = "higher"
+    passes = (await api.post(f"{PODS}?dryRun=All", higher)).ok(201)
+    assert condition(passes)["status"] == "True"
+
+    member = asking("member", "1")
+    member["metadata"]["labels"] = {"stark.dev/pod-group": "train"}
+    (await api.post(PODS, member)).ok(201)
+    status = (await api.get(f"{PODS}/member/placement")).ok()["status"]
+    assert (status["reason"], status["message"]) == ("PodGroupNotFound", "pod group default/train does not exist")
+    group = {"apiVersion": "stark.dev/v1", "kind": "PodGroup", "metadata": {"name": "train"}, "spec": {"minMember": 3}}
+    (await api.post("/apis/stark.dev/v1/namespaces/default/podgroups", group)).ok(201)
+    tried = (await api.post(f"{PODS}?dryRun=All", {**member, "metadata": {**member["metadata"], "name": "other"}})).ok(
+        201
+    )
+    assert condition(tried)["message"] == "pod group default/train has 2 of the 3 members it needs"
+    text = (await ctl.admin("explain", "pod/member")).ok()
+    assert "Group default/train: 1 of the 3 members it needs are there, and 0 have a node.\n" in text
+    for name in ("urgent", "equal", "member"):
+        await api.delete(f"{PODS}/{name}?gracePeriodSeconds=0")
+
+
+async def test_more_questions_than_can_wait_are_told_to_come_back(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stark.apiserver.placements.WAITING_MAX", 0)
+    answer = await api.post(f"{PODS}?dryRun=All", asking("tried", "1"))
+    answer.refused(429, "TooManyRequests")
+    assert int(answer.headers["Retry-After"]) > 0
+
+
 async def test_a_user_learns_the_names_of_no_nodes_but_their_own(api: Api) -> None:
     session = api.as_user(USER, "stark:user")
     (await api.ask("POST", PODS, asking("own", "1"), session=session)).ok(201)

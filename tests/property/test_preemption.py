@@ -3,6 +3,7 @@ a node that is full, nobody goes for an equal, and nobody waits for room that is
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,11 @@ from hypothesis import strategies as st
 
 from stark.controllers.scheduler.core import Bind, Core, Preempt, Refuse
 from stark.crds.meta import decode
+from stark.crds.placement.explaining import explain
+from stark.crds.placement.judging import Cluster
+from stark.crds.placement.making_way import Situation
+from stark.crds.placement.reading import demand_of, offer_of
+from stark.crds.placement.victims import Resident
 from stark.crds.pod_groups import PodGroup
 from stark.crds.pods import Pod
 from tests.support.workloads import at, meta, node, pack, pod
@@ -214,3 +220,42 @@ def test_only_lower_pods_go_and_nobody_waits_for_room_that_is_there(history: lis
         if not each.spec.node_name and "stark.dev/pod-group" not in each.metadata.labels:
             assert cores(each) > most, (each.metadata.name, world.free())
         assert not (each.spec.node_name and each.metadata.deletion_timestamp)
+
+
+def test_an_explanation_names_the_victims_that_the_scheduler_then_takes() -> None:
+    preempted = 0
+    for seed in range(150):
+        dice = random.Random(seed)
+        nodes = [node(f"n{number}") for number in range(dice.randint(1, 4))]
+        there = [
+            pod(
+                f"p{number}", node=dice.choice(nodes).metadata.name, spec=asking(dice.randint(1, 3), dice.randint(0, 3))
+            )
+            for number in range(dice.randint(3, 9))
+        ]
+        high = pod("high", spec=asking(dice.randint(1, 4), dice.randint(1, 4)))
+        pods = {each.key: each for each in (*there, high)}
+        core = Core(pods.get, PACKS.get)
+        for offered in nodes:
+            core.set_node(offered)
+        for each in pods.values():
+            core.set_pod(each, 0)
+        decided = core.decide(0)
+        placed = {each.uid: (each.spec.node_name or "", demand_of(each, PACKS.get)) for each in there}
+        situation = Situation(residents={each.uid: Resident.of(each) for each in there}, preempts=True)
+        told = explain(high, PACKS.get, Cluster([offer_of(each) for each in nodes], placed), situation)
+        match decided:
+            case Bind():
+                assert (told.chosen, told.plan) == (decided.node, None), seed
+            case Refuse():
+                assert (told.message, told.plan) == (decided.message, None), seed
+            case Preempt():
+                assert told.plan is not None, seed
+                assert (told.plan.node, told.plan.victims) == (decided.refuse.nominated, decided.victims), seed
+                preempted += 1
+    assert preempted > 20
+
+
+def asking(cpu: int, priority: int) -> dict[str, Any]:
+    container = {"name": "main", "image": "pack.stark/web:1.0.0", "resources": {"requests": {"cpu": str(cpu)}}}
+    return {"containers": [container], "priority": priority}
