@@ -1,4 +1,4 @@
-"""Carrying out one probe or hook: a command beside the container, an HTTP GET, a TCP connection, or a pause."""
+"""Carrying out one probe or hook: a command beside the container, an HTTP GET, a TCP connection, a gRPC call, or a pause."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import aiohttp
 
-from stark.crds.pods import Container, HTTPGetAction, LifecycleHandler, Probe
+from stark.crds.pods import Container, GRPCAction, HTTPGetAction, LifecycleHandler, Probe
 
+from .grpc_health import NotHealthy, check_health
 from .supervisor.link import ExecResult, SupervisorError
 
 MESSAGE_MAX = 1024
@@ -58,6 +59,8 @@ class Prober:
             if probe.tcp_socket is not None:
                 port = host_port(container, probe.tcp_socket.port, ports)
                 return await self._tcp(probe.tcp_socket.host, port, timeout_s)
+            if probe.grpc is not None:
+                return await self._grpc(probe.grpc, host_port(container, probe.grpc.port, ports), timeout_s)
         except SupervisorError as error:
             return False, str(error)
         return True, "the probe names nothing to check"
@@ -106,6 +109,20 @@ class Prober:
             return NO_ANSWER, f'Get "{url}": no answer within {timeout_s:g} s'
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return NO_ANSWER, f'Get "{url}": {error}'[:MESSAGE_MAX]
+
+    async def _grpc(self, action: GRPCAction, port: int | None, timeout_s: float) -> tuple[bool, str]:
+        if port is None:
+            return False, f"the container has no port {action.port}"
+        where = f"{self._node_ip}:{port}"
+        try:
+            await asyncio.wait_for(check_health(self._node_ip, port, action.service or ""), timeout_s)
+        except TimeoutError:
+            return False, f'timeout: failed to connect service "{where}" within {timeout_s:g} s'
+        except OSError as error:
+            return False, f'failed to connect service "{where}": {error.strerror or error}'
+        except NotHealthy as error:
+            return False, str(error)
+        return True, ""
 
     async def _tcp(self, host: str | None, port: int | None, timeout_s: float) -> tuple[bool, str]:
         if port is None:

@@ -175,8 +175,17 @@ class TCPSocketAction(Model):
     """Host to connect to; default the pod's address."""
 
 
+class GRPCAction(Model):
+    """A call of grpc.health.v1 that succeeds when the answer is SERVING."""
+
+    port: Port
+    """Port number of the container."""
+    service: str | None = written("")
+    """The service that is asked about; empty is the whole program."""
+
+
 class Probe(Model):
-    """A periodic check of a container: exactly one of exec, httpGet and tcpSocket."""
+    """A periodic check of a container: exactly one of exec, httpGet, tcpSocket and grpc."""
 
     exec_: ExecAction | None = Field(default=None, alias="exec")
     """Run a command in the container's environment."""
@@ -184,6 +193,8 @@ class Probe(Model):
     """Ask by HTTP."""
     tcp_socket: TCPSocketAction | None = None
     """Connect by TCP."""
+    grpc: GRPCAction | None = None
+    """Ask by gRPC."""
     initial_delay_seconds: Count = 0
     """Seconds after the container started before the first check."""
     period_seconds: Int32 = Field(default=10, ge=1)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
+from .podcontainers import SIDECAR
+
 PodState = Literal["pending", "scheduled", "starting", "running", "stopping", "stopped", "failed", "evicted", "unknown"]
 
 EVICTED = "Evicted"
@@ -89,10 +91,28 @@ def termination_reason(pod: Mapping[str, Any]) -> str | None:
         return None
     if status.get("reason"):
         return TERMINATION_REASONS.get(status["reason"], "unknown")
+    initializing = _initializing_reason(pod) if status["phase"] == "Failed" else None
+    if initializing is not None:
+        return initializing
     reasons = [TERMINATION_REASONS.get(reason, "unknown") for reason in _container_reasons(status)]
     if status["phase"] == "Succeeded":
         return "completed"
     return next((reason for reason in reasons if reason != "completed"), None)
+
+
+def _initializing_reason(pod: Mapping[str, Any]) -> str | None:
+    """Why an init container ended badly, so that the containers never had their turn; None when none did.
+
+    How sidecars end is nobody's business: they are stopped with the pod.
+    """
+    initial = (pod.get("spec") or {}).get("initContainers") or ()
+    ending = {container["name"] for container in initial if container.get("restartPolicy") != SIDECAR}
+    for each in (pod.get("status") or {}).get("initContainerStatuses") or ():
+        ended = (each.get("state") or {}).get("terminated") or {}
+        if each["name"] in ending and ended.get("exitCode"):
+            reason = TERMINATION_REASONS.get(ended.get("reason") or "", "error")
+            return "init_error" if reason == "error" else reason
+    return None
 
 
 def counts_as_crash(pod: Mapping[str, Any]) -> bool:
@@ -104,7 +124,7 @@ def counts_as_crash(pod: Mapping[str, Any]) -> bool:
 
 
 def _container_reasons(status: Mapping[str, Any]) -> Iterator[str]:
-    for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
+    for container in status.get("containerStatuses") or ():
         state = container.get("state") or {}
         found = state.get("terminated") or state.get("waiting") or {}
         if found.get("reason"):

@@ -146,6 +146,8 @@ def _probe(probe: Object) -> str:
         what = f"http-get {(get.get('scheme') or 'HTTP').lower()}://:{get['port']}{get.get('path', '/')}"
     elif probe.get("tcpSocket"):
         what = f"tcp-socket :{probe['tcpSocket']['port']}"
+    elif probe.get("grpc"):
+        what = f"grpc :{probe['grpc']['port']} {probe['grpc'].get('service') or ''}".rstrip()
     else:
         what = f"exec {' '.join((probe.get('exec') or {}).get('command') or ())}"
     return (

@@ -12,8 +12,8 @@ from ..errors import Cause
 from .complaints import bad_value, not_allowed, required
 
 PORT_MAX = 65_535
-PROBE_HANDLERS = ("exec", "httpGet", "tcpSocket")
-HOOK_HANDLERS = (*PROBE_HANDLERS, "sleep")
+PROBE_HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
+HOOK_HANDLERS = ("exec", "httpGet", "tcpSocket", "sleep")
 PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 HOOKS = ("postStart", "preStop")
 
@@ -66,7 +66,7 @@ def _handler_causes(path: str, holder: Mapped, choices: tuple[str, ...]) -> Iter
         yield not_allowed(f"{path}.{extra}", "may not specify more than 1 handler type")
     if holder.get("exec") is not None and not holder["exec"].get("command"):
         yield required(f"{path}.exec.command")
-    for choice in ("httpGet", "tcpSocket"):
+    for choice in ("httpGet", "tcpSocket", "grpc"):
         if holder.get(choice) is not None:
             yield from _target_port_causes(f"{path}.{choice}.port", holder[choice].get("port"))
 

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from stark.crds.crash_loop import Counted, Seen, Settings
 from stark.crds.meta import to_wire
-from stark.crds.podcontainers import container_named
+from stark.crds.podcontainers import container_named, is_sidecar
 from stark.crds.podfacts import is_ready
 from stark.crds.pods import ContainerStateTerminated, ContainerStatus, Pod
 from stark.crds.podview import APPLICATION_REASONS, TERMINATION_REASONS, counts_as_crash
@@ -22,8 +22,8 @@ START_RETRY_S = 10.0
 """The agent's first pause between two attempts to start what cannot be started; each further one is twice as long."""
 BEGINNING = frozenset({"ContainerCreating", "PodInitializing"})
 """Waiting reasons of a container whose next run is being made: whether it counts as begun cannot be told."""
-UNHEALTHY = "Unhealthy"
-"""Why a container ended that the agent stopped because of its probe."""
+SENT_AWAY = frozenset({"Unhealthy", "FailedPostStartHook"})
+"""Why a container ended that the agent stopped because of its probe, or because of its hook."""
 CAUSE_MAX = 200
 """Characters of a cause: it is kept in annotations."""
 
@@ -84,7 +84,8 @@ def _failed(pod: Pod, settings: Settings) -> Failing | None:
     """A pod that has failed for good has failed once, whatever its containers went through."""
     if not counts_as_crash(to_wire(pod)):
         return None
-    ends = [status.state.terminated for status in _statuses(pod) if status.state.terminated]
+    stopped = {container.name for container in pod.spec.init_containers if is_sidecar(container)}
+    ends = [s.state.terminated for s in _statuses(pod) if s.state.terminated and s.name not in stopped]
     if not pod.status.reason and ends and not any(_counts(end, settings) for end in ends):
         return None
     at = max((end.finished_at for end in ends if end.finished_at is not None), default=None)
@@ -112,7 +113,7 @@ def _container(
     if end is None or not counts:
         return None
     # The wire's times have whole seconds: only what is more by one is surely as long.
-    held = _lasted(end) > hold_s and not _is_probed(pod, status.name)
+    held = _lasted(end) > hold_s and _runs_to_be_ready(pod, status.name)
     return Failing(Seen(ends, 0), f"container {status.name}: {_ended(end)}"[:CAUSE_MAX], end.finished_at, held)
 
 
@@ -120,8 +121,8 @@ def _counts(end: ContainerStateTerminated, settings: Settings) -> bool:
     """Whether the end of a run is the program's own fault."""
     if end.reason and TERMINATION_REASONS.get(end.reason, "unknown") not in APPLICATION_REASONS | {"completed"}:
         return False
-    if end.reason == UNHEALTHY and settings.counted_codes is None:
-        return end.exit_code not in settings.ignored_codes  # a probe sent it away: that it went in peace is no excuse
+    if end.reason in SENT_AWAY and settings.counted_codes is None:
+        return end.exit_code not in settings.ignored_codes  # that it went in peace is no excuse
     return settings.counts_code(end.exit_code)
 
 
@@ -135,10 +136,12 @@ def _lasted(end: ContainerStateTerminated) -> float:
     return (end.finished_at - end.started_at).total_seconds()
 
 
-def _is_probed(pod: Pod, name: str) -> bool:
-    """Whether readiness is more than running: then a long run is no proof of it."""
+def _runs_to_be_ready(pod: Pod, name: str) -> bool:
+    """Whether a long run proves that it works: readiness is no more than running, and it is there to run."""
+    if any(each.name == name for each in pod.spec.init_containers if not is_sidecar(each)):
+        return False
     container = container_named(pod.spec, name)
-    return container is not None and (container.readiness_probe or container.startup_probe) is not None
+    return container is None or (container.readiness_probe or container.startup_probe) is None
 
 
 def _on_our_clock(pod: Pod, began: datetime | None, now: datetime) -> datetime | None:

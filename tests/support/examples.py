@@ -63,6 +63,7 @@ PROBE = {
         "httpHeaders": [{"name": "X-A", "value": "b"}],
     },
     "tcpSocket": {"port": 80, "host": "127.0.0.1"},
+    "grpc": {"port": 80, "service": "web"},
     "initialDelaySeconds": 1,
     "periodSeconds": 2,
     "timeoutSeconds": 3,

@@ -110,6 +110,13 @@ OVER = {"running": None, "terminated": ended()}
         pytest.param(pod("p", crashed(reason=None)), {}, (1, 0), id="no reason given"),
         pytest.param(pod("p", crashed(code=0, reason="Unhealthy")), {}, (1, 0), id="stopped for its probe, in peace"),
         pytest.param(pod("p", crashed(code=0, reason="Unhealthy")), {"ignore": [0]}, None, id="unless that is ignored"),
+        pytest.param(pod("p", crashed(code=0, reason="FailedPostStartHook")), {}, (1, 0), id="stopped for its hook"),
+        pytest.param(
+            pod("p", container(waiting="PodInitializing"), initContainerStatuses=[{**crashed(1), "name": "first"}]),
+            {},
+            (2, 0),
+            id="an init container that crashes",
+        ),
         pytest.param(
             pod("p", crashed(code=137, reason="ContainerStatusUnknown")), {}, None, id="killed with its supervisor"
         ),

@@ -43,6 +43,13 @@ def ended(*reasons: str) -> dict[str, Any]:
     return {"containerStatuses": [{"state": {"terminated": {"exitCode": 1, "reason": word}}} for word in reasons]}
 
 
+def initialized(reason: str, code: int, restartPolicy: str = "", **status: Any) -> dict[str, Any]:
+    end = {"name": "first", "state": {"terminated": {"reason": reason, "exitCode": code}}}
+    made = pod("Failed", initContainerStatuses=[end], **status)
+    made["spec"]["initContainers"] = [{"name": "first", "restartPolicy": restartPolicy}]
+    return made
+
+
 @pytest.mark.parametrize(
     ("given", "reason", "crash"),
     [
@@ -55,6 +62,14 @@ def ended(*reasons: str) -> dict[str, Any]:
         pytest.param(pod("Failed", reason="Strange"), "unknown", False, id="a word nobody knows"),
         pytest.param(pod("Failed", **ended("OOMKilled")), "oom_killed", True, id="out of memory"),
         pytest.param(pod("Failed", **ended("Completed", "Error")), "error", True, id="one of two failed"),
+        pytest.param(initialized("Error", 3), "init_error", True, id="an init container failed"),
+        pytest.param(initialized("OOMKilled", 137), "oom_killed", True, id="an init container was out of memory"),
+        pytest.param(
+            initialized("Error", 143, restartPolicy="Always", **ended("OOMKilled")),
+            "oom_killed",
+            True,
+            id="how a sidecar was stopped says nothing",
+        ),
         pytest.param(
             pod("Failed", containerStatuses=[{"state": {"waiting": {"reason": "ErrImagePull"}}}]),
             "pack_load_error",
