@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from stark.agent.app import Agent
+from stark.agent.membership import INSTALLATION_FILE
+from stark.agent.noderecord import HELD_PAUSE_S
 from stark.agent.settings import AgentSettings
 from stark.client.api import Client, PatchType
 from stark.client.errors import NotFound
@@ -76,3 +78,23 @@ async def test_a_second_agent_waits_until_the_first_has_left(tmp_path: Path) -> 
         left = await life(api)
         assert left is not None
         assert left.is_fenced
+
+
+@pytest.mark.slow
+async def test_two_clones_of_one_machine_settle_on_the_later_one(tmp_path: Path) -> None:
+    async with api_server(tmp_path / "api") as server, Client(config_of(server, "admin")) as api:
+        config = config_of(server, f"node:{NAME}")
+        async with running_agent(config, tmp_path / "first", name=NAME, lease_period_s=0.2):
+            first = await reaches(api, 1)
+            (tmp_path / "second").mkdir()
+            copied = (tmp_path / "first" / INSTALLATION_FILE).read_text()
+            (tmp_path / "second" / INSTALLATION_FILE).write_text(copied)
+            async with running_agent(config, tmp_path / "second", name=NAME, lease_period_s=0.2):
+                second = await reaches(api, 2)
+                assert first.holder is not None
+                assert second.holder is not None
+                assert first.holder.installation == second.holder.installation
+                await asyncio.sleep(HELD_PAUSE_S + 1)  # the first has looked again by then
+                assert await life(api) == second
+            # It has left: the one that waited is the node again.
+            assert (await reaches(api, 4)).holder == first.holder
