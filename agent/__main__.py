@@ -94,6 +94,13 @@ def parser() -> argparse.ArgumentParser:
         help="something else of which pods may ask for so much, e.g. nvidia.com/gpu=2",
     )  # fmt: skip
     words.add_argument("--pods", type=_positive, metavar="N", help="pods at a time (default 110)")
+    words.add_argument(
+        "--pids-max", type=_positive, metavar="N", help="processes and threads of one container (default 1024)"
+    )
+    words.add_argument(
+        "--hide", type=Path, action="append", default=[], metavar="PATH",
+        help="what pods must not see, beside the data directory, the kubeconfig and people's homes",
+    )  # fmt: skip
     words.add_argument("--on-stop", choices=("keep", "stop"), default="keep", help="what SIGTERM means for the pods")
     words.add_argument("--users", choices=("auto", "off"), default="auto", help="a user id for each pod, if possible")
     words.add_argument(
@@ -128,10 +135,12 @@ def settings_from(args: argparse.Namespace) -> AgentSettings:
         on_stop=args.on_stop,
         users=args.users,
         trusted_keys=args.trusted_keys,
+        hide=tuple(path for path in (args.kubeconfig, *args.hide) if path is not None),
     )
     given = {
         "name": (args.name or os.environ.get("STARK_NODE_NAME") or "").strip().lower() or None,
         "pods_max": args.pods,
+        "pids_max": args.pids_max,
         "log_retention_s": args.log_retention,
         "backoff_initial_s": args.backoff,
         "backoff_max_s": args.backoff_max,

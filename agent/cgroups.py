@@ -14,13 +14,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from .settings import PIDS_MAX
+
 log = logging.getLogger(__name__)
 
 ROOT = Path("/sys/fs/cgroup")
 GROUP = "stark"
 CPU_PERIOD_US = 100_000
 CPU_QUOTA_MIN_US = 1_000  # the kernel refuses less
-PIDS_MAX = 1_024  # processes and threads of one container; a fork bomb ends here
 REMOVE_ATTEMPTS = 20
 REMOVE_PAUSE_S = 0.05  # a killed member leaves its group some milliseconds later
 V1_CONTROLLERS = ("memory", "cpu", "pids")

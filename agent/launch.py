@@ -11,7 +11,7 @@ import os
 import threading
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -226,7 +226,7 @@ class Workshop:
         if token is not None:
             self.accounts.place(pod, token, user)
         work = self.records.work_folder(pod.uid, container.name, user)
-        limits = limits_of(container)
+        limits = replace(limits_of(container), pids=self.settings.pids_max)
         execution = str(uuid.uuid4())
         env = self._environment(pod, container, sources, pack, execution, work, ports)
         program = Program(
@@ -249,6 +249,7 @@ class Workshop:
             memory_enforced=self.cgroups.version != 0,
         )
         invocation = runtime.invoke(program)
+        shown = shown_for(kind, runtime.needs, self._means.hidden)
         group = self.cgroups.create(pod.uid, container.name, limits)
         logs = self._log_folder(pod, container)
         return {
@@ -261,7 +262,7 @@ class Workshop:
             "cwd": container.working_dir or str(work),
             "control": invocation.control,
             "rlimits": [NOFILE, NO_CORE, *invocation.rlimits],
-            **confine(kind, self._means, user, self._home(pod, work, path, runtime), wishes),
+            **confine(kind, self._means, user, self._home(pod, work, path, shown), wishes),
             "cgroups": list(group.procs),
             "oom_file": group.oom_file,
             "log": str(logs / f"{attempt}.log"),
@@ -271,9 +272,9 @@ class Workshop:
             "deadline_s": program.timeout_ms / 1000 if program.timeout_ms else None,
         }
 
-    def _home(self, pod: Pod, work: Path, bundle: Path, runtime: Runtime) -> Home:
+    def _home(self, pod: Pod, work: Path, bundle: Path, more: list[Path]) -> Home:
         """What a container of the pod reaches at the paths of the host, however little it sees else."""
-        shown = [bundle, *shown_for(runtime.needs, self._means.hidden)]
+        shown = [bundle, *more]
         if is_wanted(pod):
             shown.append(self.accounts.folder(pod.uid))
         temporary = self.records.temporary_folder(pod.uid)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+PIDS_MAX = 1_024
 OnStop = Literal["keep", "stop"]
 Users = Literal["auto", "off"]
 
@@ -38,6 +39,8 @@ class AgentSettings:
     particular: a program that needs a device opens it itself."""
     pods_max: int = 110
     """Pods on this node at a time. Kubernetes' figure."""
+    pids_max: int = PIDS_MAX
+    """Processes and threads of one container at a time. A fork bomb ends here; a thread pool does not."""
     on_stop: OnStop = "keep"
     """What SIGTERM means for the pods: an upgrade of the agent keeps them, a machine that goes away stops them."""
     users: Users = "auto"

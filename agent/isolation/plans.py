@@ -66,9 +66,10 @@ def confine(kind: str, means: Means, user: int | None, home: Home, wishes: Wishe
     """The part of a run's specification that confines it: uid, gid, mounts, sandbox."""
     if kind == TRUSTED:
         return _trusted(means, user, wishes)
-    own = [_mount(path) for path in home.own]
+    own = [_mount(path, read_only=wishes.read_only_root) for path in home.own]
     shown = [_mount(path, read_only=True) for path in home.shown]
-    temporary = [{**_mount(home.temporary), "target": target} for target in TEMPORARY]
+    private = _mount(home.temporary, read_only=wishes.read_only_root)
+    temporary = [{**private, "target": target} for target in TEMPORARY]
     sandbox: dict[str, Any] = {
         "class": kind,
         "namespaces": [*means.base, "mnt"],

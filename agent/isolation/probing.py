@@ -16,6 +16,7 @@ from typing import Any
 from stark.crds.isolation import PROCESS, STRICT
 
 from ..records import USER_BASE, USERS_MAX
+from ..supervisor.mounts import SYSTEM
 from .means import Means
 from .plans import CONFIGURATION, Home, Wishes, confine
 
@@ -26,6 +27,7 @@ HOMES = ("/home", "/root")
 """Folders of people, in which pods have no business."""
 PRIVATE_PROC_SINCE = (5, 8)
 """Linux; before, the option that hides strangers' processes is the whole machine's."""
+MINIMAL = tuple(f"/{name}" for name in SYSTEM)
 _AGENT_DIR = Path(__file__).resolve().parent.parent
 _BOOT = "import sys;sys.path.insert(0,sys.argv[1]);from supervisor.trial import main;main(*sys.argv[2:])"
 
@@ -102,15 +104,19 @@ def hidden_paths(data_dir: Path, more: Iterable[Path], homes: Iterable[str] = HO
     return tuple(sorted(map(str, outermost)))
 
 
-def shown_for(needs: Iterable[Path], hidden: Sequence[str]) -> list[Path]:
-    """What of the files a runtime needs lies where pods do not see it: a program with all that was installed with it."""
+def shown_for(kind: str, needs: Iterable[Path], hidden: Sequence[str]) -> list[Path]:
+    """What of the files a runtime needs pods of the class do not see: a program with all that was installed with it."""
     shown: set[Path] = set()
     for path in needs:
-        if not is_within(path, hidden):
+        if not is_within(path, hidden) and (kind != STRICT or is_within(path, MINIMAL)):
             continue
         real = path.resolve()
-        is_program = real.parent.name == "bin" and str(real.parent.parent) not in hidden
-        shown.add(real.parent.parent if is_program else real)
+        prefix = real.parent.parent
+        is_program = real.parent.name == "bin" and str(prefix) not in hidden
+        if is_program:
+            shown.add(prefix)
+        if not is_program or not path.is_relative_to(prefix):
+            shown.add(path)  # by the name it is called by, which may be a link
     return sorted(shown)
 
 

@@ -141,7 +141,7 @@ def build(sandbox: dict[str, Any], mounts: list[dict[str, Any]]) -> None:
         view.restrict("/", MOUNT_ATTR_RDONLY)
         view.mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, SHM_OPTIONS)
     for each in plan:
-        _bind(view, each)
+        _bind(view, each, [one for one in plan if one["outer"] == each["named"] and one is not each])
     if sandbox.get("proc"):
         options = "hidepid=2" if sandbox["proc"] == "hidden" else None
         view.mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, options)
@@ -159,7 +159,7 @@ def _in_order(mounts: list[dict[str, Any]], *, follow: bool) -> list[dict[str, A
             lies = next(one["target"] for one in plan if one["named"] == outer) + target[len(outer) :]
         else:
             lies = os.path.realpath(target) if follow else target
-        plan.append({**each, "named": target, "target": lies, "inner": bool(outer)})
+        plan.append({**each, "named": target, "target": lies, "outer": outer})
     return plan
 
 
@@ -174,7 +174,7 @@ def _lay_ground(view: _View, plan: list[dict[str, Any]], hidden: list[str], *, i
         view.memory("/")
         _add_system(view)
     else:
-        missing = {_existing(each["target"]) for each in plan if not each["inner"]}
+        missing = {_existing(each["target"]) for each in plan if not each["outer"]}
         missing = {path for path in missing if path and not _innermost(hidden, path)}
         if "/" in missing:
             view.replace("/")
@@ -188,7 +188,7 @@ def _lay_ground(view: _View, plan: list[dict[str, Any]], hidden: list[str], *, i
             else:
                 view.mount("/dev/null", path, None, MS_BIND)
     for each in plan:
-        if not each["inner"]:
+        if not each["outer"]:
             os.close(view.at(each["target"], _kind_of(each)))
 
 
@@ -247,11 +247,13 @@ def _kind_of(each: dict[str, Any]) -> str:
     return "dir" if is_folder else "file"
 
 
-def _bind(view: _View, each: dict[str, Any]) -> None:
+def _bind(view: _View, each: dict[str, Any], inner: list[dict[str, Any]]) -> None:
     os.close(view.at(each["target"], _kind_of(each)))
     source = _source(each)
     view.mount(f"/proc/self/fd/{source}", each["target"], None, MS_BIND | MS_REC)
     os.close(source)
+    for one in inner:  # while something can be made there
+        os.close(view.at(one["target"], _kind_of(one)))
     attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV
     if each.get("read_only"):
         attributes |= MOUNT_ATTR_RDONLY

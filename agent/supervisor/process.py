@@ -22,6 +22,7 @@ TIOCSCTTY = 0x540E  # of every architecture we know
 START_FAILED = 128  # exit code of a process that could not be executed, as container runtimes use it
 FIRST_FREE_FD = 10  # the shim keeps its own descriptors at 10 and above, so 0-3 can be laid out blindly
 OOM_SCORE = b"500"  # half way from an ordinary process to the first victim
+IDLE = ["/bin/sleep", "infinity"]  # a process that costs less than a copy of us
 KILL_PASSES = 16  # sweeps over a cgroup whose members may fork while being killed
 
 
@@ -32,8 +33,9 @@ def spawn(
     *,
     tty: bool = False,
     joined: dict[str, int] | None = None,
-) -> tuple[int, str]:
-    """Fork and exec `spec`; returns (pid, ""), or (pid, why) when it could not be executed (it then exits 128).
+) -> tuple[int, str, int]:
+    """Fork and exec `spec`; returns (pid, why, init). `why` is empty, or why it could not be executed (it then exits 128);
+    `init` is the first process of its PID namespace if that was made for it, also our child: its end ends all in there.
 
     `spec`: argv, env, cwd, and optionally cgroups (files to enter), rlimits ([number, soft, hard]), uid, gid, groups,
     umask, mounts, sandbox. `streams` become 0, 1, 2 of the process, `control` 3; everything else is closed on exec. With
@@ -54,13 +56,18 @@ def spawn(
     while part := os.read(error_r, 4096):
         said += part
     os.close(error_r)
-    # Between two zero bytes: who has taken the place of the process we forked, which has ended.
-    before, _, rest = said.partition(b"\0")
-    second, _, after = rest.partition(b"\0")
-    if second:
+    # Between zero bytes: who has taken the place of the process we forked, which has ended, and who keeps it company.
+    others = {"pid": 0, "init": 0}
+    why = b""
+    for piece in said.split(b"\0"):
+        name, _, number = piece.partition(b"=")
+        if name in (b"pid", b"init") and number.isdigit():
+            others[name.decode()] = int(number)
+        else:
+            why += piece
+    if others["pid"]:
         os.waitpid(pid, 0)
-        pid = int(second)
-    return pid, (before + after).decode("utf-8", "replace")
+    return others["pid"] or pid, why.decode("utf-8", "replace"), others["init"]
 
 
 def _become(
@@ -81,9 +88,12 @@ def _become(
         os.close(fd)
     _offer_to_oom_killer()
     null = os.open("/dev/null", os.O_RDONLY)
-    if separate(spec, joined) and (second := clone_beside()):
-        os.write(error_w, b"\0%d\0" % second)
-        os._exit(0)
+    if separate(spec, joined):
+        if "pid" not in joined:
+            _leave_init(spec, error_w)
+        if second := clone_beside():
+            os.write(error_w, b"\0pid=%d\0" % second)
+            os._exit(0)
     os.setsid()
     for target, source in enumerate(streams):
         os.dup2(null if source is None else source, target)
@@ -105,6 +115,34 @@ def _become(
     _end_without_shim(error_w)
     filter_calls(spec)
     _execute(spec["argv"], spec["env"])
+
+
+def _leave_init(spec: dict[str, Any], error_w: int) -> None:
+    """Start the first process of our PID namespace, which does nothing but let orphans of the container end.
+
+    Were the program the first, orphans would stay zombies until no more processes can be started, and it would be deaf to
+    signals it has no handler for. A parent that ignores the news of a child's end need not wait for it.
+    """
+    if init := clone_beside():
+        os.write(error_w, b"\0init=%d\0" % init)
+        return
+    os.setsid()
+    null = os.open("/dev/null", os.O_RDWR)
+    for target in range(3):
+        os.dup2(null, target)
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)
+    os.chdir("/")
+    become_user(spec)
+    confine(spec)
+    prctl(PR_SET_PDEATHSIG, _signal.SIGKILL)
+    _end_without_shim(error_w)
+    filter_calls(spec)
+    try:
+        os.execve(IDLE[0], IDLE, {})
+    except OSError:
+        os.closerange(0, error_w + 1)
+        while True:
+            _signal.pause()
 
 
 def _end_without_shim(error_w: int) -> None:

@@ -25,6 +25,8 @@ class Run:
         self.spec = spec
         self.name: str = spec["name"]
         self.pid = 0
+        self.init = 0
+        """The first process of its PID namespace; 0 when it has none of its own."""
         self.control: _socket.socket | None = None
         self.lines = Lines(REPORT_MAX)
         self.streams: dict[int, str] = {}

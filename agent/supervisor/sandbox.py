@@ -65,6 +65,7 @@ def furnish(spec: dict[str, Any], joined: dict[str, int]) -> None:
 
 def become_user(spec: dict[str, Any]) -> None:
     """Take the container's identity, and let it see itself as the user it wants to be."""
+    bound_rights(spec)  # while we may
     gid, uid = spec.get("gid"), spec.get("uid")
     if gid is not None:
         os.setgroups(spec.get("groups") or [])
@@ -76,16 +77,21 @@ def become_user(spec: dict[str, Any]) -> None:
         return
     prctl(PR_SET_DUMPABLE, 1)  # a change of identity has given our own /proc/self to root
     _separate_user(os.geteuid(), os.getegid(), spec)
+    bound_rights(spec)  # a new namespace has all of them again
+
+
+def bound_rights(spec: dict[str, Any]) -> None:
+    """Let no program come to have the rights that are to be dropped."""
+    for number in spec.get("sandbox", {}).get("drop_capabilities", ()):
+        try:
+            prctl(PR_CAPBSET_DROP, number)
+        except OSError:
+            continue  # not a capability of this kernel, or we have no say, and then no rights either
 
 
 def confine(spec: dict[str, Any]) -> None:
     """Take away the rights that a program could still get."""
     sandbox = spec.get("sandbox", {})
-    for number in sandbox.get("drop_capabilities", ()):
-        try:
-            prctl(PR_CAPBSET_DROP, number)
-        except OSError:
-            continue  # not a capability of this kernel, or we have no say, and then no rights either
     if sandbox.get("no_new_privs", True):
         prctl(PR_SET_NO_NEW_PRIVS, 1)
 

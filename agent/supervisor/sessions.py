@@ -93,7 +93,7 @@ class Sessions:
             env.pop(HARNESS, None)
             stdin, out, err = [null if one is None else one for one in (stdin, out, err)]
             spec = {**spec, "argv": command["argv"], "env": env}
-            pid, why = spawn(spec, (stdin, out, err), tty=tty, joined=joined)
+            pid, why, _ = spawn(spec, (stdin, out, err), tty=tty, joined=joined)
             os.close(null)
             started = Command(client, spec["name"], pid)
             if not why:

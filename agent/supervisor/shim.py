@@ -234,7 +234,7 @@ class Shim:
         ours, theirs = open_streams(run)
         pair = _socket.socketpair() if spec.get("control") else None
         control = pair[1].fileno() if pair else None
-        run.pid, why = spawn(spec, theirs, control, tty=bool(spec.get("tty")), joined=self._shared_with(spec))
+        run.pid, why, run.init = spawn(spec, theirs, control, tty=bool(spec.get("tty")), joined=self._shared_with(spec))
         run.keep_namespaces()
         for fd in {fd for fd in theirs if fd is not None}:
             os.close(fd)
@@ -305,7 +305,7 @@ class Shim:
             return self._send(fd, {"ev": "executed", "id": command["id"], "code": 126, "output": why})
         reader, writer = os.pipe2(os.O_CLOEXEC)
         spec = {**run.spec, "argv": command["argv"]}
-        pid, why = spawn(spec, (None, writer, writer), joined=run.namespaces)
+        pid, why, _ = spawn(spec, (None, writer, writer), joined=run.namespaces)
         os.close(writer)
         os.set_blocking(reader, False)
         started = Exec(fd, command["id"], pid, time.monotonic() + float(command["timeout_s"]))
@@ -389,6 +389,8 @@ class Shim:
                 self._finish_exec(self._execs.pop(pid), code)
 
     def _finish(self, run: Run, code: int) -> None:
+        if run.init:
+            signal_group(run.init, _signal.SIGKILL)
         kill_rest(run.pid, run.spec.get("cgroups", []), run.spec["execution"])
         for fd in list(run.streams):
             while self._read_output(fd):

@@ -126,6 +126,7 @@ class Plane:
             directory = settings.data_dir / "agents" / name
             agent = self._child(
                 f"agent-{name}", "stark.agent", "--kubeconfig", str(directory / "kubeconfig"), "--data-dir", str(directory),
+                "--hide", str(settings.data_dir),
                 "--name", name, "--on-stop", "stop", *settings.agent_options,
             )  # fmt: skip
             self._agents.append(agent)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from stark.agent.supervisor.mounts import SYSTEM
+from tests.support.agents import processes_of, until
 from tests.support.runs import Bench, bench
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a view made by root")
@@ -70,7 +71,6 @@ async def test_a_file_is_mounted_over_a_file_and_where_there_is_none(run: Bench,
 async def test_what_is_read_only_is_so_with_all_below_it(run: Bench, volume: Path, tmp_path: Path) -> None:
     inner = tmp_path / "inner"
     inner.mkdir()
-    (volume / "sub").mkdir()
     mounts = [at("/data", volume, read_only=True), at("/data/sub", inner)]
     script = "(echo no > /data/note) 2>/dev/null || echo refused; echo yes > /data/sub/file; cat /data/sub/file"
     assert await said(run, script, mounts) == "refused\nyes"
@@ -132,18 +132,21 @@ async def test_what_is_hidden_shows_only_what_is_mounted_in_it(run: Bench, volum
     assert text.split() == ["mine", "mine", "sealed"]
 
 
-async def test_a_program_in_its_own_pid_namespace_is_the_first_and_is_alone(run: Bench) -> None:
-    sandbox = {"namespaces": ["mnt", "pid"], "proc": "own"}
-    run.start_argv(
-        [*SHELL, "echo $$; ls /proc | grep -c '^[0-9]'; trap 'exit 7' TERM; sleep 60 & wait"], sandbox=sandbox
-    )
-    started = await run.event("started")
-    assert os.readlink(f"/proc/{started['pid']}/exe")
-    result = await run.link.exec("main", [*SHELL, "cat /proc/1/comm; test $$ -lt 100 && echo inside"], 10.0)
-    assert result.output.split() == ["sh", "inside"]
+async def test_a_program_in_its_own_pid_namespace_is_alone_and_ends_by_signals(run: Bench) -> None:
+    run.start_argv(["/bin/sleep", "60"], sandbox={"namespaces": ["mnt", "pid"], "proc": "own"})
+    await run.event("started")
+    script = "echo /proc/[0-9]*/; (sleep 0.01 &); sleep 0.1; echo /proc/[0-9]*/"
+    result = await run.link.exec("main", [*SHELL, script], 10.0)
+    assert [len(line.split()) for line in result.output.splitlines()] == [3, 3]
     run.link.stop("main", 10.0, "Test")
-    assert (await run.event("exited"))["code"] == 7
-    assert run.output().split()[0] == "1"
+    assert (await run.event("exited"))["signal"] == 15
+
+
+async def test_nothing_of_a_pid_namespace_outlives_its_program(run: Bench) -> None:
+    sandbox = {"namespaces": ["mnt", "pid"], "proc": "own"}
+    run.start_argv([*SHELL, "setsid sleep 1000 & sleep 0.1; exit 3"], sandbox=sandbox)
+    assert (await run.event("exited"))["code"] == 3
+    await until("all of it has ended", lambda: len(processes_of(run.folder)) == 1)
 
 
 async def test_a_minimal_root_has_programs_and_no_more(run: Bench, volume: Path) -> None:

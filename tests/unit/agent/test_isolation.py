@@ -95,7 +95,8 @@ def test_the_folder_that_keeps_strangers_out_is_what_is_hidden(tmp_path: Path) -
 
 def test_a_program_out_of_sight_is_shown_with_what_was_installed_with_it(tmp_path: Path) -> None:
     needs = [tmp_path / "opt/bin/node", tmp_path / "harness.cjs", Path("/usr/bin/env")]
-    assert shown_for(needs, [str(tmp_path)]) == [tmp_path / "harness.cjs", tmp_path / "opt"]
+    assert shown_for("process", needs, [str(tmp_path)]) == [tmp_path / "harness.cjs", tmp_path / "opt"]
+    assert shown_for("strict", [*needs, tmp_path], []) == [tmp_path, tmp_path / "harness.cjs", tmp_path / "opt"]
 
 
 def judged(machine: str, number: int, *arguments: int, architecture: int | None = None) -> int:
