@@ -21,6 +21,7 @@ from .admission.cluster import ClusterRules
 from .admission.escalation import ROLE_KINDS, Escalation
 from .admission.isolation import IsolationRights
 from .admission.pack_trust import PackTrust
+from .admission.podspecs import spec_concerns
 from .admission.policies.compiled import Policies
 from .admission.policies.metrics import PolicyMetrics
 from .admission.policies.plugin import AdmissionPolicies
@@ -266,10 +267,11 @@ class _Parts:
 
     def _admission(self, authority: Authority) -> BoundChain:
         census = CachedCensus(self.feed)
+        trust = PackTrust(CachedObjects(self.feed, "stark.dev", "packtrustpolicies"))
         judges: list[Step] = [
             Only(Escalation(self.authorizer, self.roles), *ROLE_KINDS),
-            IsolationRights(self.authorizer),
-            PackTrust(CachedObjects(self.feed, "stark.dev", "packtrustpolicies")),
+            Only(IsolationRights(self.authorizer), when=spec_concerns),
+            Only(trust, when=spec_concerns, idle=trust.none),
         ]
         cluster = ClusterRules(self.config.spec, self.config.count)
         chain = builtin_chain(

@@ -36,15 +36,13 @@ class Metrics:
         if place.colleagues is not None:
             place.colleagues.reply(METRICS, self._told)
         self.registry = CollectorRegistry()
-        self._requests = RequestsCollector()
-        self.registry.register(self._requests)
+        requests = RequestsCollector()
+        self.registry.register(requests)
+        self.observe = requests.observe
+        """One request was answered."""
         self._long = Gauge(
             "apiserver_longrunning_requests", "Watches, logs and transfers under way.", LABELS, registry=self.registry
         )
-
-    def observe(self, asked: Asked, code: int, duration_s: float) -> None:
-        """One request was answered."""
-        self._requests.observe(asked, code, duration_s)
 
     def long_begins(self, asked: Asked) -> None:
         """A watch, log or transfer begins."""

@@ -105,13 +105,15 @@ class Pipeline:
         self._promptly = Promptly(served.settings.http.request_timeout_s)
         self._cors = Cors(served.settings.cors_origins)
 
-    async def handle(self, request: Request) -> Answer:
+    def handle(self, request: Request) -> Awaitable[Answer]:
         """The answer, whatever happens."""
-        if "origin" in request.headers:
-            answer = self._cors.preflight(request) or await self._handle(request)
-            self._cors.mark(request, answer)
-            return answer
-        return await self._handle(request)
+        return self._handle_page(request) if "origin" in request.headers else self._handle(request)
+
+    async def _handle_page(self, request: Request) -> Answer:
+        """Of a request that a browser's page makes."""
+        answer = self._cors.preflight(request) or await self._handle(request)
+        self._cors.mark(request, answer)
+        return answer
 
     async def _handle(self, request: Request) -> Answer:
         began = time.monotonic()

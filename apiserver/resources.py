@@ -8,10 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final, ParamSpec, TypeVar, cast
 
 from stark.crds.resource import Column
 
+RESOURCES_REMEMBERED: Final = 1_024
+"""Of which is kept what follows from their definition."""
+P = ParamSpec("P")
+T = TypeVar("T")
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
 
@@ -40,9 +45,9 @@ class Family:
     """Its definition has been deleted: objects still go, and no new ones come."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Resource:
-    """One served kind at one version."""
+    """One served kind at one version. Another definition of the kind is another resource."""
 
     group: str
     version: str
@@ -74,20 +79,34 @@ class Resource:
     deprecation_warning: str = ""
     """Said as a Warning header in every answer; empty for a version that is not deprecated."""
 
-    @property
-    def api_version(self) -> str:
-        """`v1` for the core group, `group/version` otherwise."""
-        return f"{self.group}/{self.version}" if self.group else self.version
+    api_version: str = field(init=False)
+    """`v1` for the core group, `group/version` otherwise."""
+    group_resource: str = field(init=False)
+    """`deployments.apps`, or `pods` in the core group: how messages and CRD names spell it."""
+    root: str = field(init=False)
+    """The path of the group version: `/api/v1` or `/apis/apps/v1`."""
 
-    @property
-    def group_resource(self) -> str:
-        """`deployments.apps`, or `pods` in the core group: how messages and CRD names spell it."""
-        return f"{self.plural}.{self.group}" if self.group else self.plural
+    def __post_init__(self) -> None:
+        names = {
+            "api_version": f"{self.group}/{self.version}" if self.group else self.version,
+            "group_resource": f"{self.plural}.{self.group}" if self.group else self.plural,
+            "root": f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}",
+        }
+        for name, text in names.items():
+            object.__setattr__(self, name, text)
 
-    @property
-    def root(self) -> str:
-        """The path of the group version: `/api/v1` or `/apis/apps/v1`."""
-        return f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+
+_FORGET: Final[list[Callable[[], None]]] = []
+
+
+def derived(find_out: Callable[P, T]) -> Callable[P, T]:
+    """Keep what follows from a resource's definition alone, which every request asks for a few times.
+
+    Until any set of resources changes: then what was made of former definitions, which may be large, must go with them.
+    """
+    kept = lru_cache(RESOURCES_REMEMBERED)(find_out)
+    _FORGET.append(kept.cache_clear)
+    return cast(Callable[P, T], kept)
 
 
 class Resources:
@@ -130,5 +149,7 @@ class Resources:
 
     def _changed(self) -> None:
         self.generation += 1
+        for forget in _FORGET:
+            forget()
         for listener in self._listeners:
             listener()

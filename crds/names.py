@@ -85,6 +85,8 @@ def dns_label_1035_problems(value: str) -> list[str]:
 
 def dns_subdomain_problems(value: str) -> list[str]:
     """A DNS subdomain (RFC 1123), as most objects are named."""
+    if len(value) <= DNS_SUBDOMAIN_LENGTH_MAX and _IS_SUBDOMAIN.fullmatch(value):
+        return []
     return _check(
         value,
         _IS_SUBDOMAIN,

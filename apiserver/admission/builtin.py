@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from stark.crds.rbac import GROUP
 
 from ..auth.authorization import Authorizer
-from ..resources import Resources
+from ..resources import Resource, Resources
 from .attributes import Plugin
 from .certificates import CertificateRights, stamp_requester
 from .chain import Chain, Only, Step
@@ -28,11 +28,12 @@ from .defaults import (
 from .images import pin_images
 from .incarnations import node_incarnation
 from .limit_ranges import limit_range_defaults, limit_ranges
-from .namespaces import namespace_defaults, namespace_lifecycle
+from .namespaces import lifecycle_concerns, namespace_defaults, namespace_lifecycle
 from .node_restriction import node_restriction
-from .ownership import Ownership
+from .ownership import Ownership, ownership_concerns
 from .param_rights import BINDINGS as POLICY_BINDINGS
 from .param_rights import POLICIES, ParamRights
+from .podspecs import pod_concerns, spec_concerns
 from .policies.plugin import AdmissionPolicies
 from .policies.types import TypeChecks
 from .priority import pod_priority, priority_classes
@@ -42,7 +43,7 @@ from .tenancy import Census, Tenancy
 from .users import user_roles
 from .validate_packs import pack_name_belongs_to_its_owner
 from .validate_rbac import binding_defaults
-from .validation import validate_object
+from .validation import validate_object, validation_concerns
 from .webhooks.matching import CONFIGURATION_GROUP
 from .webhooks.rounds import Webhooks
 
@@ -50,6 +51,16 @@ PODS = ("", "pods")
 SECRETS = ("", "secrets")
 BINDINGS = ((GROUP, "rolebindings"), (GROUP, "clusterrolebindings"))
 CERTIFICATE_REQUESTS = ("certificates.k8s.io", "certificatesigningrequests")
+
+
+def _is_whole(resource: Resource, operation: str, subresource: str) -> bool:
+    """It is about the object itself."""
+    return not subresource
+
+
+def _is_creation(resource: Resource, operation: str, subresource: str) -> bool:
+    """It makes an object."""
+    return operation == "CREATE" and not subresource
 
 
 def builtin_chain(
@@ -67,23 +78,24 @@ def builtin_chain(
     `judges` are the validating ones that need more than an object and the lookup; they come before the others.
     `cluster`: what administrators have set for all. `account_secrets` fills the Secrets of service accounts.
     """
-    return Chain(
+    chain = Chain(
         mutating=[
-            namespace_lifecycle,
+            Only(namespace_lifecycle, when=lifecycle_concerns),
             Only(namespace_defaults, ("", "namespaces")),
-            Ownership(resources),
-            pin_images,
+            Only(Ownership(resources), when=ownership_concerns),
+            Only(pin_images, when=spec_concerns),
             Only(deployment_defaults, ("apps", "deployments")),
             Only(statefulset_defaults, ("apps", "statefulsets")),
             Only(autoscaler_defaults, ("autoscaling", "horizontalpodautoscalers")),
-            *([cluster.grace] if cluster is not None else []),
-            pod_spec_defaults,
-            Only(pod_priority, PODS),
-            *([Only(cluster.isolation, PODS), Only(cluster.tolerations, PODS)] if cluster is not None else []),
-            Only(pod_defaults, PODS),
-            Only(pod_service_account, PODS),
-            Only(limit_range_defaults, PODS, ("", "limitranges")),
-            *([Only(cluster.resources, PODS)] if cluster is not None else []),
+            *([Only(cluster.grace, when=spec_concerns)] if cluster is not None else []),
+            Only(pod_spec_defaults, when=spec_concerns),
+            Only(pod_priority, when=pod_concerns),
+            *([Only(cluster.isolation, when=pod_concerns)] if cluster is not None else []),
+            *([Only(cluster.tolerations, when=pod_concerns)] if cluster is not None else []),
+            Only(pod_defaults, when=pod_concerns),
+            Only(pod_service_account, when=pod_concerns),
+            Only(limit_range_defaults, PODS, ("", "limitranges"), when=_is_whole),
+            *([Only(cluster.resources, when=pod_concerns)] if cluster is not None else []),
             Only(base64_defaults, ("", "configmaps"), SECRETS),
             Only(secret_defaults, SECRETS),
             *([Only(account_secrets, SECRETS)] if account_secrets is not None else []),
@@ -96,16 +108,18 @@ def builtin_chain(
             *judges,
             node_restriction,
             Only(node_incarnation, PODS, ("", "nodes"), ("coordination.k8s.io", "leases")),
-            *([Only(cluster.bounds, PODS, ("", "nodes"))] if cluster is not None else []),
+            *([Only(cluster.bounds, PODS, ("", "nodes"), when=_is_creation)] if cluster is not None else []),
             *([Only(CertificateRights(authorizer), CERTIFICATE_REQUESTS)] if authorizer is not None else []),
             Only(pack_name_belongs_to_its_owner, ("stark.dev", "packs")),
             Only(priority_classes, ("scheduling.k8s.io", "priorityclasses")),
             Only(user_roles, ("stark.dev", "users")),
-            validate_object,
-            Only(limit_ranges, PODS),
+            Only(validate_object, when=validation_concerns),
+            Only(limit_ranges, when=pod_concerns),
             Tenancy(resources, census),
             *([Only(ParamRights(authorizer, resources), POLICIES, POLICY_BINDINGS)] if authorizer is not None else []),
         ],
         webhooks=webhooks,
-        concluding=[policies] if policies is not None else [],
+        concluding=[Only(policies, idle=policies.none)] if policies is not None else [],
     )
+    resources.on_change(chain.forget)
+    return chain

@@ -7,6 +7,7 @@ from typing import Any
 from stark.crds.annotations import NAMESPACE_NAME
 
 from ..errors import Cause, NotFound
+from ..resources import Resource
 from .attributes import Attributes, Lookup
 from .complaints import refused
 
@@ -18,6 +19,13 @@ FINALIZER = "kubernetes"
 
 def _is_namespace(attributes: Attributes) -> bool:
     return attributes.resource.group == "" and attributes.resource.plural == "namespaces"
+
+
+def lifecycle_concerns(resource: Resource, operation: str, subresource: str) -> bool:
+    """What is created in namespaces, and the end of these."""
+    if resource.namespaced:
+        return operation == "CREATE" and not subresource
+    return operation == "DELETE" and (resource.group, resource.plural) == ("", "namespaces")
 
 
 async def namespace_lifecycle(attributes: Attributes, lookup: Lookup) -> None:

@@ -18,12 +18,14 @@ from ..auth.identities import CONTROLLERS, OWNER_EXTRA, OWNER_ROLE_EXTRA, is_adm
 from ..auth.nodes import node_name
 from ..errors import invalid
 from ..request import User
-from ..resources import Resource, Resources
+from ..resources import Resource, Resources, derived
 from .attributes import Attributes, Lookup
 from .complaints import bad_value, named
 from .podspecs import find_spec
 
 STAMPS = (OWNER, OWNER_ROLE)
+JUDGED = (*STAMPS, OPEN_NODE)
+"""Annotations that not everybody may change."""
 EVENTS = (("", "events"), ("events.k8s.io", "events"))
 
 
@@ -42,6 +44,11 @@ def may_use(attributes: Attributes, pack: Mapping[str, Any]) -> bool:
     if is_admin(attributes.user):
         return True
     return not pack_refusal(Owner(attributes.user.name), private, pack["spec"].get("visibility") or "")
+
+
+def ownership_concerns(resource: Resource, operation: str, subresource: str) -> bool:
+    """New objects, and every change of one, through whatever subresource."""
+    return operation == "UPDATE" or (operation == "CREATE" and not subresource)
 
 
 class Ownership:
@@ -160,14 +167,20 @@ def _is_open_to_claims(agent: User, stamps: Mapping[str, str]) -> bool:
 
 def _decides_placement(attributes: Attributes) -> bool:
     resource = attributes.resource
-    if resource.group == "stark.dev" or resource.group.endswith(".stark.dev"):
-        return True
-    return _is_node(resource) or find_spec(resource, attributes.object) is not None
+    return _always_decides(resource) or find_spec(resource, attributes.object) is not None
+
+
+@derived
+def _always_decides(resource: Resource) -> bool:
+    return resource.group == "stark.dev" or resource.group.endswith(".stark.dev") or _is_node(resource)
 
 
 def _keep(attributes: Attributes, obj: dict[str, Any]) -> None:
     """An update without the stamps gets them back; one that changes them is refused, or trusted from those who may."""
     old, new = annotations_of(attributes.old), annotations_of(obj)
+    is_nodes = _is_node(attributes.resource)
+    if not attributes.restricted and not is_nodes and all(new.get(key) == old.get(key) for key in JUDGED):
+        return  # as nearly always: nothing to restore, to refuse or to add
     administers = is_admin(attributes.user)
     changed = [key for key in STAMPS if key in new and new[key] != old.get(key)]
     forged = [] if administers or CONTROLLERS in attributes.user.groups else list(changed)
@@ -180,9 +193,9 @@ def _keep(attributes: Attributes, obj: dict[str, Any]) -> None:
     if OWNER in changed and OWNER_ROLE not in changed:
         # A new owner does not inherit the rank of the former one, which a patch leaves standing in the object.
         stamps.pop(OWNER_ROLE, None)
-    if _is_node(attributes.resource) and node_name(attributes.user) and _is_open_to_claims(attributes.user, old):
+    if is_nodes and node_name(attributes.user) and _is_open_to_claims(attributes.user, old):
         stamps = {**_by_certificate(attributes.user)} or stamps
-    if attributes.restricted and stamps.get(OWNER) == attributes.user.name and not _is_node(attributes.resource):
+    if attributes.restricted and stamps.get(OWNER) == attributes.user.name and not is_nodes:
         # It may have been handed over, or made with wider rights: from now on it is what this user can answer for.
         stamps[OWNER_ROLE] = RESTRICTED
     if stamps != {key: new[key] for key in STAMPS if key in new}:
@@ -191,9 +204,9 @@ def _keep(attributes: Attributes, obj: dict[str, Any]) -> None:
 
 def _write(obj: dict[str, Any], stamps: Mapping[str, str]) -> None:
     metadata = obj.setdefault("metadata", {})
-    kept = {key: value for key, value in (metadata.get("annotations") or {}).items() if key not in STAMPS}
-    annotations = {**kept, **stamps}
+    given = metadata.get("annotations") or {}
+    annotations = {**{key: value for key, value in given.items() if key not in STAMPS}, **stamps} if given else stamps
     if annotations:
-        metadata["annotations"] = annotations
+        metadata["annotations"] = dict(annotations)
     else:
         metadata.pop("annotations", None)

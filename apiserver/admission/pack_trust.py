@@ -35,6 +35,8 @@ class PackTrust:
 
     def __init__(self, source: TrustPolicies) -> None:
         self._source = source
+        self.none = source.is_empty
+        """Whether there is surely no policy."""
         self._mark: Hashable = None
         self._policies: Sequence[Mapping[str, Any]] = ()
 

@@ -64,11 +64,34 @@ def _found(path: str, holder: Any) -> FoundSpec | None:
     return FoundSpec(path, spec, metadata if isinstance(metadata, Mapping) else {})
 
 
+def pod_concerns(resource: Resource, operation: str, subresource: str) -> bool:
+    """`writes_pod` may be true."""
+    return is_pod(resource) and not subresource and operation != "DELETE"
+
+
 def written_spec(attributes: Attributes) -> FoundSpec | None:
     """The pod spec in the object being created or updated; None on subresources and deletions."""
     if attributes.subresource or attributes.operation == "DELETE":
         return None
     return find_spec(attributes.resource, attributes.object)
+
+
+def spec_concerns(resource: Resource, operation: str, subresource: str) -> bool:
+    """`written_spec` may find something: what the schema does not know was pruned before."""
+    if subresource or operation == "DELETE":
+        return False
+    return is_pod(resource) or any(_may_have(resource.schema, path) for path in TEMPLATE_PATHS)
+
+
+def _may_have(schema: Any, path: tuple[str, ...]) -> bool:
+    for step in path:
+        known = (schema.get("properties") or {}).get(step)
+        if known is None:
+            # A map's values, or fields that are kept although nobody knows them.
+            is_map = schema.get("additionalProperties") not in (None, False)
+            return is_map or bool(schema.get("x-kubernetes-preserve-unknown-fields"))
+        schema = known
+    return True
 
 
 def containers(found: FoundSpec) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -64,7 +64,10 @@ class Tenancy:
             return
         if attributes.restricted:
             _namespace_labels(attributes)
-        owner = Owner.of(annotations_of(obj))
+        annotations = annotations_of(obj)
+        if not annotations:
+            return  # the cluster's own
+        owner = Owner.of(annotations)
         if owner.may_everything:
             return
         if not attributes.subresource or attributes.subresource == "binding":

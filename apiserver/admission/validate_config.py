@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterator, Mapping
+from itertools import filterfalse
 from typing import Any
 
 from stark.crds.annotations import PREFIX
@@ -40,7 +41,7 @@ def config_map_causes(obj: Mapped, old: Mapped | None) -> Iterator[Cause]:
         if key in binary:
             message = f"duplicate of key present in data or binaryData: {key}"
             yield bad_value(f"data[{key}]", key, message)
-    size = sum([len(value) if value.isascii() else len(value.encode()) for value in data.values()])
+    size = sum(map(len, map(str.encode, data.values())))
     size += sum(len(_decoded(value) or b"") for value in binary.values())
     if size > CONFIG_SIZE_MAX:
         yield too_long("", CONFIG_SIZE_MAX)
@@ -77,10 +78,9 @@ def secret_causes(obj: Mapped, old: Mapped | None) -> Iterator[Cause]:
 
 
 def _key_causes(path: str, data: Mapped) -> Iterator[Cause]:
-    for key in data:
-        if not is_config_key(key):
-            for problem in config_key_problems(key):
-                yield bad_value(f"{path}[{key}]", key, problem)
+    for key in filterfalse(is_config_key, data):
+        for problem in config_key_problems(key):
+            yield bad_value(f"{path}[{key}]", key, problem)
 
 
 def _decoded(value: str) -> bytes | None:

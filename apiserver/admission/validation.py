@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..errors import Cause, invalid
+from ..resources import Resource
 from .attributes import Attributes, Lookup
 from .complaints import named
 from .limit_ranges import limit_range_causes
@@ -81,6 +82,11 @@ JUDGES: Mapping[tuple[str, str], Judge] = {
     ("rbac.authorization.k8s.io", "clusterrolebindings"): lambda obj, old, found: cluster_role_binding_causes(obj, old),
     ("stark.dev", "packs"): lambda obj, old, found: pack_causes(obj, old),
 }
+
+
+def validation_concerns(resource: Resource, operation: str, subresource: str) -> bool:
+    """Objects of which somebody judges the whole."""
+    return not subresource and operation != "DELETE" and (resource.group, resource.plural) in JUDGES
 
 
 async def validate_object(attributes: Attributes, lookup: Lookup) -> None:

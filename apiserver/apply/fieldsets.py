@@ -89,6 +89,8 @@ def node_of(member: bool, children: Tree) -> Tree | None:
 
 def union(one: Tree, other: Tree) -> Tree:
     """What is in either."""
+    if not other and SELF not in one:
+        return one
     result = {step: node for step, node in one.items() if step != SELF}
     for step, node in other.items():
         if step == SELF:

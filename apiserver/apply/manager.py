@@ -16,7 +16,7 @@ from typing import Any, Final
 from ..times import timestamp
 from . import fieldsets as sets
 from .fieldsets import MalformedFields, Path, Tree
-from .typed import Changes, Object, Type, compare, everything, field_set, merge, named_too, remove
+from .typed import Object, Type, compare, everything, field_set, merge, named_too, remove
 
 APPLY: Final = "Apply"
 UPDATE: Final = "Update"
@@ -110,17 +110,16 @@ def decode(raw: Any, *, trusted: bool = False) -> Record:
 def encode(record: Record) -> list[Object]:
     """The record as an object carries it: appliers first, then by time and name."""
     if len(record) == 1:
-        return [_encode(owned) for owned in record.values()]
+        return [_encode(owned.manager, owned.fields, owned.time) for owned in record.values()]
     owners = sorted(record.values(), key=lambda one: (one.manager.operation, one.time, one.manager.key))
-    return [_encode(owned) for owned in owners]
+    return [_encode(owned.manager, owned.fields, owned.time) for owned in owners]
 
 
-def _encode(owned: Owned) -> Object:
-    manager = owned.manager
+def _encode(manager: Manager, fields: Tree, time: str) -> Object:
     entry: Object = {"manager": manager.name, "operation": manager.operation, "apiVersion": manager.api_version}
-    if owned.time:
-        entry["time"] = owned.time
-    entry |= {"fieldsType": "FieldsV1", "fieldsV1": owned.fields}
+    if time:
+        entry["time"] = time
+    entry["fieldsType"], entry["fieldsV1"] = "FieldsV1", fields
     if manager.subresource:
         entry["subresource"] = manager.subresource
     return entry
@@ -135,7 +134,10 @@ def record_create(new: Object, kind: Type, by: Manager, now: datetime, apart: Tr
     fields = _owned(everything(new, kind))
     if apart:
         fields = sets.without(fields, apart)
-    _put(new, {by.key: Owned(by, fields, timestamp(now))} if fields else {})
+    if fields:
+        new["metadata"]["managedFields"] = [_encode(by, fields, timestamp(now))]
+    else:
+        new["metadata"].pop("managedFields", None)
 
 
 def record_update(old: Object, new: Object, kind: Type, by: Manager, now: datetime, apart: Tree) -> None:
@@ -145,9 +147,9 @@ def record_update(old: Object, new: Object, kind: Type, by: Manager, now: dateti
     if not (changes.added or changes.modified or changes.removed):
         _put(new, _capped(before))
         return
-    after = _taken(before, changes, by)
-    mine = before[by.key].fields if by.key in before else {}
     changed = sets.union(changes.modified, changes.added)
+    after = _taken(before, sets.union(changed, changes.removed), by)
+    mine = before[by.key].fields if by.key in before else {}
     fields = sets.without(_owned(sets.union(sets.difference(mine, changes.removed), changed)), apart)
     _own(after, before, Owned(by, fields), now)
     _put(new, _capped(after))
@@ -197,12 +199,14 @@ def _put(obj: Object, record: Record) -> None:
         obj["metadata"].pop("managedFields", None)
 
 
-def _taken(record: Record, changes: Changes, by: Manager) -> Record:
+def _taken(record: Record, gone: Tree, by: Manager) -> Record:
     """The record without what a change takes from everybody but the one who made it."""
-    gone = sets.union(sets.union(changes.modified, changes.added), changes.removed)
     after: Record = {}
     for key, owned in record.items():
         if key == by.key:
+            after[key] = owned
+            continue
+        if gone.keys().isdisjoint(owned.fields):
             after[key] = owned
             continue
         left = sets.difference(owned.fields, gone)
@@ -219,7 +223,7 @@ def _own(after: Record, before: Record, owned: Owned, now: datetime) -> None:
         return
     known = before.get(key)
     is_same = known is not None and known.fields == owned.fields and known.manager == owned.manager
-    after[key] = known if known is not None and is_same else replace(owned, time=timestamp(now))
+    after[key] = known if known is not None and is_same else Owned(owned.manager, owned.fields, timestamp(now))
 
 
 def _capped(record: Record) -> Record:
@@ -283,7 +287,7 @@ def _applied(
         found = [(one.manager, path) for one in others for path in sets.members(sets.intersection(one.fields, changed))]
         if found:
             raise Conflicts(found)
-    after = _taken(before, changes, by)
+    after = _taken(before, sets.union(changed, changes.removed), by)
     _own(after, before, Owned(by, fields), now)
     result = {**new, "metadata": dict(new["metadata"])}
     _refresh_last_applied(result, config, by)

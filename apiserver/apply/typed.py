@@ -77,6 +77,8 @@ WHOLE: Final = Type()
 FREE: Final = Type(Form.FIELDS)
 """Below preserve-unknown-fields: whatever it is, maps by field and lists as a whole."""
 FREE.other = FREE
+MISSING: Final = object()
+"""In the place of a field that was not there."""
 
 
 class NoItem(ValueError):
@@ -255,25 +257,52 @@ def _compare(old: Any, new: Any, kind: Type, into: Sinks) -> bool:
     """Note the differences below this place; False when the values must be taken as a whole."""
     if old is new or old == new:
         return True
+    if kind.form is FIELDS_FORM and type(old) is dict and type(new) is dict:
+        _compare_fields(old, new, kind, into)
+        return True
     before, after = _children(old, kind), _children(new, kind)
     if before is None or after is None:
         return False
-    added, modified, removed = into
+    added, _, removed = into
     for step, (item, below) in after.items():
         known = before.get(step)
         if known is None:
             added[step] = everything(item, below)
-            continue
-        parts: Sinks = ({}, {}, {})
-        if not _compare(known[0], item, below, parts):
-            modified[step] = LEAF
-        for sink, part in zip(into, parts, strict=True):
-            if part:
-                sink[step] = part
+        else:
+            _compare_at(step, known[0], item, below, into)
     for step, (item, below) in before.items():
         if step not in after:
             removed[step] = everything(item, below)
     return True
+
+
+def _compare_fields(old: Object, new: Object, kind: Type, into: Sinks) -> None:
+    """The same for two maps, of which most fields have not changed: those are passed over without a look at their types."""
+    added, _, removed = into
+    for name, item in new.items():
+        was = old.get(name, MISSING)
+        if was is item or was == item:
+            continue
+        known = kind.child(name)
+        if known is None:
+            continue
+        if was is MISSING:
+            added[known[0]] = everything(item, known[1])
+        else:
+            _compare_at(known[0], was, item, known[1], into)
+    for name in old.keys() - new.keys():
+        known = kind.child(name)
+        if known is not None:
+            removed[known[0]] = everything(old[name], known[1])
+
+
+def _compare_at(step: str, old: Any, new: Any, kind: Type, into: Sinks) -> None:
+    parts: Sinks = ({}, {}, {})
+    if not _compare(old, new, kind, parts):
+        into[1][step] = LEAF
+    for sink, part in zip(into, parts, strict=True):
+        if part:
+            sink[step] = part
 
 
 def merge(live: Any, config: Any, kind: Type) -> Any:

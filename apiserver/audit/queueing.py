@@ -124,10 +124,10 @@ class EntryQueue(abc.ABC, Generic[T]):
     @property
     def has_room(self) -> bool:
         """Another entry can be taken."""
-        settings = self._settings
+        settings, (records, size) = self._settings, self._under_way
         return (
-            self.queued < settings.queue_records_max
-            and self._pending_bytes + self._under_way[1] < settings.queue_bytes_max
+            len(self._pending) + records < settings.queue_records_max
+            and self._pending_bytes + size < settings.queue_bytes_max
         )
 
     def add(self, entry: T, cost: int = 0) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import lru_cache, partial
-from typing import Final
 
 from ..errors import ApiError, InternalError
 from ..request import Answer, Body, ByteStream, Request, Response, Stream, User
@@ -20,8 +19,6 @@ from .settings import AuditSettings
 
 DECISION = "authorization.k8s.io/decision"
 REASON = "authorization.k8s.io/reason"
-NAMING: Final = ("name", "uid", "resourceVersion")
-"""Of an object's metadata, what an event says."""
 Relay = Callable[[ByteStream], Awaitable[None]]
 FREEING = frozenset({"delete", "deletecollection"})
 """Verbs that are carried out when the disk is full: without them nobody could free it."""
@@ -74,10 +71,22 @@ class KeptBody:
 class Recording:
     """What becomes of one request."""
 
-    __slots__ = ("_asked", "_audit", "_has_room", "_judgement", "_kept", "_request", "_user", "panicked", "received_at")
+    __slots__ = (
+        "_asked",
+        "_audit",
+        "_changes",
+        "_has_room",
+        "_judgement",
+        "_kept",
+        "_request",
+        "_user",
+        "panicked",
+        "received_at",
+    )
 
     def __init__(self, audit: Audit, request: Request, asked: Asked) -> None:
         self._audit, self._request, self._asked = audit, request, asked
+        self._changes = not asked.is_read
         self._judgement: Judgement | None = None
         self._kept: KeptBody | None = None
         self._user: User | None = None
@@ -99,14 +108,14 @@ class Recording:
         if RECEIVED not in judgement.omitted and self._audit.writer.has_room:
             self._add(RECEIVED, self.received_at, None)
         writer = self._audit.writer
-        must_wait = not writer.has_room or (writer.is_hampered and not self._asked.is_read)
+        must_wait = not writer.has_room or (self._changes and writer.is_hampered)
         self._has_room = not must_wait
         return must_wait
 
     async def admitted(self) -> None:
         """Return when there is room for the record. Raises InsufficientStorage, ServiceUnavailable."""
         try:
-            await self._audit.writer.admit(changes=not self._asked.is_read, frees=self._asked.verb in FREEING)
+            await self._audit.writer.admit(changes=self._changes, frees=self._asked.verb in FREEING)
         except ApiError:
             self._audit.rejected += 1
             raise
@@ -143,7 +152,7 @@ class Recording:
     def _is_promised(self) -> bool:
         """Whether nobody is told that it was done before its record is on disk."""
         sync = self._audit.settings.sync
-        return sync == "always" or (sync == "writes" and not self._asked.is_read)
+        return sync == "always" or (sync == "writes" and self._changes)
 
     def _relayed(self, relay: Relay, ended: Callable[[], None]) -> Relay:
         """A connection into a pod: nothing passes before it is on disk that it was opened."""
@@ -163,9 +172,11 @@ class Recording:
         assert judgement is not None, self._asked
         if stage in judgement.omitted:
             return
-        if isinstance(request.subject, dict):
+        subject = request.subject
+        if isinstance(subject, dict):
             # Its annotations may be megabytes, and are not to wait for the disk.
-            request.subject = {key: request.subject.get(key) for key in NAMING}
+            of = subject.get
+            request.subject = {"name": of("name"), "uid": of("uid"), "resourceVersion": of("resourceVersion")}
         writer = self._audit.writer
         if not writer.has_room and (outcome.code >= 500 or not self._has_room):
             writer.count_refused()

@@ -53,6 +53,7 @@ class Decision:
 
 
 NO_OPINION = Decision(allowed=False)
+ALLOWED = Decision(allowed=True)
 
 
 class Authorizer(Protocol):

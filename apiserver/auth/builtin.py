@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..request import User
-from .authorization import NO_OPINION, AuthorizationAttributes, Decision
+from .authorization import ALLOWED, NO_OPINION, AuthorizationAttributes, Decision
 from .identities import MASTERS
 from .nodes import Lookup, NodeAuthorizer
 from .references import PodSource
@@ -22,7 +22,7 @@ class MastersAuthorizer:
 
     async def authorize(self, attributes: AuthorizationAttributes) -> Decision:
         """Yes for members of the group."""
-        return Decision(allowed=True) if MASTERS in attributes.user.groups else NO_OPINION
+        return ALLOWED if MASTERS in attributes.user.groups else NO_OPINION
 
     async def rules_for(self, user: User, namespace: str) -> Resolution:
         """Everything, for members of the group."""

@@ -5,17 +5,19 @@ The shape is RBAC's PolicyRule, so that rules from Role objects are the same val
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from stark.crds.certificates import NODE_CLIENT_SIGNER, NODE_SERVING_SIGNER
 
 from ..request import User
-from .authorization import NO_OPINION, AuthorizationAttributes, Authorizer, Decision
+from .authorization import ALLOWED, NO_OPINION, AuthorizationAttributes, Authorizer, Decision
 from .identities import AUTHENTICATED, CONTROLLERS, UNAUTHENTICATED
 
 ANY = "*"
+QUESTIONS_REMEMBERED: Final = 4_096
+"""Of which is kept which rules they are about."""
 
 READ = ("get", "list", "watch")
 WRITE = ("create", "update", "patch", "delete")
@@ -36,15 +38,23 @@ class Rule:
 
     def allows(self, asked: AuthorizationAttributes) -> bool:
         """Whether this rule alone allows what is asked."""
-        if asked.verb not in self.verbs and ANY not in self.verbs:
-            return False
         if not asked.resource:
-            return any(_path_matches(pattern, asked.path) for pattern in self.paths)
+            is_verb = asked.verb in self.verbs or ANY in self.verbs
+            return is_verb and any(_path_matches(pattern, asked.path) for pattern in self.paths)
+        return self.is_about(asked) and self.holds_at(asked)
+
+    def is_about(self, asked: AuthorizationAttributes) -> bool:
+        """Whether it allows the verb on the resource, somewhere."""
         return (
-            (asked.group in self.groups or ANY in self.groups)
+            (asked.verb in self.verbs or ANY in self.verbs)
+            and (asked.group in self.groups or ANY in self.groups)
             and self._covers(asked)
-            and (not self.names or asked.name in self.names)
-            and (not self.namespaces or asked.namespace in self.namespaces)
+        )
+
+    def holds_at(self, asked: AuthorizationAttributes) -> bool:
+        """Whether it holds for the very object."""
+        return (not self.names or asked.name in self.names) and (
+            not self.namespaces or asked.namespace in self.namespaces
         )
 
     def _covers(self, asked: AuthorizationAttributes) -> bool:
@@ -99,13 +109,32 @@ class GroupRules:
 
     def __init__(self, rules: Mapping[str, Sequence[Rule]]) -> None:
         self._rules = {group: tuple(given) for group, given in rules.items()}
+        self._about: dict[tuple[object, ...], tuple[Rule, ...]] = {}
+        """Rules that allow a verb on a resource, by that and whose they are: of some dozens, one or two."""
 
     async def authorize(self, attributes: AuthorizationAttributes) -> Decision:
         """Yes when a rule of one of the user's groups allows it."""
-        for group in attributes.user.groups:
-            if any(rule.allows(attributes) for rule in self._rules.get(group, ())):
-                return Decision(allowed=True)
-        return NO_OPINION
+        if self._rules.keys().isdisjoint(attributes.user.groups):
+            return NO_OPINION
+        if attributes.resource:
+            is_allowed = any(rule.holds_at(attributes) for rule in self._rules_about(attributes))
+        else:
+            is_allowed = any(rule.allows(attributes) for rule in self._rules_of(attributes.user))
+        return ALLOWED if is_allowed else NO_OPINION
+
+    def _rules_of(self, user: User) -> Iterator[Rule]:
+        return (rule for group in user.groups for rule in self._rules.get(group, ()))
+
+    def _rules_about(self, asked: AuthorizationAttributes) -> tuple[Rule, ...]:
+        what = (asked.user.groups, asked.verb, asked.group, asked.resource, asked.subresource)
+        known = self._about.get(what)
+        if known is None:
+            known = tuple(rule for rule in self._rules_of(asked.user) if rule.is_about(asked))
+            if known:  # of what is nowhere allowed the names are anybody's choice, and would be kept
+                if len(self._about) >= QUESTIONS_REMEMBERED:
+                    self._about.clear()
+                self._about[what] = known
+        return known
 
     async def rules_for(self, user: User, namespace: str) -> Resolution:
         """The rules of the user's groups that hold in `namespace`."""

@@ -15,6 +15,8 @@ import orjson
 
 from stark.crds.annotations import OWNER
 
+HEAD: Final[Mapping[str, None]] = dict.fromkeys(("apiVersion", "kind", "metadata"))
+"""Fields that come first, in this order."""
 METADATA: Final = b'"metadata":{'
 VERSION_FIELD: Final = b'"resourceVersion":"'
 
@@ -30,9 +32,11 @@ NO_LABELS: Labels = {}
 
 def encode_object(obj: Mapping[str, Any]) -> bytes:
     """The stored form: apiVersion, kind and metadata first, and no resourceVersion."""
-    metadata = {name: value for name, value in obj["metadata"].items() if name != "resourceVersion"}
-    head = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": metadata}
-    return orjson.dumps({**head, **{name: value for name, value in obj.items() if name not in head}})
+    if "resourceVersion" in obj["metadata"]:
+        metadata = dict(obj["metadata"])
+        del metadata["resourceVersion"]
+        return orjson.dumps({**HEAD, **obj, "metadata": metadata})
+    return orjson.dumps({**HEAD, **obj})
 
 
 def with_revision(value: bytes, revision: int) -> bytes:
@@ -74,7 +78,8 @@ class EntryReader:
 
     def __init__(self, paths: Sequence[str] = ()) -> None:
         self.paths = (*paths, OWNER_PATH)
-        self._steps = (*(tuple(path.lstrip(".").split(".")) for path in paths), OWNER_STEPS)
+        steps = (*(tuple(path.lstrip(".").split(".")) for path in paths), OWNER_STEPS)
+        self._fields = tuple((each[:-1], each[-1]) for each in steps)
         self._foretold: dict[bytes, tuple[Labels, tuple[str, ...]]] = {}
 
     def read(self, key: str, value: bytes, revision: int) -> Entry:
@@ -101,12 +106,26 @@ class EntryReader:
 
     def fields_of(self, obj: Mapping[str, Any]) -> tuple[str, ...]:
         """The values of the selectable fields, in the order of `paths`; an absent field is the empty string."""
-        return tuple(intern(_text_at(obj, steps)) for steps in self._steps)
+        holders: dict[tuple[str, ...], Any] = {}
+        found = []
+        for steps, name in self._fields:
+            if steps not in holders:
+                holders[steps] = _at(obj, steps)
+            holder = holders[steps]
+            value = holder.get(name) if isinstance(holder, dict) else None
+            found.append(intern(value if type(value) is str else _text(value)))
+        return tuple(found)
 
 
-def _text_at(obj: Any, steps: Sequence[str]) -> str:
+def _at(obj: Any, steps: Sequence[str]) -> Any:
     for step in steps:
-        obj = obj.get(step) if isinstance(obj, dict) else None
-    if isinstance(obj, bool):
-        return "true" if obj else "false"
-    return "" if obj is None else str(obj)
+        if not isinstance(obj, dict):
+            return None
+        obj = obj.get(step)
+    return obj
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else str(value)

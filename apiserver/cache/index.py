@@ -21,45 +21,39 @@ class Index:
 
     def __init__(self, paths: Sequence[str] = ()) -> None:
         self._paths = tuple(paths)
-        self._entries: dict[str, Entry] = {}
+        self.entries: dict[str, Entry] = {}
+        """By key, in no order. Others only look."""
         self._keys: list[str] = []
         self._by_label: dict[Term, dict[str, Entry]] = {}
         self._by_field: dict[tuple[int, str], dict[str, Entry]] = {}
 
-    def __len__(self) -> int:
-        return len(self._entries)
-
     def __iter__(self) -> Iterator[Entry]:
-        return (self._entries[key] for key in self._keys)
-
-    def get(self, key: str) -> Entry | None:
-        """The object at that key."""
-        return self._entries.get(key)
+        return (self.entries[key] for key in self._keys)
 
     def load(self, entries: Iterable[Entry]) -> None:
         """Replace everything."""
-        self._entries.clear()
+        self.entries.clear()
         self._by_label.clear()
         self._by_field.clear()
         for entry in entries:
-            self._entries[entry.key] = entry
+            self.entries[entry.key] = entry
             self._point_at(entry)
-        self._keys = sorted(self._entries)
+        self._keys = sorted(self.entries)
 
     def put(self, entry: Entry) -> Entry | None:
         """Set one object; what was there before."""
-        previous = self._entries.get(entry.key)
+        previous = self.entries.get(entry.key)
         if previous is None:
             insort(self._keys, entry.key)
         else:
             self._forget(previous)
-        self._entries[entry.key] = entry
+        self.entries[entry.key] = entry
         self._point_at(entry)
         return previous
 
     def remove(self, key: str) -> Entry | None:
         """Drop one object; what was there before."""
-        previous = self._entries.pop(key, None)
+        previous = self.entries.pop(key, None)
         if previous is not None:
             self._forget(previous)
             del self._keys[bisect_left(self._keys, key)]
@@ -69,7 +63,7 @@ class Index:
         """The objects the filter lets through, in key order, from `start` on."""
         if not wanted.selects:
             low, high = self._bounds(wanted.namespace, start)
-            return map(self._entries.__getitem__, self._keys[low:high])
+            return map(self.entries.__getitem__, self._keys[low:high])
         return (entry for entry in self._candidates(wanted, start) if wanted.matches(entry))
 
     def count_from(self, namespace: str, start: str = "") -> int:
@@ -80,7 +74,7 @@ class Index:
     def _candidates(self, wanted: Filter, start: str) -> Iterable[Entry]:
         """A superset of the answer, small where an index allows it."""
         if wanted.name:
-            entry = self._entries.get(f"{wanted.namespace}/{wanted.name}" if wanted.namespace else wanted.name)
+            entry = self.entries.get(f"{wanted.namespace}/{wanted.name}" if wanted.namespace else wanted.name)
             if entry is not None or wanted.namespace:
                 return (entry,) if entry is not None and entry.key >= start else ()
         shortcuts = [self._by_field.get((t.position, t.value), {}) for t in wanted.fields if t.equal and t.value]
@@ -94,7 +88,7 @@ class Index:
             smallest = min(shortcuts, key=len)
             if len(smallest) < high - low:
                 return [smallest[key] for key in sorted(smallest) if key >= start]
-        return map(self._entries.__getitem__, self._keys[low:high])
+        return map(self.entries.__getitem__, self._keys[low:high])
 
     def _bounds(self, namespace: str, start: str) -> tuple[int, int]:
         low = bisect_left(self._keys, max(start, f"{namespace}/" if namespace else ""))

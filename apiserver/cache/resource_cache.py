@@ -62,7 +62,12 @@ class ResourceCache:
         return self._reader.paths
 
     def __len__(self) -> int:
-        return len(self._index)
+        return len(self._index.entries)
+
+    @property
+    def is_empty(self) -> bool:
+        """It is filled, and there is nothing in it."""
+        return not self._index.entries and self.ready.is_set()
 
     def read(self, item: KeyValue) -> Entry:
         """The entry of something read from the store itself."""
@@ -132,7 +137,7 @@ class ResourceCache:
 
     def get(self, key: str) -> Entry | None:
         """The object at `namespace/name`, or `name`."""
-        return self._index.get(key)
+        return self._index.entries.get(key)
 
     def select(self, wanted: Filter, start: str = "", limit: int = 0) -> list[Entry]:
         """The objects the filter lets through in key order, from `start` on, at most `limit` (0: all)."""

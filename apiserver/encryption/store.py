@@ -54,8 +54,10 @@ class EncryptingStore:
     def txn(self, expect: Sequence[Expect], ops: Sequence[Put | Delete]) -> Coroutine[Any, Any, TxnResult]:
         """See `Store.txn`. Raises Undecipherable as well."""
         prefixes = self.ring.prefixes
-        for each in (*expect, *ops):
-            if each.key.startswith(prefixes):
+        keys = {each.key for each in expect}
+        keys.update([each.key for each in ops])
+        for key in keys:
+            if key.startswith(prefixes):
                 return self._sealed_txn(expect, ops)
         return self.beneath.txn(expect, ops)
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from ..cache.feed import Feed
 from ..cache.resource_cache import Prefix, ResourceCache
-from ..registry.keys import CORE
+from ..registry.keys import prefix_at
 from ..registry.options import DECIMAL_DIGITS_MAX
 from ..request import Query
 from ..routes import Asked
@@ -36,7 +36,7 @@ class Widths:
         """Seats of the request, at most `seats_max`."""
         if asked.verb == "get" or not asked.plural:
             return 1
-        cache = self._cache(Prefix(asked.group or CORE, asked.plural))
+        cache = self._cache(prefix_at(asked.group, asked.plural))
         if cache is None:
             return 1
         if asked.verb in WRITES:

@@ -13,7 +13,7 @@ from ..request import Response, Stream
 ID_LENGTH_MAX: Final = 128
 """An id from a client goes into answers and logs; a longer one is replaced."""
 PREFIXES_MAX: Final = 256
-"""Heads' beginnings that are kept, by status and content type. There are few; a proxied type could be anything."""
+"""Beginnings of heads that are kept while the date holds, by status and type. There are few; a proxied one could be any."""
 NO_LENGTH: Final = frozenset({*range(100, 200), 204, 304})
 """Statuses whose answers never have a body (RFC 9110, sections 15.2 and 15.3.5; 304 says the length of another answer)."""
 
@@ -38,12 +38,17 @@ class AuditIds:
 
 
 class AnswerHeads:
-    """Makes them for one server. `date` is the value of the Date header, set anew every second."""
+    """Makes them for one server, which tells it the date every second."""
 
     def __init__(self) -> None:
         self._prefixes: dict[tuple[int, str], bytes] = {}
         self._ids = AuditIds()
-        self.date = b""
+        self._date = b""
+
+    def tell_date(self, date: str) -> None:
+        """What the Date header says from now on."""
+        self._date = f"Date: {date}\r\n".encode()
+        self._prefixes.clear()
 
     def head(self, answer: Response | Stream, asked: Mapping[str, str], framing: bytes) -> bytes:
         """Everything up to the empty line; `framing` are the lines about length and connection."""
@@ -51,16 +56,15 @@ class AnswerHeads:
         if prefix is None:
             prefix = self._new_prefix(answer.status, answer.content_type)
         given = answer.headers
-        audit, correlation = self.ids(asked).values()
+        audit, correlation = self.ids(asked)
         ids = f"Audit-Id: {audit}\r\nX-Correlation-Id: {correlation}\r\n".encode()
-        if not given:
-            return b"%b%bDate: %b\r\n%b%b\r\n" % (prefix, _CACHE_CONTROL, self.date, ids, framing)
-        lines = header_lines(given)
+        lines = header_lines(given) if given else b""
         cache = b"" if "Cache-Control" in given else _CACHE_CONTROL
-        return b"%b%bDate: %b\r\n%b%b%b\r\n" % (prefix, cache, self.date, ids, lines, framing)
+        return b"%b%b%b%b%b\r\n" % (prefix, cache, ids, lines, framing)
 
     def _new_prefix(self, status: int, content_type: str) -> bytes:
-        made = f"{status_line(status)}Content-Type: {_safe(content_type)}\r\n{_NO_PAGE}".encode()
+        start = f"{status_line(status)}Content-Type: {_safe(content_type)}\r\n{_NO_PAGE}".encode()
+        made = start + self._date
         if len(self._prefixes) < PREFIXES_MAX:
             self._prefixes[(status, content_type)] = made
         return made
@@ -71,15 +75,15 @@ class AnswerHeads:
         if given is None or not _usable(given):
             asked["audit-id"] = self._ids.new()
 
-    def ids(self, asked: Mapping[str, str]) -> dict[str, str]:
-        """What the answer is called: as the client wishes, or as we do."""
+    def ids(self, asked: Mapping[str, str]) -> tuple[str, str]:
+        """What the answer is called, and what it belongs to: as the client wishes, or as we do."""
         audit = _usable(asked.get("audit-id", "")) or self._ids.new()
-        return {"Audit-Id": audit, "X-Correlation-Id": _usable(asked.get("x-correlation-id", "")) or audit}
+        return audit, _usable(asked.get("x-correlation-id", "")) or audit
 
 
 def header_lines(headers: Mapping[str, str]) -> bytes:
     """Whatever the text is, it makes lines, and no more of them than there are headers."""
-    return "".join(f"{_safe(name)}: {_safe(value)}\r\n" for name, value in headers.items()).encode()
+    return "".join([f"{_safe(name)}: {_safe(value)}\r\n" for name, value in headers.items()]).encode()
 
 
 def status_line(status: int) -> str:

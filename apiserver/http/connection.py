@@ -361,7 +361,8 @@ class Connection(asyncio.Protocol):
         self._closing, self._task, self._deadline, self._write_deadline = True, None, inf, inf
         client = TakenOver(self._transport if may_have_it else None, self, early)
         try:
-            client.send(switching(answer, self._server.heads.ids(head.headers)))
+            audit, correlation = self._server.heads.ids(head.headers)
+            client.send(switching(answer, {"Audit-Id": audit, "X-Correlation-Id": correlation}))
             await answer.relay(client)
         finally:
             client.release()

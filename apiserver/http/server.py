@@ -145,7 +145,7 @@ class HttpServer:
         shortest = min(settings.header_timeout_s, settings.keepalive_timeout_s, settings.write_timeout_s)
         delay_s = min(LOOK_INTERVAL_MAX_S, shortest / LOOKS_PER_TIMEOUT)
         self._look = self._loop.call_later(delay_s, self._look_at_times)
-        self.heads.date = formatdate(usegmt=True).encode()
+        self.heads.tell_date(formatdate(usegmt=True))
         for connection in tuple(self._connections):
             try:
                 connection.check_time(now)

@@ -6,7 +6,7 @@ client's body did: what a write of this kind does not touch is put back, the sch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
@@ -38,6 +38,11 @@ class Admission(Protocol):
         """About what is no object of a resource: let those outside change and judge it."""
         ...
 
+    @property
+    def is_alone(self) -> bool:
+        """There is nobody outside to ask."""
+        ...
+
 
 class ScaleView:
     """A scalable object as its Scale."""
@@ -61,6 +66,11 @@ class Admitting:
 
     def __init__(self, admission: Admission, schemas: Schemas) -> None:
         self._admission, self._schemas = admission, schemas
+
+    @property
+    def is_alone(self) -> bool:
+        """There is nobody outside to ask, so that `body` would do nothing."""
+        return self._admission.is_alone
 
     async def creation(self, target: Target, new: Object, writing: Writing) -> Attributes:
         """A new object, changed in place. `conclude` on what is returned before it is stored."""
@@ -95,9 +105,9 @@ class Admitting:
         attributes.kind = kind
         await self._admission.ask_outside(attributes)
 
-    async def conclude(self, attributes: Attributes) -> None:
+    def conclude(self, attributes: Attributes) -> Awaitable[None]:
         """The last word about a creation or a change."""
-        await self._admission.conclude(attributes)
+        return self._admission.conclude(attributes)
 
     def _settle_new(self, target: Target, writing: Writing, status: Any) -> Callable[[Object], Object]:
         resource, strategy = target.resource, strategy_of(target.resource)

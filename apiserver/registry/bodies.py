@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -21,6 +22,8 @@ ProtobufReader = Callable[[bytes], dict[str, Any]]
 """From a `k8s\\0` envelope to the object. Raises BadRequest."""
 
 
+TYPES_REMEMBERED: Final = 64
+"""Content types as they are sent, of which the bare type is kept."""
 DEPTH_MAX: Final = 200
 """Nesting of a YAML body; a JSON one is bounded by its parser."""
 NODES_MAX: Final = 100_000
@@ -68,6 +71,7 @@ _PlainLoader.add_implicit_resolver(
 )
 
 
+@lru_cache(TYPES_REMEMBERED)
 def media_type(header: str) -> str:
     """The media type without its parameters, in lower case."""
     return header.partition(";")[0].strip().lower()

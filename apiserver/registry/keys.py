@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Final
 
 from ..cache.resource_cache import Prefix
-from ..resources import Resource
+from ..resources import Resource, derived
 from .strategies import strategy_of
 
 PREFIXES_REMEMBERED: Final = 1_024
@@ -15,6 +15,7 @@ CORE = "core"
 """The core group's name in keys: its real name is empty, and an empty path segment invites mistakes."""
 
 
+@derived
 def prefix_of(resource: Resource) -> Prefix:
     """The same for every version of a kind, and for the kind that it is a view of."""
     view = strategy_of(resource).view

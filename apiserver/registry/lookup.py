@@ -85,7 +85,7 @@ class CachedObjects:
     def is_empty(self) -> bool:
         """There is surely none."""
         cache = self._feed.cache(self._prefix)
-        return cache is not None and not len(cache) and cache.ready.is_set()
+        return cache is not None and cache.is_empty
 
     def moved(self) -> Hashable:
         """Another one whenever anything changed, of this resource or not: what is cheapest to look at first."""

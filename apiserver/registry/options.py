@@ -43,9 +43,9 @@ class Own:
     """It changes nothing, so that it may also reach what is there for everybody: public packs."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Target:
-    """What a request is about."""
+    """What a request is about. Never changed; not frozen by the dataclass for the reason that `Asked` is not."""
 
     resource: Resource
     namespace: str = ""

@@ -7,6 +7,8 @@ each, and nothing is recorded for them: an apply to one merges, without conflict
 
 from __future__ import annotations
 
+from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from ..apply import manager as owners
@@ -14,7 +16,7 @@ from ..apply.fieldsets import Tree, from_paths, written
 from ..apply.manager import APPLY, UPDATE, Conflicts, Manager
 from ..apply.typed import NoItem, Type, check, kind_type, merge
 from ..errors import BadRequest, Cause, Conflict
-from ..resources import Resource
+from ..resources import Resource, derived
 from . import metadata
 from .options import Target, Writing
 from .strategies import strategy_of
@@ -23,31 +25,28 @@ from .updating import APPROVAL, STATUS, has_status
 Object = dict[str, Any]
 
 SCALE: Final = "scale"
+MANAGERS_REMEMBERED: Final = 1_024
+"""Who wrote lately: the same few programs, nearly always."""
 NOTHING: Final[Tree] = {}
 STATUS_FIELDS: Final = from_paths(("f:status",))
 
 
+@derived
+def type_of(resource: Resource) -> Type:
+    """How the kind's fields are owned."""
+    return kind_type(resource.schema)
+
+
 class Ownership:
-    """Keeps the types of kinds, made when a kind is first written and again when its definition changed."""
+    """Keeps the record with every write."""
 
-    def __init__(self) -> None:
-        self._types: dict[tuple[str, str, str], tuple[Resource, Type]] = {}
-
-    def type_of(self, resource: Resource) -> Type:
-        """How the kind's fields are owned."""
-        at = (resource.group, resource.version, resource.plural)
-        known = self._types.get(at)
-        if known is None or known[0] is not resource:
-            known = self._types[at] = (resource, kind_type(resource.schema))
-        return known[1]
-
-    def created(self, target: Target, new: Object, writing: Writing) -> None:
+    def created(self, target: Target, new: Object, writing: Writing, now: datetime) -> None:
         """Note that a new object is its creator's."""
         resource = target.resource
         if writing.applies or not strategy_of(resource).tracks_fields:
             return
         by = _manager(target, writing)
-        owners.record_create(new, self.type_of(resource), by, metadata.now(), _apart(target))
+        owners.record_create(new, type_of(resource), by, now, _apart(resource, target.subresource))
 
     def updated(self, target: Target, new: Object, old: Object, writing: Writing) -> None:
         """Note whose the changed fields are now."""
@@ -55,11 +54,13 @@ class Ownership:
         if writing.applies or not strategy_of(resource).tracks_fields:
             return
         by = _manager(target, writing)
-        owners.record_update(old, new, self.type_of(resource), by, metadata.now(), _apart(target))
+        owners.record_update(
+            old, new, type_of(resource), by, metadata.now(), _apart(target.resource, target.subresource)
+        )
 
     def applied(self, target: Target, live: Object | None, config: Object, writing: Writing, *, force: bool) -> Object:
         """What an apply makes of the object; `live` is None when there is none. Raises Conflict, BadRequest."""
-        kind = self.type_of(target.resource)
+        kind = type_of(target.resource)
         wanted = _about(target, config)
         try:
             check(wanted, kind)
@@ -70,20 +71,26 @@ class Ownership:
             return merged
         by = _manager(target, writing)
         try:
-            return owners.apply(live, wanted, kind, by, metadata.now(), force=force, apart=_apart(target))
+            return owners.apply(
+                live, wanted, kind, by, metadata.now(), force=force, apart=_apart(target.resource, target.subresource)
+            )
         except Conflicts as conflicts:
             raise _refusal(conflicts) from conflicts
 
 
 def _manager(target: Target, writing: Writing) -> Manager:
     operation = APPLY if writing.applies else UPDATE
-    return Manager(writing.manager, operation, target.resource.api_version, target.subresource)
+    return _known_manager(writing.manager, operation, target.resource.api_version, target.subresource)
 
 
-def _apart(target: Target) -> Tree:
-    """What is not written through the target."""
-    is_whole = target.subresource != "" or strategy_of(target.resource).keeps_status_on_create
-    return NOTHING if is_whole or not has_status(target.resource) else STATUS_FIELDS
+_known_manager = lru_cache(MANAGERS_REMEMBERED)(Manager)
+
+
+@derived
+def _apart(resource: Resource, subresource: str) -> Tree:
+    """What is not written through the resource, or its subresource."""
+    is_whole = subresource != "" or strategy_of(resource).keeps_status_on_create
+    return NOTHING if is_whole or not has_status(resource) else STATUS_FIELDS
 
 
 def _about(target: Target, config: Object) -> Object:

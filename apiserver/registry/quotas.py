@@ -7,7 +7,7 @@ are only ever charged here; what is gone again is given back by the controller, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
@@ -32,11 +32,16 @@ class Quotas:
         self._resources, self._records = resources, records
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    async def create(self, resource: Resource, new: Object, *, ttl_s: int = 0, dry_run: bool = False) -> Stored:
+    def create(
+        self, resource: Resource, new: Object, *, ttl_s: int = 0, dry_run: bool = False
+    ) -> Coroutine[Any, Any, Stored]:
         """As `Records.create`. Raises Forbidden too: `exceeded quota: ...`."""
-        namespace = new["metadata"].get("namespace", "")
-        if not namespace or not len(await self._records.cache(self._kind())):
-            return await self._records.create(resource, new, ttl_s=ttl_s, dry_run=dry_run)
+        if not new["metadata"].get("namespace") or self._records.holds_none(self._kind()):
+            return self._records.create(resource, new, ttl_s=ttl_s, dry_run=dry_run)
+        return self._create(resource, new, ttl_s, dry_run)
+
+    async def _create(self, resource: Resource, new: Object, ttl_s: int, dry_run: bool) -> Stored:
+        namespace = new["metadata"]["namespace"]
         usage = usage_of(resource.group, resource.plural, new)
         names = await self._interested(resource, new, usage)
         if not names:

@@ -45,7 +45,7 @@ CHANGE_ATTEMPTS_MAX: Final = 12
 """How often a change is decided anew when others are faster. Each lost attempt means somebody else's succeeded."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Stored:
     """An object as it is in the store, at a revision that `obj` carries, too."""
 
@@ -122,11 +122,19 @@ class Records:
 
     async def cache(self, resource: Resource) -> ResourceCache:
         """The resource's cache, filled. Raises ServiceUnavailable when it is not filled in time."""
+        cache = self._cache(resource)
+        if not cache.ready.is_set():
+            await self._feed_ready(cache)
+        return cache
+
+    def holds_none(self, resource: Resource) -> bool:
+        """Whether there is surely no object of the resource."""
+        return self._cache(resource).is_empty
+
+    def _cache(self, resource: Resource) -> ResourceCache:
         cache = self._feed.cache(prefix_of(resource))
         if cache is None:
             raise not_found(resource, "")
-        if not cache.ready.is_set():
-            await self._feed_ready(cache)
         return cache
 
     async def _feed_ready(self, cache: ResourceCache) -> None:
@@ -167,7 +175,9 @@ class Records:
     async def create(self, resource: Resource, obj: Object, *, ttl_s: int = 0, dry_run: bool = False) -> Stored:
         """Store a new object. Raises AlreadyExists, RequestEntityTooLarge, ServiceUnavailable, InsufficientStorage."""
         metadata = obj["metadata"]
-        cache = await self.cache(resource)
+        cache = self._cache(resource)
+        if not cache.ready.is_set():
+            await self._feed_ready(cache)
         local = local_key(metadata.get("namespace", ""), metadata["name"])
         key, value = cache.store_key(local), encode_object(obj)
         if dry_run:
@@ -326,7 +336,8 @@ class Records:
         try:
             lease = await self._leases.lease(ttl_s) if ttl_s else NO_LEASE
             try:
-                revision = await self._txn(Put(key, value, lease), expected)
+                result = await self._store.txn(expected, [Put(key, value, lease)])
+                revision = int(result.revision) if result.succeeded else None
             except LeaseNotFound:
                 self._leases.forget(ttl_s)
                 revision = await self._txn(Put(key, value, await self._leases.lease(ttl_s)), expected)

@@ -16,7 +16,7 @@ import orjson
 from ..cache.change import Rendering
 from ..cache.entry import METADATA, Entry
 from ..cache.snapshot import Segment, Snapshot, snapshot_of
-from ..resources import Resource
+from ..resources import Resource, derived
 from ..wire.compression import Deflated, deflated
 from ..wire.negotiate import Accepted, Form
 from ..wire.tables import partial_metadata, partial_metadata_list, table
@@ -130,6 +130,11 @@ def rendering_of(resource: Resource, accepted: Accepted, include_object: str = "
         return Rows(resource, accepted.version, include_object or "Metadata")
     if accepted.form in (Form.PARTIAL, Form.PARTIAL_LIST):
         return Partial(accepted.version)
+    return _whole(resource)
+
+
+@derived
+def _whole(resource: Resource) -> Whole:
     view = strategy_of(resource).view
     return Whole(resource) if view is None else Viewed(resource, view)
 

@@ -56,7 +56,8 @@ class Schemas:
             admitted, unknown = schema.admit_noting_unknown(obj)
         except SchemaInvalid as error:
             raise _refused(resource, obj, error) from error
-        self._tell(resource, unknown, writing)
+        if unknown:
+            self._tell(resource, unknown, writing)
         return admitted
 
     def admit_update(self, resource: Resource, new: Object, old: Mapping[str, Any], writing: Writing) -> Object:
@@ -70,7 +71,8 @@ class Schemas:
                 admitted = schema.admit_update(new, old)
             except SchemaInvalid as error:
                 raise _refused(resource, new, error) from error
-        self._tell(resource, unknown, writing)
+        if unknown:
+            self._tell(resource, unknown, writing)
         return admitted
 
     async def judge(self, resource: Resource, new: Object, old: Mapping[str, Any] | None, writing: Writing) -> None:

@@ -7,7 +7,7 @@ from copy import deepcopy
 from typing import Any
 
 from ..errors import Cause
-from ..resources import Resource
+from ..resources import Resource, derived
 from . import metadata
 from .options import Target
 from .refusals import conflict, invalid_object
@@ -20,6 +20,7 @@ APPROVAL = "approval"
 """Writes a part of the status, by people, where the status subresource belongs to programs."""
 
 
+@derived
 def has_status(resource: Resource) -> bool:
     """Status is written through a subresource of its own, and through nothing else."""
     return STATUS in resource.subresources
@@ -29,8 +30,13 @@ def begin_status(resource: Resource, new: Object) -> None:
     """What a client says about the status of a new object is nothing; built-in kinds begin with the defaults of theirs."""
     new.pop(STATUS, None)
     if not resource.custom:
-        fields = resource.schema.get("properties", {}).get(STATUS, {}).get("properties", {})
-        new[STATUS] = {name: deepcopy(field["default"]) for name, field in fields.items() if "default" in field}
+        new[STATUS] = deepcopy(_first_status(resource))
+
+
+@derived
+def _first_status(resource: Resource) -> Mapping[str, Any]:
+    fields = resource.schema.get("properties", {}).get(STATUS, {}).get("properties", {})
+    return {name: field["default"] for name, field in fields.items() if "default" in field}
 
 
 def check_version(target: Target, new: Mapping[str, Any], old: Mapping[str, Any], *, required: bool) -> None:

@@ -159,13 +159,14 @@ class Verbs:
         accepted = self._accepted(request)
         writing, obj = await self._written(request, target)
         stored = await self._writes.create(target, obj, writing)
-        stored = await self._foretold(target, stored, writing)
+        if writing.dry_run:
+            stored = await self._foretold(target, stored, writing)
         return await self._answer_stored(request, accepted, target, stored, 201)
 
     async def _foretold(self, target: Target, stored: Stored, writing: Writing) -> Stored:
-        """A new object; after a dry run, with what would become of it."""
+        """A new object after a dry run, with what would become of it."""
         foretell = self._parts.foretold.get((target.resource.group, target.resource.plural))
-        if not writing.dry_run or foretell is None:
+        if foretell is None:
             return stored
         return Stored.unwritten(await foretell(stored.obj, writing.user))
 
@@ -185,7 +186,7 @@ class Verbs:
                 request, target, (await self._apply_scale(target, config, writing, force)).obj
             )
         stored, is_new = await self._writes.apply(target, config, writing, force=force, may_create=may_create)
-        if is_new:
+        if is_new and writing.dry_run:
             stored = await self._foretold(target, stored, writing)
         return await self._answer_stored(request, accepted, target, stored, 201 if is_new else 200)
 
@@ -328,8 +329,10 @@ class Verbs:
         self, request: Request, accepted: Accepted, target: Target, stored: Stored, status: int
     ) -> Response:
         request.subject = stored.obj["metadata"]
-        (shown,) = await self._parts.versions.entries(target.resource, [stored.entry])
-        body = self._rendering(request, target.resource, accepted).render(shown)
+        resource, shown = target.resource, stored.entry
+        if resource.family is not None:
+            (shown,) = await self._parts.versions.entries(resource, [shown])
+        body = self._rendering(request, resource, accepted).render(shown)
         return answer(request, accepted, body, status)
 
     async def _answer_scale(self, request: Request, target: Target, obj: Mapping[str, Any]) -> Response:

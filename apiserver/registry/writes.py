@@ -13,8 +13,9 @@ from dataclasses import replace
 from typing import Final
 
 from ..admission.attributes import GroupVersionKind
+from ..cel.rules import has_rules
 from ..errors import AlreadyExists, ApiError, BadRequest, Conflict, MethodNotAllowed, NotFound
-from ..resources import Resource
+from ..resources import Resource, derived
 from . import bodies, deletion, metadata, updating
 from .admitting import Admission, Admitting
 from .along import Along
@@ -86,15 +87,17 @@ class Writes:
             updating.begin_status(resource, new)
         strategy.prepare_create(new)
         attributes = await self._admitting.creation(target, new, writing)
-        self._ownership.created(target, new, writing)
-        metadata.begin(new, metadata.now(), generation=_counts_generation(resource, strategy))
+        now = metadata.now()
+        self._ownership.created(target, new, writing, now)
+        metadata.begin(new, now, generation=_counts_generation(resource))
         strategy.settle_identity(new)
         causes = metadata.problems(new, strategy.name_problems)
         if new["metadata"].get("name"):  # a kind's own rules may count on it
             causes += strategy.create_problems(new)
         if causes:
             raise invalid_object(resource, new["metadata"].get("name", ""), causes)
-        await self._review(resource, new, None, writing)
+        if _is_reviewed(resource):
+            await self._review(resource, new, None, writing)
         await self._admitting.conclude(attributes)
         return new
 
@@ -204,7 +207,8 @@ class Writes:
     async def _change(self, target: Target, change: Change, writing: Writing, *, needs_version: bool) -> Stored:
         resource, strategy = target.resource, strategy_of(target.resource)
         kept: list[Object] = []
-        writing = replace(writing, premises=[])
+        if writing.premises:
+            writing = replace(writing, premises=[])
 
         async def decide(current: Object) -> Object | Removed:
             require_own(target, current)
@@ -235,7 +239,8 @@ class Writes:
         self._ownership.updated(target, new, old, writing)
         updating.count_generation(target.resource, new, old)
         updating.check(target, new, old, strategy)
-        await self._review(target.resource, new, old, writing)
+        if _is_reviewed(target.resource):
+            await self._review(target.resource, new, old, writing)
         await self._admitting.conclude(attributes)
         return new
 
@@ -285,11 +290,13 @@ class Writes:
 
     async def admit_body(self, target: Target, kind: GroupVersionKind, body: Object, writing: Writing) -> None:
         """Let those outside change and judge the body of a subresource that is a kind of its own. Raises ApiError."""
+        if self._admitting.is_alone:
+            return
         await self._admitting.body(target, kind, body, writing)
 
     def _check_alive(self, resource: Resource) -> None:
         """Raises MethodNotAllowed when the kind is on its way out."""
-        if self._versions.is_terminating(resource):
+        if resource.custom and self._versions.is_terminating(resource):
             raise MethodNotAllowed(
                 "create not allowed while custom resource definition is terminating",
                 group=resource.group,
@@ -299,16 +306,33 @@ class Writes:
     async def _as_served(self, resource: Resource, obj: Object) -> Object:
         """A copy in the client's words: of another kind's view, or in the version asked for. Raises ConversionFailed."""
         copy = {**obj, "metadata": dict(obj["metadata"])}
+        if _is_as_stored(resource):
+            return copy
         view = strategy_of(resource).view
         return view.served(copy) if view is not None else await self._versions.convert(copy, resource)
 
     async def _as_stored(self, resource: Resource, obj: Object) -> Object:
+        if _is_as_stored(resource):
+            return obj
         view = strategy_of(resource).view
         return view.stored(obj) if view is not None else await self._versions.stored(resource, obj)
 
 
-def _counts_generation(resource: Resource, strategy: Strategy) -> bool:
-    return resource.custom or strategy.counts_generation or "spec" in resource.schema.get("properties", {})
+@derived
+def _counts_generation(resource: Resource) -> bool:
+    return resource.custom or strategy_of(resource).counts_generation or "spec" in resource.schema.get("properties", {})
+
+
+@derived
+def _is_as_stored(resource: Resource) -> bool:
+    """Whether clients see the very objects that are stored."""
+    return resource.family is None and strategy_of(resource).view is None
+
+
+@derived
+def _is_reviewed(resource: Resource) -> bool:
+    """Whether there is anything that takes long to find out."""
+    return type(strategy_of(resource)).review is not Strategy.review or has_rules(resource.schema)
 
 
 def _place(target: Target) -> tuple[Resource, str, str]:

@@ -88,7 +88,16 @@ def _open() -> cs.CoreSchema:
 
 
 def _not_too_deep(value: Any) -> bool:
-    return not isinstance(value, (dict, list)) or not too_deep(value, OPEN_DEPTH_MAX)
+    return not isinstance(value, (dict, list)) or _is_plain(value) or not too_deep(value, OPEN_DEPTH_MAX)
+
+
+def _is_plain(value: Any) -> bool:
+    """It has not even as many brackets as it may be deep: managedFields, mostly, which every update brings along."""
+    try:
+        text = orjson.dumps(value)
+    except TypeError:  # nested deeper, or with greater numbers, than it writes
+        return False
+    return text.count(b"{") + text.count(b"[") <= OPEN_DEPTH_MAX
 
 
 _NUMBER_AS_TEXT = cs.no_info_plain_validator_function(as_quantity)

@@ -24,9 +24,10 @@ def node_user(name: str) -> User:
 
 
 def builtin_resources() -> Resources:
-    """Every built-in kind, without schemas."""
+    """Every built-in kind, with schemas that take anything."""
+    free = {"x-kubernetes-preserve-unknown-fields": True}
     return Resources(
-        Resource(d.group, d.version, d.kind, d.plural, d.kind.lower(), d.namespaced, {}, subresources=d.subresources)
+        Resource(d.group, d.version, d.kind, d.plural, d.kind.lower(), d.namespaced, free, subresources=d.subresources)
         for d in (kind.RESOURCE for kind in KINDS)
     )
 

@@ -160,13 +160,11 @@ class Policies:
 
     def __init__(self, policies: Followed, bindings: Followed) -> None:
         self._policies, self._bindings = policies, bindings
+        self.none = bindings.is_empty
+        """Whether there is surely no binding, and so nothing in force."""
         self._marks: tuple[Hashable, Hashable] = (None, None)
         self._in_force: InForce | None = None
         self._made: dict[tuple[str, str], Policy] = {}
-
-    def none(self) -> bool:
-        """Whether there is surely no binding, and so nothing in force."""
-        return self._bindings.is_empty()
 
     async def in_force(self) -> InForce:
         """Every policy that has bindings, and those. Raises ServiceUnavailable while they have never been read."""

@@ -64,6 +64,8 @@ class AdmissionPolicies:
     ) -> None:
         self._policies, self._resources, self._convert, self._authorizer = policies, resources, convert, authorizer
         self._params, self._metrics = Params(resources, convert), metrics
+        self.none = policies.none
+        """Whether there is surely nothing in force."""
 
     async def __call__(self, attributes: Attributes, lookup: Lookup) -> None:
         """Judge a write. Raises Denied, NotFound."""

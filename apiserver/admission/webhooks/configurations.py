@@ -97,12 +97,10 @@ class Configurations:
 
     def __init__(self, source: Followed, compile_conditions: CompileConditions) -> None:
         self._source, self._compile = source, compile_conditions
+        self.none = source.is_empty
+        """Whether there is surely no webhook."""
         self._mark: Hashable = None
         self._hooks: tuple[Hook, ...] | None = None
-
-    def none(self) -> bool:
-        """Whether there is surely no webhook."""
-        return self._source.is_empty()
 
     async def hooks(self) -> tuple[Hook, ...]:
         """All of them. Raises ServiceUnavailable while they have never been read."""

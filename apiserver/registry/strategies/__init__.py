@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ...resources import Resource
+from ...resources import Resource, derived
 from .autoscaling import PlainAutoscalerStrategy
 from .base import Strategy
 from .batch import JobStrategy
@@ -55,6 +55,7 @@ VERSIONED: Mapping[tuple[str, str, str], Strategy] = {
 """The same, for a version of a kind that is not the one that is stored."""
 
 
+@derived
 def strategy_of(resource: Resource) -> Strategy:
     """The kind's own strategy, or the one that adds nothing."""
     versioned = VERSIONED.get((resource.group, resource.version, resource.kind))
