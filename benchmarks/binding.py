@@ -41,7 +41,7 @@ EVENTS = "/api/v1/namespaces/default/events"
 JSON = "Content-Type: application/json\r\n"
 BOUND = b'{"type":"MODIFIED"'
 MADE = b'{"type":"ADDED"'
-DONE_MAX_S = 300.0
+DONE_MAX_S = 900.0
 STORE_S = 2.0
 
 Figures = AsyncIterator[tuple[str, float]]
@@ -53,6 +53,7 @@ class Extent:
 
     waves: int
     pods: int
+    nodes: int = NODES
 
 
 QUICK = Extent(waves=1, pods=4_000)
@@ -93,11 +94,11 @@ def pod(name: str) -> bytes:
     ).encode()
 
 
-async def seed(data: Path) -> None:
+async def seed(data: Path, nodes: int = NODES) -> None:
     """Put the nodes into the store before there is a server: only their creation is not measured."""
     store = await open_sqlite(data / "store")
-    for start in range(0, NODES, 100):
-        numbers = range(start, start + 100)
+    for start in range(0, nodes, 100):
+        numbers = range(start, min(start + 100, nodes))
         await store.txn([], [Put(b"/registry/core/nodes/node-%05d" % n, encode_object(node(n))) for n in numbers])
     await store.close()
 
@@ -238,6 +239,7 @@ async def ahead(target: Target, pid: int, data: Path, pods: int, so_far: int) ->
         at_last = spent_us(api), spent_us(process)
         events = await events_written(target)
         at_end = spent_us(api), spent_us(process)
+        at_rest = api.memory_info().rss, process.memory_info().rss
     watcher.transport.close()
     return {
         "binds_per_s": pods / (watcher.last_bound - watcher.first_bound),
@@ -246,6 +248,8 @@ async def ahead(target: Target, pid: int, data: Path, pods: int, so_far: int) ->
         "server_us_with_event": (at_end[0] - at_first[0]) / pods,
         "scheduler_us_with_event": (at_end[1] - at_first[1]) / pods,
         "events_per_bind": events / (so_far + pods),
+        "server_rss_mib": at_rest[0] / (1 << 20),
+        "scheduler_rss_mib": at_rest[1] / (1 << 20),
         "first_bind_after_start_ms": (watcher.first_bound - began) * 1e3,
     }
 
@@ -270,7 +274,7 @@ async def measure(directory: Path, extent: Extent) -> Figures:
     found: dict[str, list[float]] = {}
     for wave in range(extent.waves):
         data = directory / f"wave-{wave}"
-        await seed(data)
+        await seed(data, extent.nodes)
         with server(data) as (pid, target):
             figures = await ahead(target, pid, data, extent.pods, 0)
             figures |= await arriving(target, data, extent.pods // 2, extent.pods)
@@ -297,10 +301,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="less than a minute")
     parser.add_argument("--pods", type=int, metavar="N", help="pods of a wave")
+    parser.add_argument(
+        "--nodes", type=int, default=NODES, metavar="N", help=f"nodes of the cluster, {NODES} unless told"
+    )
+    parser.add_argument("--waves", type=int, metavar="N", help="how often, each time on a cluster of its own")
     given = parser.parse_args()
     extent = QUICK if given.quick else FULL
-    if given.pods:
-        extent = Extent(extent.waves, given.pods)
+    extent = Extent(given.waves or extent.waves, given.pods or extent.pods, given.nodes)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run(extent))
 

@@ -43,6 +43,8 @@ IN_FLIGHT_MAX = 64
 """Bindings and conditions on their way at once; more would only wait in the API server's queue instead of ours."""
 SLICE = 32
 """Decisions made in one go before events and answers get their turn."""
+BREATH_S = 0.02
+"""How long a new term's first look at the cluster keeps the loop to itself."""
 IDLE_MAX_S = 60.0
 SHOWN_EVERY_S = 1.0
 """How often the sizes of the queue are counted: with many pods in it that costs more than a decision."""
@@ -69,6 +71,7 @@ class Scheduler(Controller):
         self._stirred = asyncio.Event()
         self._room = asyncio.Semaphore(IN_FLIGHT_MAX)
         self._shown_at = float("-inf")
+        self._breathed_at = float("-inf")
         context.recorder.defer_while(self._room.locked)
         self._pods.subscribe(self._pod_changed)
         self._nodes.subscribe(self._node_changed)
@@ -98,8 +101,8 @@ class Scheduler(Controller):
         """Decide and bind until the term ends."""
         core = self._core = Core(self._pods.get, self._packs.get)
         self._oddities = Oddities()
-        self._begin(core)
         try:
+            await self._begin(core)
             async with asyncio.TaskGroup() as tasks:
                 while True:
                     self._try_again(core)
@@ -109,24 +112,47 @@ class Scheduler(Controller):
         finally:
             self._core = None
 
-    def _begin(self, core: Core) -> None:
-        """Tell a new core what there is."""
+    async def _begin(self, core: Core) -> None:
+        """Tell a new core what there is. In between events and the lease's heartbeats have their turn: reading a large
+        cluster takes longer than a term lasts that nobody renews. So every object is looked up when its turn comes."""
         with isolated("clusterconfigs", CLUSTER_CONFIG_NAME):
-            self._configure(core)
+            self._configure(core, ())
         for namespace in self._namespaces.list():
             with isolated("namespaces", namespace.metadata.name):
                 core.set_namespace(namespace)
-        for node in self._nodes.list():
-            self._take_in(("nodes", node.metadata.name), core.set_node, node)
+        for name in list(self._nodes.keys()):
+            self._take_in(("nodes", name), self._take_node, core, name)
+            await self._breathe()
         for group in self._groups.list():
             with isolated("podgroups", group.key):
                 core.set_group(group, _now())
         for budget in self._budgets.list():
             with isolated("poddisruptionbudgets", budget.key):
                 core.set_budget(budget.key, Budget.of(budget))
-        for pod in self._pods.list():
-            self._take_in(("pods", pod.key), core.set_pod, pod, _now())
+        for key in list(self._pods.keys()):
+            self._take_in(("pods", key), self._take_pod, core, key)
+            await self._breathe()
         core.adopt(self._pods.list())
+
+    async def _breathe(self) -> None:
+        if _now() - self._breathed_at >= BREATH_S:
+            await asyncio.sleep(0)
+            self._breathed_at = _now()
+
+    def _take_node(self, core: Core, name: str) -> None:
+        """The node as the cache has it now."""
+        try:
+            node = self._nodes.get(name)
+        except Undecodable:
+            core.drop_node(name)  # nobody is sent to a node that cannot be read
+            raise
+        if node is not None:
+            core.set_node(node)
+
+    def _take_pod(self, core: Core, key: str) -> None:
+        """The pod as the cache has it now."""
+        if (pod := self._pods.get(key)) is not None:
+            core.set_pod(pod, _now())
 
     def _take_in(self, key: Key, step: Callable[Params, None], *args: Params.args, **more: Params.kwargs) -> None:
         """Tell the core of one object. One that cannot be taken in is tried again later, and holds up nobody."""
@@ -142,7 +168,10 @@ class Scheduler(Controller):
 
     def _tell_of(self, key: Key) -> None:
         resource, name = key
-        odd = self._pods.get(name) if resource == "pods" else self._nodes.get(name) if resource == "nodes" else None
+        try:
+            odd = self._pods.get(name) if resource == "pods" else self._nodes.get(name)
+        except Undecodable:
+            return  # there is nothing that an event could be about
         if odd is not None:
             text = f"{resource.removesuffix('s')} {name} cannot be taken in by the scheduler: see its log"
             self._context.recorder.event(odd, "Warning", SCHEDULER_ERROR, text)
@@ -151,12 +180,7 @@ class Scheduler(Controller):
         """Objects that could not be taken in, when their back-off has ended."""
         for key in self._oddities.due(_now()):
             resource, name = key
-            if resource == "pods" and (pod := self._pods.get(name)) is not None:
-                self._take_in(key, core.set_pod, pod, _now())
-            elif resource == "nodes" and (node := self._nodes.get(name)) is not None:
-                self._take_in(key, core.set_node, node)
-            else:
-                self._oddities.over(key)
+            self._take_in(key, self._take_pod if resource == "pods" else self._take_node, core, name)
 
     async def _decide_some(self, core: Core, group: asyncio.TaskGroup) -> None:
         for _ in range(SLICE):
@@ -314,15 +338,10 @@ class Scheduler(Controller):
             self._stirred.set()
 
     def _node_came(self, core: Core, change: Change[Node]) -> None:
-        try:
-            node = change.new
-        except Undecodable:
-            core.drop_node(change.key)  # nobody is sent to a node that cannot be read
-            raise
-        if node is None:
+        if change.after is None:
             core.drop_node(change.key)
         else:
-            core.set_node(node)
+            self._take_node(core, change.key)
 
     def _namespace_changed(self, change: Change[Namespace]) -> None:
         core = self._core
@@ -352,16 +371,16 @@ class Scheduler(Controller):
         core = self._core
         if core is None:
             return
-        self._configure(core)
+        self._configure(core, self._nodes.list())
         self._stirred.set()
 
-    def _configure(self, core: Core) -> None:
+    def _configure(self, core: Core, nodes: Iterable[Node]) -> None:
         found = self._config.get(CLUSTER_CONFIG_NAME)
         spec = found.spec if found is not None else ClusterConfigSpec()
         core.configure(
             pods_max=spec.max_pods_per_node,
             weights=Weights.of(spec),
-            nodes=self._nodes.list(),
+            nodes=nodes,
             preempts=spec.enable_preemption,
         )
 

@@ -336,12 +336,12 @@ class Core:
     def _attempt(self, member: Member, now: float) -> list[Decision]:
         """Decide about a pod, or about its whole group. Whatever is raised meanwhile is their trouble alone."""
         waiting, pod = member
-        members = [(other, self._live(other)) for other in self.queue.members(waiting.group)] if waiting.group else []
+        members = self.queue.members(waiting.group) if waiting.group else []
         try:
             return self._place_group(member, now) if waiting.group else [self._place(waiting, pod, now)]
         except Exception as error:
             note("pods", pod.key)
-            others = [(other, live) for other, live in members if live is not None]
+            others = [(other, live) for other in members if (live := self._live(other)) is not None]
             return [self._stumble(each, error, now) for each in (member, *others)]
 
     def _stumble(self, member: Member, error: Exception, now: float) -> Refuse:

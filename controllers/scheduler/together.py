@@ -80,22 +80,26 @@ def _try(rooms: Rooms, members: Sequence[Member]) -> Together:
 def _make_room(rooms: Rooms, attempt: Together, needed: int) -> None:
     """Look for victims for as many members as are missing, all of them or none; what is thought is taken back."""
     plans = [(member, Plan(node, (), 0)) for member, node in attempt.found[:needed]]
+    imagined: list[str] = []
     condemned: list[tuple[str, Resident]] = []
-    for member in attempt.others:
-        if len(plans) >= needed:
-            break
-        waiting, pod = member
-        plan = rooms.plan(waiting)
-        if plan is None:
-            continue
-        for victim in plan.victims:
-            condemned.append((plan.node, victim))
-            rooms.residents.condemn(victim.uid)
-        rooms.imagine(pod, plan.node, waiting.demand)
-        plans.append((member, plan))
-    for (waiting, _), _plan in plans[len(attempt.found) :]:
-        rooms.dismiss(waiting.uid)
-    for node, victim in condemned:
-        rooms.residents.put(node, victim)
+    try:
+        for member in attempt.others:
+            if len(plans) >= needed:
+                break
+            waiting, pod = member
+            plan = rooms.plan(waiting)
+            if plan is None:
+                continue
+            for victim in plan.victims:
+                condemned.append((plan.node, victim))
+                rooms.residents.condemn(victim.uid)
+            imagined.append(waiting.uid)
+            rooms.imagine(pod, plan.node, waiting.demand)
+            plans.append((member, plan))
+    finally:
+        for uid in imagined:
+            rooms.dismiss(uid)
+        for node, victim in condemned:
+            rooms.residents.put(node, victim)
     if len(plans) >= needed:
         attempt.plans = plans

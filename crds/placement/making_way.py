@@ -19,6 +19,8 @@ LOOKS_MAX = 2_000_000
 where that is too little, only the first nodes are asked about."""
 LOOKS_A_NODE = 8
 """Questions that the plan of a node takes, about."""
+PLANS_MAX = 500
+"""Nodes where making way would help among which the best is chosen; it is hardly better among more."""
 GHOST = "nominated/"
 """Before the uid of a pod for which room is kept, where that counts as taken."""
 
@@ -80,12 +82,20 @@ def make_way(
         others = [left if node.offer.name == name else node for node in cluster.nodes]
         return refusal_of(demand, left, others, cluster.namespaces, cluster.weights) is None
 
-    plans = []
+    budgets: dict[str, list[Budget]] = {}
+    for budget in situation.budgets:
+        budgets.setdefault(budget.namespace, []).append(budget)
+    plans: list[Plan] = []
     for name in candidates:
         there = [known for uid in nodes[name].residents if (known := situation.residents.get(uid)) is not None]
-        relevant = [budget for budget in situation.budgets if any(budget.covers(pod) for pod in there)]
-        if (found := plan(name, going(there, priority, relevant), accepts)) is not None:
+        lower = {pod.uid for pod in there if pod.priority < priority}
+        if not lower or not accepts(name, lower):
+            continue  # before anything is asked about budgets
+        near = [budget for namespace in {pod.namespace for pod in there} for budget in budgets.get(namespace, ())]
+        if (found := plan(name, going(there, priority, near), accepts)) is not None:
             plans.append(found)
+            if len(plans) >= PLANS_MAX:
+                break
     return min(plans, key=lambda each: (each.cost, each.node), default=None)
 
 

@@ -1,7 +1,8 @@
 """Explain where a pod goes and why, node by node; or what the fields of a kind mean.
 
-A pod that exists is judged as if it were new. With -f, a pod that does not exist yet, or the pods that a workload in the
-manifest would make. A type without a name is explained field by field.
+A pod that exists is judged as if it were new. With -f, a pod that does not exist yet, or the pods
+that a workload in the manifest would make. Who would have to make way, what the pod's group lacks
+and for whom room is kept is told, too. A type without a name is explained field by field.
 
 Examples:
   starkctl explain pod/web-7d9c-x2x
