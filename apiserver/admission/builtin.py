@@ -33,6 +33,7 @@ from .node_restriction import node_restriction
 from .ownership import Ownership, ownership_concerns
 from .param_rights import BINDINGS as POLICY_BINDINGS
 from .param_rights import POLICIES, ParamRights
+from .pod_security import pod_security, security_concerns
 from .podspecs import pod_concerns, spec_concerns
 from .policies.plugin import AdmissionPolicies
 from .policies.types import TypeChecks
@@ -114,6 +115,7 @@ def builtin_chain(
             Only(priority_classes, ("scheduling.k8s.io", "priorityclasses")),
             Only(user_roles, ("stark.dev", "users")),
             Only(validate_object, when=validation_concerns),
+            Only(pod_security, when=security_concerns),
             Only(limit_ranges, when=pod_concerns),
             Tenancy(resources, census),
             *([Only(ParamRights(authorizer, resources), POLICIES, POLICY_BINDINGS)] if authorizer is not None else []),
