@@ -54,6 +54,7 @@ from .auth.service_accounts.tokens import ServiceAccountTokens
 from .auth.token_reviews import token_reviews
 from .bootstrap import SERVER, Bootstrap
 from .cache.feed import Feed
+from .cache.filter import EVERYTHING
 from .cluster_config import ClusterSettings, cluster_defaults
 from .definitions import Definitions
 from .encryption.store import EncryptingStore
@@ -72,6 +73,8 @@ from .limits import Limits
 from .metrics import Metrics
 from .packs.blobs import BlobStore
 from .packs.bundles import Bundles
+from .packs.partials import Partials
+from .packs.sweeping import sweep_forever
 from .pipeline import Pipeline, Served, SubresourceHandler
 from .placements import Placements
 from .proxy.callbacks import Callbacks
@@ -234,6 +237,7 @@ class _Parts:
             Quotas(self.resources, self.records),
         )
         self.blobs = BlobStore.local(settings.data_dir / "blobs", spool=place.name)
+        self.partials = Partials(self.blobs, settings.data_dir / "blobs" / ".partial")
         self.agent_tls = AgentTls(authority)
         agents = self.agent_tls.context
         self.logs = PodLogs(self.lookup, agents)
@@ -367,6 +371,7 @@ class _Parts:
             *self.people.background(),
             *([self.signing.run()] if self._place.leads else []),
             tell_of_another_authority(self.feed, self.lookup, self._authority),
+            *([self._sweep_bundles()] if self._place.leads else []),
             shut_out_forever(self.feed, self.revocations, server.cut_off),
             *([compact_forever(self.store, self.settings.history_s)] if self._place.leads else []),
             _renew_forever(tls, self.agent_tls),
@@ -454,8 +459,14 @@ class _Parts:
             health.add_ready(name, check)
         return health
 
+    def _sweep_bundles(self) -> Coroutine[Any, Any, None]:
+        return sweep_forever(self.blobs, self.partials, self._packs().all, self.metrics.registry)
+
+    def _packs(self) -> _PackStatus:
+        return _PackStatus(self.resources, self.records, self.writes)
+
     def _subresources(self, verbs: Verbs) -> Mapping[tuple[str, str, str], SubresourceHandler]:
-        bundles = Bundles(self.blobs, _PackStatus(self.resources, self.records, self.writes))
+        bundles = Bundles(self.blobs, self.partials, self._packs())
         streams = PodStreams(self.lookup, self.relays, self.admission.connect)
 
         async def log_of(request: Request, target: Target, rest: Sequence[str]) -> Response | Stream:
@@ -515,6 +526,12 @@ class _PackStatus:
     async def read(self, name: str) -> Mapping[str, Any]:
         """The current pack. Raises NotFound."""
         return (await self._records.get(self._resource(), "", name)).decode()
+
+    async def all(self) -> list[Mapping[str, Any]]:
+        """Every pack as it is now. Raises ServiceUnavailable, Timeout rather than leave one out."""
+        cache = await self._records.cache(self._resource())
+        await self._records.fresh()
+        return [entry.decode() for entry in cache.select(EVERYTHING)]
 
     async def update_status(self, name: str, change: Callable[[Object], None]) -> Mapping[str, Any]:
         """Apply `change` to the current pack and store it, anew on every conflict."""

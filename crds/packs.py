@@ -79,6 +79,8 @@ class PackSpec(Model):
     """Who may run it: the owner and administrators, or everybody."""
     description: str | None = Field(default=None, max_length=DESCRIPTION_LENGTH_MAX)
     """For people."""
+    deprecated: str | None = Field(default=None, min_length=1, max_length=DESCRIPTION_LENGTH_MAX)
+    """Why nobody should run it any more. Who names it is warned; who names no version or follows the latest gets another."""
     metadata: PackMetadata = Field(default_factory=PackMetadata, json_schema_extra=DEFAULT_EMPTY)
     """How it is called."""
     bundles: list[PackBundle] = Field(min_length=1, max_length=BUNDLES_MAX, json_schema_extra=list_map("architecture"))

@@ -6,6 +6,7 @@ kept connection the server had just closed is sent once more on a fresh one, but
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import socket
@@ -29,6 +30,8 @@ CONNECT_TIMEOUT_S = 30.0
 """Also how long a plain request may stay silent; `--request-timeout` changes it."""
 
 STREAM_CHUNK_BYTES = 65_536
+RESUME_INCOMPLETE = 308
+"""A part was taken, and others are missing."""
 LINE_BYTES_MAX = 8 * 1024 * 1024
 """Longest watch frame or log line accepted: five times the largest object the server stores."""
 
@@ -134,23 +137,63 @@ class Api:
 
     def upload(self, path: str, source: IO[bytes], size: int, progress: Callable[[int], None]) -> dict[str, Any]:
         """PUT a file of `size` bytes, telling `progress` how many have gone. Raises ServerError, Unreachable."""
-        status, payload = self._put(path, source, size, progress)
-        if status == 401 and self._renewed():
-            source.seek(0)
-            status, payload = self._put(path, source, size, progress)
-        self._check(status, payload)
+        response, payload = self._put(path, source, (0, size), None, progress)
+        self._check(response.status, payload)
         return self._object(payload)
 
-    def _put(self, path: str, source: IO[bytes], size: int, progress: Callable[[int], None]) -> tuple[int, bytes]:
-        fields = [*self._headers("application/json", "application/octet-stream"), ("Content-Length", str(size))]
+    def uploaded(self, path: str, size: int) -> int:
+        """Of a file that is uploaded in parts, the bytes that the server has. Raises ServerError, Unreachable."""
+        response, payload = self._put(path, io.BytesIO(), (0, 0), f"bytes */{size}", lambda _: None)
+        return self._reached(response, payload, size)
+
+    def upload_part(
+        self, path: str, source: IO[bytes], part: tuple[int, int, int], progress: Callable[[int], None]
+    ) -> int:
+        """PUT the bytes from `part[0]` to before `part[1]` of `part[2]`; returns how many the server has then."""
+        start, end, size = part
+        response, payload = self._put(path, source, (start, end), f"bytes {start}-{end - 1}/{size}", progress)
+        return self._reached(response, payload, size)
+
+    def _reached(self, response: Response, payload: bytes, size: int) -> int:
+        if response.status != RESUME_INCOMPLETE:
+            self._check(response.status, payload)
+            return size
+        last = next((value.rpartition("-")[2] for value in response.all("range")), "")
+        return int(last) + 1 if last.isdecimal() else 0
+
+    def _put(
+        self,
+        path: str,
+        source: IO[bytes],
+        part: tuple[int, int],
+        content_range: str | None,
+        progress: Callable[[int], None],
+    ) -> tuple[Response, bytes]:
+        response, payload = self._put_once(path, source, part, content_range, progress)
+        if response.status == 401 and self._renewed():
+            response, payload = self._put_once(path, source, part, content_range, progress)
+        return response, payload
+
+    def _put_once(
+        self,
+        path: str,
+        source: IO[bytes],
+        part: tuple[int, int],
+        content_range: str | None,
+        progress: Callable[[int], None],
+    ) -> tuple[Response, bytes]:
+        start, end = part
+        fields = [*self._headers("application/json", "application/octet-stream"), ("Content-Length", str(end - start))]
+        if content_range is not None:
+            fields.append(("Content-Range", content_range))
         connection = self._connect()
         try:
             try:
-                connection.request("PUT", self._target(path, None), fields, _counted(source, progress))
+                connection.request("PUT", self._target(path, None), fields, _counted(source, start, end, progress))
             except (BrokenPipeError, ConnectionResetError):
                 pass  # the server refused before it had read everything: its reason is waiting to be read
             response = connection.response()
-            return response.status, response.body.read()
+            return response, response.body.read()
         except (OSError, ProtocolError) as error:
             raise self._unreachable(error) from error
         finally:
@@ -322,9 +365,10 @@ def _status_of(error: dict[str, Any]) -> dict[str, Any]:
     return {"reason": str(error.get("code") or ""), "message": error.get("message"), "details": error.get("details")}
 
 
-def _counted(source: IO[bytes], progress: Callable[[int], None]) -> Iterable[bytes]:
-    sent = 0
-    while chunk := source.read(STREAM_CHUNK_BYTES):
+def _counted(source: IO[bytes], start: int, end: int, progress: Callable[[int], None]) -> Iterable[bytes]:
+    """The bytes from `start` to before `end`, telling how far it has come."""
+    source.seek(start)
+    while start < end and (chunk := source.read(min(STREAM_CHUNK_BYTES, end - start))):
         yield chunk
-        sent += len(chunk)
-        progress(sent)
+        start += len(chunk)
+        progress(start)

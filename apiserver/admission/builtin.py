@@ -31,6 +31,7 @@ from .limit_ranges import limit_range_defaults, limit_ranges
 from .namespaces import lifecycle_concerns, namespace_defaults, namespace_lifecycle
 from .node_restriction import node_restriction
 from .ownership import Ownership, ownership_concerns
+from .pack_use import pack_is_not_in_use
 from .param_rights import BINDINGS as POLICY_BINDINGS
 from .param_rights import POLICIES, ParamRights
 from .pod_security import pod_security, security_concerns
@@ -112,6 +113,7 @@ def builtin_chain(
             *([Only(cluster.bounds, PODS, ("", "nodes"), when=_is_creation)] if cluster is not None else []),
             *([Only(CertificateRights(authorizer), CERTIFICATE_REQUESTS)] if authorizer is not None else []),
             Only(pack_name_belongs_to_its_owner, ("stark.dev", "packs")),
+            Only(pack_is_not_in_use, ("stark.dev", "packs")),
             Only(priority_classes, ("scheduling.k8s.io", "priorityclasses")),
             Only(user_roles, ("stark.dev", "users")),
             Only(validate_object, when=validation_concerns),

@@ -77,6 +77,8 @@ async def _pinned(attributes: Attributes, lookup: Lookup, wanted: PackRef, befor
         raise refused(
             attributes, f'pack "{wanted.name}" version {wanted.version} is private and belongs to another user'
         )
+    elif reason := pack["spec"].get("deprecated"):
+        attributes.warnings.append(f'pack "{wanted.name}" version {wanted.version} is deprecated: {reason}')
     return str(wanted)
 
 
@@ -85,6 +87,7 @@ async def _latest(attributes: Attributes, lookup: Lookup, wanted: PackRef) -> Pa
     packs.sort(key=lambda pack: pack["metadata"].get("creationTimestamp") or "")
     ready = [pack for pack in packs if (pack.get("status") or {}).get("phase") == AVAILABLE]
     usable = [pack for pack in ready if _usable(attributes, pack)]
+    usable = [pack for pack in usable if not pack["spec"].get("deprecated")] or usable
     version = latest_version(pack["spec"]["version"] for pack in usable)
     if version is not None:
         return PackRef(wanted.name, version)

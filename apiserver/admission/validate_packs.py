@@ -38,6 +38,8 @@ def pack_causes(obj: Mapped, old: Mapped | None) -> Iterator[Cause]:
         yield from _object_name_causes(obj, name, version)
     if len(spec.get("description") or "") > DESCRIPTION_LENGTH_MAX:
         yield too_long("spec.description", DESCRIPTION_LENGTH_MAX)
+    if len(spec.get("deprecated") or "") > DESCRIPTION_LENGTH_MAX:
+        yield too_long("spec.deprecated", DESCRIPTION_LENGTH_MAX)
     if len(spec.get("metadata") or {}) > METADATA_KEYS_MAX:
         yield bad_value("spec.metadata", len(spec["metadata"]), f"must have at most {METADATA_KEYS_MAX} keys")
     yield from _bundle_causes(spec.get("bundles") or [])

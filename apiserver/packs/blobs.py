@@ -9,13 +9,12 @@ the local disk is the spool, which is emptied at every start.
 from __future__ import annotations
 
 import asyncio
-import errno
 import hashlib
 import os
 import re
 import shutil
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,14 +25,14 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore
 
-from ..errors import InsufficientStorage, RequestEntityTooLarge, ServiceUnavailable, Timeout
+from ..errors import RequestEntityTooLarge, ServiceUnavailable
+from .spooling import disk_full_is_ours, in_thread, without_stalls
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 WRITE_BYTES = 1024 * 1024
 """Bytes gathered before a thread writes and hashes them: few thread switches, little memory."""
 READ_BYTES = 256 * 1024
 SPOOL_FOLDER = ".uploads"
-DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 UNREFERENCED_KEPT = timedelta(hours=1)
 """How long a blob without a pack is kept by `sweep`: an upload in progress has no pack that says so yet."""
 
@@ -72,7 +71,7 @@ class BlobStore:
         self._spool = spool
         self._root = root
         self.settings = settings
-        self._turns = asyncio.Semaphore(settings.uploads_max)
+        self.turns = asyncio.Semaphore(settings.uploads_max)
         self._publishing = asyncio.Lock()
 
     @classmethod
@@ -110,14 +109,18 @@ class BlobStore:
         fails. Whatever is raised, cancellation included, nothing of the upload remains.
         """
         assert DIGEST.fullmatch(sha256), sha256
-        async with self._turns:
-            with _disk_full_is_ours(), self._spooled() as (path, file):
+        async with self.turns:
+            with disk_full_is_ours(), self._spooled() as (path, file):
                 actual, received = await self._receive(file, chunks)
                 if actual != sha256 or (size is not None and received != size):
                     raise WrongBytes(actual, received)
-                async with self._publishing:
-                    await self._publish(path, sha256)
+                await self.publish(path, sha256)
                 return received
+
+    async def publish(self, path: Path, sha256: str) -> None:
+        """Make a durable file with this digest a blob; a local store takes the file itself. Raises ServiceUnavailable."""
+        async with self._publishing:
+            await self._publish(path, sha256)
 
     @contextmanager
     def _spooled(self) -> Iterator[tuple[Path, BinaryIO]]:
@@ -142,21 +145,21 @@ class BlobStore:
             while view:
                 view = view[file.write(view) :]
 
-        async for chunk in _within(chunks, self.settings.idle_s):
+        async for chunk in without_stalls(chunks, self.settings.idle_s):
             received += len(chunk)
             if received > self.settings.blob_bytes_max:
                 raise RequestEntityTooLarge(f"the bundle has more than {self.settings.blob_bytes_max} bytes")
             gathered += chunk
             if len(gathered) >= WRITE_BYTES:
-                await _in_thread(write, bytes(gathered))
+                await in_thread(write, bytes(gathered))
                 gathered.clear()
-        await _in_thread(write, bytes(gathered))
-        await _in_thread(os.fsync, file.fileno())
+        await in_thread(write, bytes(gathered))
+        await in_thread(os.fsync, file.fileno())
         return digest.hexdigest(), received
 
     async def _publish(self, path: Path, sha256: str) -> None:
         if self._root is not None:
-            await _in_thread(_move_durably, path, self._root / _key(sha256))
+            await in_thread(_move_durably, path, self._root / _key(sha256))
             return
         try:
             await obstore.put_async(self._objects, _key(sha256), path)
@@ -178,16 +181,21 @@ class BlobStore:
         except FileNotFoundError:
             return
 
-    async def sweep(self, referenced: frozenset[str], *, now: datetime | None = None) -> list[str]:
-        """Remove blobs that no pack names and that are older than an hour; returns their digests."""
+    async def sweep(self, named: Callable[[], Awaitable[frozenset[str]]], *, now: datetime | None = None) -> list[str]:
+        """Remove blobs that no pack names and that are older than an hour; returns their digests.
+
+        `named` is asked once the blobs are listed, and only when there is something to remove; what it raises is passed on,
+        and nothing is removed.
+        """
         oldest_kept = (now or datetime.now(UTC)) - UNREFERENCED_KEPT
-        doomed: list[str] = []
+        old: list[str] = []
         async for page in obstore.list(self._objects, "sha256"):
             for meta in page:
                 digest = meta["path"].rpartition("/")[2]
-                if digest not in referenced and DIGEST.fullmatch(digest) and meta["last_modified"] < oldest_kept:
-                    doomed.append(digest)
-        return [digest for digest in doomed if await self._delete_if_older(digest, oldest_kept)]
+                if DIGEST.fullmatch(digest) and meta["last_modified"] < oldest_kept:
+                    old.append(digest)
+        kept = await named() if old else frozenset()
+        return [digest for digest in old if digest not in kept and await self._delete_if_older(digest, oldest_kept)]
 
     async def _delete_if_older(self, sha256: str, oldest_kept: datetime) -> bool:
         # The same bytes may have been uploaded again since the listing: looked at and removed in one step.
@@ -205,46 +213,6 @@ class BlobStore:
 def _key(sha256: str) -> str:
     # Two levels, because a folder with a hundred thousand entries is slow to list and to repair.
     return f"sha256/{sha256[:2]}/{sha256}"
-
-
-@contextmanager
-def _disk_full_is_ours() -> Iterator[None]:
-    """Turn the operating system's "no space left" into the answer for it."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in DISK_FULL:
-            raise
-        raise InsufficientStorage("no space left for pack bundles; nothing of the upload was kept") from error
-
-
-async def _within(chunks: AsyncIterator[bytes], idle_s: float) -> AsyncIterator[bytes]:
-    """The same chunks; raises Timeout when one does not come in time."""
-    iterator = aiter(chunks)
-    while True:
-        try:
-            async with asyncio.timeout(idle_s):
-                chunk = await anext(iterator)
-        except StopAsyncIteration:
-            return
-        except TimeoutError as error:
-            raise Timeout(f"nothing of the bundle came for {idle_s:g} s") from error
-        yield chunk
-
-
-async def _in_thread(work: Callable[..., object], *arguments: object) -> None:
-    """Run `work` in a thread and, even when cancelled, be there until it is done.
-
-    A file that is closed under a thread that still writes would hand the thread somebody else's file descriptor.
-    """
-    running = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
-    try:
-        await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait([running])
-        if not running.cancelled():
-            running.exception()  # looked at, so that nobody reports it as forgotten: the cancellation tells the story
-        raise
 
 
 def _move_durably(path: Path, target: Path) -> None:

@@ -3,11 +3,16 @@
 The pack says which digests it consists of; only those are accepted, and only what was uploaded *for this pack* is
 given out. Knowing the digest of somebody else's bundle is therefore worth nothing: every pack needs its own upload,
 although equal bytes are stored once.
+
+An upload may come in parts: `Content-Range: bytes 0-99/1000` with the first hundred bytes is answered 308 with
+`Range: bytes=0-99`, which says what has come (no Range: nothing); `Content-Range: bytes */1000` without a body only asks.
+The last part is answered like an upload in one piece. (So do the resumable uploads of Google Cloud Storage.)
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import orjson
@@ -15,7 +20,8 @@ import orjson
 from ..errors import BadRequest, Cause, NotFound, RequestEntityTooLarge, invalid
 from ..request import Request, Response, Stream
 from .blobs import DIGEST, BlobStore, WrongBytes
-from .ranges import Extent, Unsatisfiable, parse_range
+from .partials import PartialName, Partials
+from .ranges import Extent, Unsatisfiable, parse_content_range, parse_range
 
 GROUP = "stark.dev"
 BYTES = "application/octet-stream"
@@ -56,12 +62,13 @@ def record_upload(pack: Object, sha256: str) -> None:
 class Bundles:
     """The two handlers."""
 
-    def __init__(self, blobs: BlobStore, packs: PackStatusWriter) -> None:
+    def __init__(self, blobs: BlobStore, partials: Partials, packs: PackStatusWriter) -> None:
         self._blobs = blobs
+        self._partials = partials
         self._packs = packs
 
     async def put_bundle(self, request: Request, pack_name: str, sha256: str) -> Response:
-        """Store the body as a bundle of the pack and answer with the pack.
+        """Store the body as a bundle of the pack, or as a part of one, and answer with the pack once it is whole.
 
         Raises NotFound (no such pack), Invalid (not a bundle of it, or other bytes than announced),
         RequestEntityTooLarge, InsufficientStorage.
@@ -72,18 +79,35 @@ class Bundles:
             message = f'Invalid value: "{sha256}": the pack names no bundle with this digest'
             raise invalid("Pack", pack_name, [Cause("spec.bundles", message)], group=GROUP)
         _refuse_announced_length(request, self._blobs.settings.blob_bytes_max)
-        await self._store(request, pack_name, sha256, index, pack["spec"]["bundles"][index].get("size"))
+        size = pack["spec"]["bundles"][index].get("size")
+        if "content-range" in request.headers:
+            name = PartialName(pack["metadata"]["uid"], sha256)
+            have = await self._take_part(request, pack, name, index, size)
+            if have < size:
+                return Response(308, b"", BYTES, {"Range": f"bytes=0-{have - 1}"} if have else {})
+        else:
+            await self._store(request, pack_name, sha256, index, size)
         stored = await self._packs.update_status(pack_name, lambda pack: record_upload(pack, sha256))
         return Response(body=orjson.dumps(stored))
 
+    async def _take_part(
+        self, request: Request, pack: Mapping[str, Any], name: PartialName, index: int, size: int
+    ) -> int:
+        """Bytes of the bundle that are there after this part. Raises BadRequest, Conflict, Invalid."""
+        brought = parse_content_range(request.headers["content-range"])
+        if brought is None or brought.size != size:
+            raise BadRequest(f'Content-Range must be "bytes FIRST-LAST/{size}" or "bytes */{size}"')
+        if name.sha256 in ((pack.get("status") or {}).get("uploaded") or ()):
+            return size
+        if brought.part is None:
+            return self._partials.there(name)
+        pack_name = pack["metadata"]["name"]
+        with _wrong_bytes_are_invalid(pack_name, name.sha256, index, size):
+            return await self._partials.append(name, brought.part.start, size, request.body.chunks())
+
     async def _store(self, request: Request, pack_name: str, sha256: str, index: int, size: int | None) -> None:
-        try:
+        with _wrong_bytes_are_invalid(pack_name, sha256, index, size):
             await self._blobs.put(sha256, request.body.chunks(), size=size)
-        except WrongBytes as error:
-            field, value = ("size", str(size)) if error.actual == sha256 else ("sha256", f'"{sha256}"')
-            message = f"Invalid value: {value}: the uploaded {error.size} bytes have sha256 {error.actual}"
-            cause = Cause(f"spec.bundles[{index}].{field}", message)
-            raise invalid("Pack", pack_name, [cause], group=GROUP) from error
 
     async def get_bundle(self, request: Request, pack_name: str, sha256: str) -> Response | Stream:
         """The bytes of a bundle, or the part that Range asks for. Raises NotFound, BadRequest."""
@@ -118,6 +142,17 @@ class Bundles:
             return Response(status, b"", BYTES, headers)
         chunks: AsyncIterator[bytes] = self._blobs.read(sha256, extent.start, extent.end)
         return Stream(chunks, status, BYTES, headers)
+
+
+@contextmanager
+def _wrong_bytes_are_invalid(pack_name: str, sha256: str, index: int, size: int | None) -> Iterator[None]:
+    """Other bytes than announced are a mistake in the pack, or in the upload: say where they differ."""
+    try:
+        yield
+    except WrongBytes as error:
+        field, value = ("size", str(size)) if error.actual == sha256 else ("sha256", f'"{sha256}"')
+        message = f"Invalid value: {value}: the uploaded {error.size} bytes have sha256 {error.actual}"
+        raise invalid("Pack", pack_name, [Cause(f"spec.bundles[{index}].{field}", message)], group=GROUP) from error
 
 
 def _refuse_announced_length(request: Request, bound: int) -> None:

@@ -1,10 +1,11 @@
-"""The Range header (RFC 9110 section 14), as far as downloads use it: one range of bytes."""
+"""Ranges of bytes (RFC 9110 section 14): the one that a download asks for, and the one that an upload brings."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
+BROUGHT = re.compile(r"bytes\s+(?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18})", re.ASCII)
 ONE_RANGE = re.compile(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*", re.ASCII)
 
 
@@ -39,3 +40,23 @@ def parse_range(header: str, size: int) -> Extent | None:
     if start >= size:
         raise Unsatisfiable
     return Extent(start, min(int(last) + 1, size) if last else size)
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What a Content-Range says: which part of how many bytes the body is; without a part it only asks how many came."""
+
+    part: Extent | None
+    size: int
+
+
+def parse_content_range(header: str) -> Brought | None:
+    """A Content-Range of bytes; None for what cannot be read."""
+    match = BROUGHT.fullmatch(header.strip())
+    if match is None:
+        return None
+    first, last, size = match.groups()
+    if first is None:
+        return Brought(None, int(size))
+    part = Extent(int(first), int(last) + 1)
+    return Brought(part, int(size)) if part.start < part.end <= int(size) else None

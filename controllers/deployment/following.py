@@ -121,7 +121,7 @@ def _may_run(pack: Pack, owner: Owner) -> bool:
     version = pack.spec.version
     if not is_version(version) or is_prerelease(version):
         return False
-    if pack.metadata.deletion_timestamp is not None or pack.status.phase != AVAILABLE:
+    if pack.metadata.deletion_timestamp is not None or pack.spec.deprecated or pack.status.phase != AVAILABLE:
         return False
     return not pack_refusal(owner, Owner.of(pack.metadata.annotations), pack.spec.visibility)
 

@@ -56,6 +56,6 @@ def _row(pack: dict[str, Any]) -> list[str]:
         str(sum(bundle["size"] for bundle in bundles)),
         ",".join(bundle["sha256"][:12] for bundle in bundles),
         str(len(spec.get("signatures") or ())),
-        (pack.get("status") or {}).get("phase") or "Pending",
+        "Deprecated" if spec.get("deprecated") else (pack.get("status") or {}).get("phase") or "Pending",
         human_age(pack["metadata"]["creationTimestamp"]),
     ]

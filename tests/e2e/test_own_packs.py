@@ -11,7 +11,7 @@ from tests.support.up import Up, ready
 
 WROTE = {"node": "listening", "python": "listening", "binary": "tick 2", "universal": "tick 2"}
 NUXT = {
-    "package.json": '{"name": "page", "private": true, "type": "module", "dependencies": {"nuxt": "4.5.2"}}',
+    "package.json": '{"name": "page", "private": true, "type": "module", "dependencies": {"nuxt": "4.4.5"}}',
     "nuxt.config.ts": "export default defineNuxtConfig({ssr: false, telemetry: false, compatibilityDate: '2025-01-01'})",
     "app/app.vue": "<template><NuxtPage/></template>",
     "app/pages/index.vue": (

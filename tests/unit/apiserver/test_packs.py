@@ -7,6 +7,7 @@ import copy
 import hashlib
 import resource as limits
 import signal
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,14 +20,17 @@ from obstore.store import MemoryStore
 from stark.apiserver.errors import (
     ApiError,
     BadRequest,
+    Conflict,
     InsufficientStorage,
     Invalid,
     NotFound,
     RequestEntityTooLarge,
+    ServiceUnavailable,
     Timeout,
 )
 from stark.apiserver.packs.blobs import BlobSettings, BlobStore
 from stark.apiserver.packs.bundles import Bundles
+from stark.apiserver.packs.partials import PARTIALS_MAX, PartialName, Partials
 from stark.apiserver.packs.ranges import Extent, Unsatisfiable, parse_range
 from stark.apiserver.request import Response, Stream
 from tests.support.server_side import chunks_of, request
@@ -63,7 +67,10 @@ def pack(name: str, *contents: bytes, **more: int) -> Object:
         {"architecture": architecture, "sha256": sha256(content), "size": more.get("size", len(content))}
         for architecture, content in zip(("amd64", "arm64"), contents, strict=False)
     ]
-    return {"metadata": {"name": name}, "spec": {"name": name, "version": "1.0.0", "bundles": bundles}}
+    return {
+        "metadata": {"name": name, "uid": f"uid-{name}"},
+        "spec": {"name": name, "version": "1.0.0", "bundles": bundles},
+    }
 
 
 def files(folder: Path) -> list[str]:
@@ -98,12 +105,16 @@ async def download(bundles: Bundles, name: str, digest: str, **headers: str) -> 
     return answer.status, answer.headers, b"".join([chunk async for chunk in chunks_of(answer)])
 
 
+def bundles_of(blobs: BlobStore, packs: Packs, partials: Path = Path("/nowhere")) -> Bundles:
+    return Bundles(blobs, Partials(blobs, partials), packs)
+
+
 def in_pieces(content: bytes) -> list[bytes]:
     return [content[start : start + 100_000] for start in range(0, len(content), 100_000)]
 
 
 async def test_a_pack_is_available_once_every_bundle_is_uploaded(blobs: BlobStore) -> None:
-    bundles = Bundles(blobs, Packs(pack("p", CONTENT, OTHER)))
+    bundles = bundles_of(blobs, Packs(pack("p", CONTENT, OTHER)))
     first = await upload(bundles, "p", sha256(CONTENT), *in_pieces(CONTENT))
     assert first["status"] == {"uploaded": [sha256(CONTENT)], "phase": "Pending"}
     second = await upload(bundles, "p", sha256(OTHER), OTHER)
@@ -123,7 +134,7 @@ async def test_a_pack_is_available_once_every_bundle_is_uploaded(blobs: BlobStor
 
 
 async def test_an_empty_bundle_is_a_bundle(blobs: BlobStore) -> None:
-    bundles = Bundles(blobs, Packs(pack("p", b"")))
+    bundles = bundles_of(blobs, Packs(pack("p", b"")))
     assert (await upload(bundles, "p", sha256(b"")))["status"]["phase"] == "Available"
     assert (await download(bundles, "p", sha256(b"")))[2] == b""
 
@@ -144,7 +155,7 @@ async def test_an_upload_that_fails_leaves_nothing(
 ) -> None:
     packs = Packs(pack("p", CONTENT, size=size))
     with pytest.raises(error) as caught:
-        await upload(Bundles(blobs, packs), "p", sha256(CONTENT), *pieces)
+        await upload(bundles_of(blobs, packs), "p", sha256(CONTENT), *pieces)
     if field:
         assert isinstance(caught.value, ApiError)
         assert [cause.field for cause in caught.value.causes] == [field]
@@ -171,7 +182,7 @@ class Stalling:
 async def test_a_cancelled_upload_leaves_nothing(tmp_path: Path) -> None:
     blobs = BlobStore.local(tmp_path)
     await blobs.open()
-    bundles, stalling = Bundles(blobs, Packs(pack("p", CONTENT))), Stalling()
+    bundles, stalling = bundles_of(blobs, Packs(pack("p", CONTENT))), Stalling()
     asked = request(method="PUT")
     asked.body = stalling
     uploading = asyncio.create_task(bundles.put_bundle(asked, "p", sha256(CONTENT)))
@@ -187,7 +198,7 @@ async def test_an_upload_that_falls_silent_loses_its_place(blobs: BlobStore, tmp
     asked = request(method="PUT")
     asked.body = Stalling()
     with pytest.raises(Timeout):
-        await Bundles(blobs, Packs(pack("p", CONTENT))).put_bundle(asked, "p", sha256(CONTENT))
+        await bundles_of(blobs, Packs(pack("p", CONTENT))).put_bundle(asked, "p", sha256(CONTENT))
     assert files(tmp_path) == []
 
 
@@ -207,19 +218,19 @@ async def test_a_write_that_the_disk_refuses_leaves_nothing(tmp_path: Path) -> N
     blobs = BlobStore.local(tmp_path)
     await blobs.open()
     with pytest.raises(InsufficientStorage):
-        await upload(Bundles(blobs, Packs(pack("p", CONTENT))), "p", sha256(CONTENT), *in_pieces(CONTENT))
+        await upload(bundles_of(blobs, Packs(pack("p", CONTENT))), "p", sha256(CONTENT), *in_pieces(CONTENT))
     assert files(tmp_path) == []
 
 
 async def test_a_length_beyond_the_bound_is_refused_unread(blobs: BlobStore) -> None:
-    bundles = Bundles(blobs, Packs(pack("p", CONTENT)))
+    bundles = bundles_of(blobs, Packs(pack("p", CONTENT)))
     unread = AssertionError("the body was read")
     with pytest.raises(RequestEntityTooLarge):
         await upload(bundles, "p", sha256(CONTENT), unread, content_length=str(5 * 1024 * 1024))
 
 
 async def test_a_pack_takes_only_the_bundles_it_names(blobs: BlobStore) -> None:
-    bundles = Bundles(blobs, Packs(pack("p", CONTENT)))
+    bundles = bundles_of(blobs, Packs(pack("p", CONTENT)))
     with pytest.raises(Invalid, match="names no bundle with this digest"):
         await upload(bundles, "p", sha256(OTHER), OTHER)
     with pytest.raises(NotFound):
@@ -227,7 +238,7 @@ async def test_a_pack_takes_only_the_bundles_it_names(blobs: BlobStore) -> None:
 
 
 async def test_knowing_a_digest_does_not_give_the_bytes(blobs: BlobStore) -> None:
-    bundles = Bundles(blobs, Packs(pack("private", CONTENT), pack("thief", CONTENT)))
+    bundles = bundles_of(blobs, Packs(pack("private", CONTENT), pack("thief", CONTENT)))
     await upload(bundles, "private", sha256(CONTENT), CONTENT)
     with pytest.raises(NotFound):
         await download(bundles, "thief", sha256(CONTENT))
@@ -238,7 +249,7 @@ async def test_knowing_a_digest_does_not_give_the_bytes(blobs: BlobStore) -> Non
 @pytest.mark.parametrize("digest", ["../../pki/ca.key", "x", "AB" * 32])
 async def test_a_digest_is_not_a_path(blobs: BlobStore, digest: str) -> None:
     with pytest.raises(BadRequest):
-        await download(Bundles(blobs, Packs(pack("p", CONTENT))), "p", digest)
+        await download(bundles_of(blobs, Packs(pack("p", CONTENT))), "p", digest)
 
 
 @pytest.mark.parametrize(
@@ -255,7 +266,7 @@ async def test_a_digest_is_not_a_path(blobs: BlobStore, digest: str) -> None:
 async def test_a_download_can_be_resumed(
     blobs: BlobStore, header: str, status: int, content_range: str | None, content: bytes
 ) -> None:
-    bundles = Bundles(blobs, Packs(pack("p", CONTENT)))
+    bundles = bundles_of(blobs, Packs(pack("p", CONTENT)))
     await upload(bundles, "p", sha256(CONTENT), CONTENT)
     got, headers, body = await download(bundles, "p", sha256(CONTENT), range=header)
     assert (got, headers.get("Content-Range"), body == content) == (status, content_range, True)
@@ -264,7 +275,7 @@ async def test_a_download_can_be_resumed(
 
 
 async def test_a_download_that_is_already_there_is_not_sent_again(blobs: BlobStore) -> None:
-    bundles = Bundles(blobs, Packs(pack("p", OTHER)))
+    bundles = bundles_of(blobs, Packs(pack("p", OTHER)))
     await upload(bundles, "p", sha256(OTHER), OTHER)
     etag = f'"sha256:{sha256(OTHER)}"'
     assert (await download(bundles, "p", sha256(OTHER), if_none_match=f'"x", {etag}'))[0] == 304
@@ -273,7 +284,7 @@ async def test_a_download_that_is_already_there_is_not_sent_again(blobs: BlobSto
 
 
 async def test_a_download_reads_only_as_fast_as_it_is_taken(blobs: BlobStore) -> None:
-    bundles = Bundles(blobs, Packs(pack("p", CONTENT)))
+    bundles = bundles_of(blobs, Packs(pack("p", CONTENT)))
     await upload(bundles, "p", sha256(CONTENT), CONTENT)
     answer = await bundles.get_bundle(request(), "p", sha256(CONTENT))
     assert isinstance(answer, Stream)
@@ -306,7 +317,7 @@ def test_a_range_behind_the_end_cannot_be_satisfied(header: str, size: int) -> N
 async def test_equal_bundles_of_two_packs_are_stored_once(tmp_path: Path) -> None:
     blobs = BlobStore.local(tmp_path)
     await blobs.open()
-    bundles = Bundles(blobs, Packs(pack("a", OTHER), pack("b", OTHER)))
+    bundles = bundles_of(blobs, Packs(pack("a", OTHER), pack("b", OTHER)))
     await asyncio.gather(*(upload(bundles, name, sha256(OTHER), OTHER) for name in "abab"))
     assert files(tmp_path) == [sha256(OTHER)]
 
@@ -315,7 +326,7 @@ async def test_a_start_clears_what_a_crash_left_of_uploads(tmp_path: Path) -> No
     blobs = BlobStore.local(tmp_path)
     await blobs.open()
     await asyncio.to_thread((tmp_path / ".uploads" / "half").write_bytes, b"x")
-    await Bundles(blobs, Packs(pack("p", OTHER))).put_bundle(request(body=[OTHER]), "p", sha256(OTHER))
+    await bundles_of(blobs, Packs(pack("p", OTHER))).put_bundle(request(body=[OTHER]), "p", sha256(OTHER))
     restarted = BlobStore.local(tmp_path)
     await restarted.open()
     assert files(tmp_path) == [sha256(OTHER)]
@@ -334,6 +345,85 @@ async def test_only_old_blobs_without_a_pack_are_swept(tmp_path: Path) -> None:
         return sha256(content)
 
     kept, dropped = await put(b"kept"), await put(b"dropped")
-    assert await blobs.sweep(frozenset({kept})) == []
-    assert await blobs.sweep(frozenset({kept}), now=datetime.now(UTC) + timedelta(hours=2)) == [dropped]
+    later = datetime.now(UTC) + timedelta(hours=2)
+
+    async def named() -> frozenset[str]:
+        return frozenset({kept})
+
+    async def nobody_can_tell() -> frozenset[str]:
+        raise ServiceUnavailable("the store is away")
+
+    assert await blobs.sweep(named) == []
+    with pytest.raises(ServiceUnavailable):
+        await blobs.sweep(nobody_can_tell, now=later)
+    assert files(tmp_path) == sorted([kept, dropped])
+    assert await blobs.sweep(named, now=later) == [dropped]
     assert files(tmp_path) == [kept]
+
+
+async def send_part(
+    bundles: Bundles, digest: str, said: str, *pieces: bytes | BaseException
+) -> tuple[int, str | None, Object | None]:
+    """The status of the answer, what it says has come, and the pack when it is whole."""
+    answer = await bundles.put_bundle(request(method="PUT", body=pieces, headers={"content-range": said}), "p", digest)
+    assert isinstance(answer.body, bytes)
+    return answer.status, answer.headers.get("Range"), orjson.loads(answer.body) if answer.body else None
+
+
+async def test_an_upload_in_parts_goes_on_where_it_was_cut_off(blobs: BlobStore, tmp_path: Path) -> None:
+    packs = Packs(pack("p", CONTENT))
+    bundles, digest, size = bundles_of(blobs, packs, tmp_path / "partial"), sha256(CONTENT), len(CONTENT)
+    assert await send_part(bundles, digest, f"bytes */{size}") == (308, None, None)
+    with pytest.raises(ConnectionResetError):
+        await send_part(bundles, digest, f"bytes 0-{size - 1}/{size}", CONTENT[:1000], ConnectionResetError())
+    assert await send_part(bundles, digest, f"bytes */{size}") == (308, "bytes=0-999", None)
+    assert await blobs.size(digest) is None
+    # A part that does not join on is not taken, and the answer says where to begin.
+    assert await send_part(bundles, digest, f"bytes 5-9/{size}", b"other") == (308, "bytes=0-999", None)
+    later = bundles_of(blobs, packs, tmp_path / "partial")  # another process, or the same one after a restart
+    assert (await send_part(later, digest, f"bytes 1000-1999/{size}", CONTENT[1000:2000]))[:2] == (308, "bytes=0-1999")
+    status, _, whole = await send_part(later, digest, f"bytes 2000-{size - 1}/{size}", CONTENT[2000:])
+    assert (status, whole and whole["status"]["phase"]) == (200, "Available")
+    assert await blobs.size(digest) == size
+    assert (await send_part(bundles, digest, f"bytes */{size}"))[0] == 200
+    assert not files(tmp_path / "partial")
+
+
+async def test_parts_that_are_other_bytes_than_announced_leave_nothing(blobs: BlobStore, tmp_path: Path) -> None:
+    bundles, digest, size = (
+        bundles_of(blobs, Packs(pack("p", CONTENT)), tmp_path / "partial"),
+        sha256(CONTENT),
+        len(CONTENT),
+    )
+    with pytest.raises(Invalid, match="have sha256"):
+        await send_part(bundles, digest, f"bytes 0-{size - 1}/{size}", bytes(size))
+    assert await send_part(bundles, digest, f"bytes */{size}") == (308, None, None)
+    for said in ("bytes 0-1/2", "0-1", f"bytes 9-3/{size}", f"bytes 0-{size}/{size}"):
+        with pytest.raises(BadRequest):
+            await send_part(bundles, digest, said, b"x")
+
+
+async def test_one_request_writes_an_upload_and_few_unfinished_ones_are_kept(blobs: BlobStore, tmp_path: Path) -> None:
+    partials = Partials(blobs, tmp_path / "partial")
+    name = PartialName("uid", sha256(CONTENT))
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield CONTENT[:10]
+        begun.set()
+        await go_on.wait()
+
+    async def at_once() -> AsyncIterator[bytes]:
+        yield b"x"
+
+    first = asyncio.create_task(partials.append(name, 0, len(CONTENT), slowly()))
+    await begun.wait()
+    with pytest.raises(Conflict, match="another upload"):
+        await partials.append(name, 0, len(CONTENT), at_once())
+    go_on.set()
+    assert await first == 10
+    for number in range(PARTIALS_MAX):
+        await partials.append(PartialName(f"u{number}", name.sha256), 0, 2, at_once())
+    assert len(files(tmp_path / "partial")) == PARTIALS_MAX
+    assert partials.there(name) == 0
+    assert partials.expire(now=time.time() + 2 * 24 * 3600) == PARTIALS_MAX

@@ -1,0 +1,64 @@
+"""Fetch a bundle from the server, and check its digest.
+
+Examples:
+  starkctl pack download hello:1.0.0 --out hello.js
+  starkctl pack download tool:2.1.0 --arch arm64 --out tool
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..bundle_files import PACKS, registered_pack
+from ..errors import EXIT_OK, CommandError
+from ..options import Session
+from ..progress import Progress
+
+NAMESPACED = False
+ARCHITECTURES = ("any", "amd64", "arm64", "riscv64")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("pack", metavar="NAME:VERSION", help="which version, e.g. hello:1.0.0")
+    parser.add_argument("--arch", choices=ARCHITECTURES, help="of several bundles, the one for these machines")
+    parser.add_argument("--out", required=True, metavar="PATH", type=Path, help="the file to write")
+
+
+def run(args: argparse.Namespace, session: Session) -> int:
+    """Write the file; under its name there is never a part of it, or a wrong one."""
+    pack = registered_pack(session, args.pack)
+    bundle = _bundle(pack, args.arch, args.pack)
+    path = f"{PACKS}/{pack['metadata']['name']}/bundles/{bundle['sha256']}"
+    part = args.out.with_name(f".{args.out.name}.{os.getpid()}")
+    digest, done = hashlib.sha256(), 0
+    try:
+        with part.open("xb") as file, Progress(f"downloading {args.pack}", bundle["size"]) as progress:
+            for chunk in session.api.chunks(path):
+                digest.update(chunk)
+                file.write(chunk)
+                done += len(chunk)
+                progress.reached(done)
+        if digest.hexdigest() != bundle["sha256"]:
+            raise CommandError(f"expected sha256 {bundle['sha256']}, got {digest.hexdigest()}: try again")
+        part.replace(args.out)
+    except OSError as error:
+        raise CommandError(f"cannot write {args.out}: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)
+    print(f"{args.out}: {done} bytes, sha256 {bundle['sha256'][:12]}", file=sys.stderr)
+    return EXIT_OK
+
+
+def _bundle(pack: dict[str, Any], architecture: str | None, named: str) -> dict[str, Any]:
+    bundles: list[dict[str, Any]] = pack["spec"]["bundles"]
+    fit = [one for one in bundles if architecture in (None, one["architecture"])]
+    if len(fit) != 1:
+        there = ", ".join(one["architecture"] for one in bundles)
+        raise CommandError(f"pack {named} has bundles for {there}: choose one with --arch")
+    return fit[0]
