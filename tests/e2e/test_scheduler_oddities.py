@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -56,3 +57,34 @@ async def test_a_pod_and_a_node_that_raise_end_no_term(tmp_path: Path, monkeypat
             monkeypatch.undo()
             for name in ("odd", "odder"):
                 assert await c.until("it is tried again", partial(node_of, name))
+
+
+async def test_a_new_term_lets_heartbeats_through_while_it_reads_the_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns, seen = 0, list[int]()
+
+    def read(obj: Pod, *args: Any) -> Any:
+        seen.append(turns)
+        return demand_of(obj, *args)
+
+    async def beat() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(f"{CORE}.demand_of", read)
+    monkeypatch.setattr("stark.controllers.scheduler.controller.BREATH_S", 0.0)
+    async with cluster(tmp_path, ("n1",)) as c:
+        for number in range(5):
+            (await c.server.post("/api/v1/namespaces/default/pods", pod(f"p{number}"))).ok(201)
+        beating = asyncio.create_task(beat())
+        async with controllers(c.controllers_config, ("scheduler",)):
+
+            async def all_read() -> bool:
+                return len(seen) >= 5
+
+            await c.until("all pods have been read", all_read)
+        beating.cancel()
+    assert len(set(seen[:5])) == 5, seen
