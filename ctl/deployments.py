@@ -92,6 +92,19 @@ def packs_of(pod_spec: Object) -> list[tuple[str, str, str]]:
     return found
 
 
+def images_in(pod_spec: Object, pack: str, image: str) -> dict[str, list[dict[str, str]]]:
+    """A strategic patch of the spec that gives every container of the pack, init containers too, that image."""
+    lists = {
+        key: [
+            {"name": name, "image": image}
+            for name, each, _ in packs_of({"containers": pod_spec.get(key)})
+            if each == pack
+        ]
+        for key in ("initContainers", "containers")
+    }
+    return {key: given for key, given in lists.items() if given}
+
+
 def version_of(pod_spec: Object) -> str:
     """The version of the first pack, else the first image."""
     packs = packs_of(pod_spec)

@@ -318,7 +318,7 @@ class ContainerLife:
             yield RunHook(self.uid, self.name, self.attempt, HookKind.PRE_STOP, handler, self.wish.grace_s)
 
     def abandon(self) -> None:
-        """Start nothing any more: the pod is ending. An answer to an open question will find nobody."""
+        """Start nothing for now: the pod is ending, or its turn has gone. An answer to an open question will find nobody."""
         if self.stage is Stage.PREPARING:
             self.stage = Stage.WAITING
 

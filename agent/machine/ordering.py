@@ -33,13 +33,18 @@ def policy_of(role: Role, pods: RestartPolicy) -> RestartPolicy:
 
 
 def due(lives: Sequence[ContainerLife], initialized: bool) -> Iterator[ContainerLife]:
-    """Those whose turn it is to run. `initialized`: the containers have had theirs, and init containers have none more."""
+    """Those whose turn it is to run. `initialized`: the containers have had theirs, and init containers have none more.
+
+    A sidecar that runs is among them even while one before it is being started again.
+    """
+    has_come = True
     for life in lives:
-        if life.role is Role.MAIN or (life.role is Role.SIDECAR and (initialized or life.started)):
+        if life.role is Role.INIT and (initialized or life.succeeded):
+            continue
+        if has_come or (life.role is Role.SIDECAR and life.has_process):
             yield life
-        elif life.role is Role.SIDECAR or (not initialized and not life.succeeded):
-            yield life
-            return
+        if life.role is not Role.MAIN and not (life.role is Role.SIDECAR and (initialized or life.started)):
+            has_come = False
 
 
 def may_stop(life: ContainerLife, lives: Sequence[ContainerLife]) -> bool:

@@ -201,6 +201,7 @@ class PodLife:
         if not self._busy() and not self._work_is_over():
             self._initialized = False
             for life in self.lives:
+                life.abandon()  # whoever was about to start waits for its turn again
                 if life.role is Role.INIT and life.succeeded:
                     life.run_again(now)
 

@@ -8,6 +8,7 @@ from typing import Any
 from stark.crds.batch import CONTROLLER_UID, JOB_NAME, OLD_CONTROLLER_UID, OLD_JOB_NAME
 from stark.crds.cron import ScheduleError, known_zone, parse_schedule
 from stark.crds.names import dns_subdomain_problems
+from stark.crds.podcontainers import every_written
 from stark.crds.selectors import SelectorError, from_label_selector
 
 from ..errors import Cause
@@ -74,7 +75,7 @@ def _failure_policy_causes(path: str, spec: Mapped, found: FoundSpec) -> Iterato
     if restart != "Never":
         message = 'only "Never" is supported when podFailurePolicy is specified'
         yield bad_value(f"{found.path}.restartPolicy", restart, message)
-    names = [container.get("name") for container in found.spec.get("containers") or ()]
+    names = [container.get("name") for container in every_written(found.spec)]
     for index, rule in enumerate(policy.get("rules") or ()):
         yield from _rule_causes(f"{path}.podFailurePolicy.rules[{index}]", rule, names)
 
@@ -102,9 +103,8 @@ def _rule_causes(path: str, rule: Mapped, containers: Sequence[Any]) -> Iterator
         return
     name, values = codes.get("containerName"), codes.get("values") or []
     if name is not None and name not in containers:
-        yield bad_value(
-            f"{path}.onExitCodes.containerName", name, "must be one of the container names in the pod template"
-        )
+        message = "must be one of the container or initContainer names in the pod template"
+        yield bad_value(f"{path}.onExitCodes.containerName", name, message)
     if values != sorted(values):
         yield bad_value(f"{path}.onExitCodes.values", values, "must be ordered")
     if codes.get("operator") == "In" and 0 in values:

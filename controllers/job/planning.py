@@ -303,9 +303,12 @@ def new_pod(job: Job, index: int | None) -> Pod:
     spec = template.spec
     if index is not None:
         labels[COMPLETION_INDEX] = annotations[COMPLETION_INDEX] = str(index)
-        containers = [_numbered(container) for container in spec.containers]
+        numbered = {
+            "init_containers": [_numbered(container) for container in spec.init_containers],
+            "containers": [_numbered(container) for container in spec.containers],
+        }
         hostname = spec.hostname or prefix[:HOSTNAME_MAX].rstrip("-.")
-        spec = spec.model_copy(update={"containers": containers, "hostname": hostname.replace(".", "-")})
+        spec = spec.model_copy(update={**numbered, "hostname": hostname.replace(".", "-")})
     if (deadline := _deadline(job)) is not None:
         annotations.setdefault(DEADLINE, deadline)
     held = [JOB_TRACKING] if is_tracked(job) and JOB_TRACKING not in template.metadata.finalizers else []

@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from stark.crds.podcontainers import every_written
+
 from .probe import Probe, Unknown
 
 
@@ -260,7 +262,7 @@ def secret_env(probe: Probe) -> Finding:
     pods = [
         f"{each['metadata']['namespace']}/{each['metadata']['name']}"
         for each in probe.items("/api/v1/pods")
-        for container in each["spec"].get("containers") or ()
+        for container in every_written(each["spec"])
         if any("secretKeyRef" in (variable.get("valueFrom") or {}) for variable in container.get("env") or ())
         or any("secretRef" in source for source in container.get("envFrom") or ())
     ]

@@ -15,7 +15,7 @@ import argparse
 from stark.crds.annotations import CHANGE_CAUSE, FOLLOW_LATEST, flag
 from stark.crds.images import PackRef
 
-from ..deployments import packs_of, read, workload
+from ..deployments import images_in, packs_of, read, workload
 from ..errors import EXIT_OK, CommandError
 from ..finding_packs import pack_object
 from ..options import Session
@@ -47,10 +47,10 @@ def run(args: argparse.Namespace, session: Session) -> int:
     pack_object(session, PackRef(pack, version))
     follows = flag(live["metadata"].get("annotations"), FOLLOW_LATEST)
     cause = f"rollback: {pack} {current} -> {version}{f': {args.reason}' if args.reason else ''}"
-    containers = [{"name": name, "image": image} for name, each, _ in packs if each == pack]
+    lists = images_in(live["spec"]["template"]["spec"], pack, image)
     notes = {CHANGE_CAUSE: cause, **({FOLLOW_LATEST: None} if follows else {})}
     meta = {"resourceVersion": live["metadata"]["resourceVersion"], "annotations": notes}
-    body = {"metadata": meta, "spec": {"template": {"spec": {"containers": containers}}}}
+    body = {"metadata": meta, "spec": {"template": {"spec": lists}}}
     session.api.request("PATCH", found.path, body=body, content_type=STRATEGIC)
     print(f"{found.label} rolled back: {pack} {current} -> {version}")
     if follows:

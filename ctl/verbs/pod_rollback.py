@@ -17,7 +17,7 @@ from stark.crds.annotations import VERSION_HISTORY
 from stark.crds.images import PackRef
 from stark.crds.podview import pod_state
 
-from ..deployments import packs_of
+from ..deployments import images_in, packs_of
 from ..errors import EXIT_OK, CommandError
 from ..finding_packs import pack_object
 from ..options import Session
@@ -46,13 +46,12 @@ def run(args: argparse.Namespace, session: Session) -> int:
     image = image_of(pack, version)
     pack_object(session, PackRef(pack, version))
     step = Step(datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), current, version, args.reason)
-    containers = [{"name": name, "image": image} for name, each, _ in packs_of(pod["spec"]) if each == pack]
     meta = {
         "uid": pod["metadata"]["uid"],
         "resourceVersion": pod["metadata"]["resourceVersion"],
         "annotations": {VERSION_HISTORY: format_steps([*version_steps(pod), step])},
     }
-    body = {"metadata": meta, "spec": {"containers": containers}}
+    body = {"metadata": meta, "spec": images_in(pod["spec"], pack, image)}
     session.api.request("PATCH", pod_path(pod), body=body, content_type=STRATEGIC)
     print(f"pod/{pod['metadata']['name']} rolled back: {pack} {current} -> {version}")
     return EXIT_OK

@@ -458,7 +458,7 @@ RULE = "spec.podFailurePolicy.rules[0]"
         ),
         (
             failing_job({"action": "FailJob", "onExitCodes": {**CODES, "containerName": "x"}}),
-            f'{RULE}.onExitCodes.containerName: Invalid value: "x": must be one of the container names',
+            f'{RULE}.onExitCodes.containerName: Invalid value: "x": must be one of the container or initContainer',
         ),
         (
             failing_job({"action": "FailJob", "onExitCodes": {"operator": "In", "values": [0, 1]}}),
