@@ -15,6 +15,8 @@ class Means:
     base: tuple[str, ...] = ()
     """Namespaces that every isolated container lives in: none as root, whose pods have users of their own."""
     separate_users: bool = False
+    landlock: bool = False
+    """Landlock alone keeps the pods of class `process` apart: the kernel lets us make no namespaces."""
     hidden: tuple[str, ...] = ()
     """Folders and files that no isolated pod sees."""
     configuration: frozenset[str] = frozenset()

@@ -10,6 +10,7 @@ from typing import Any
 from stark.crds.isolation import STRICT, TRUSTED
 
 from .capabilities import NUMBERS
+from .classes import Unoffered
 from .means import Means
 
 TEMPORARY = ("/tmp", "/var/tmp")
@@ -63,9 +64,11 @@ class Wishes:
 
 
 def confine(kind: str, means: Means, user: int | None, home: Home, wishes: Wishes) -> dict[str, Any]:
-    """The part of a run's specification that confines it: uid, gid, mounts, sandbox."""
+    """The part of a run's specification that confines it: uid, gid, mounts, sandbox. Raises Unoffered."""
     if kind == TRUSTED:
         return _trusted(means, user, wishes)
+    if means.landlock:
+        return _landlocked(kind, means, home, wishes)
     own = [_mount(path, read_only=wishes.read_only_root) for path in home.own]
     shown = [_mount(path, read_only=True) for path in home.shown]
     private = _mount(home.temporary, read_only=wishes.read_only_root)
@@ -98,7 +101,25 @@ def confine(kind: str, means: Means, user: int | None, home: Home, wishes: Wishe
     }
 
 
+def _landlocked(kind: str, means: Means, home: Home, wishes: Wishes) -> dict[str, Any]:
+    """Without a view of its own: the same paths, and those it must not reach are closed to it."""
+    if wishes.run_as_user is not None or wishes.run_as_group is not None:
+        raise Unoffered("runAsUser and runAsGroup take namespaces, which this agent cannot make")
+    own = [{"path": str(path), "read_only": wishes.read_only_root} for path in (*home.own, home.temporary)]
+    sandbox = {
+        "class": kind,
+        "landlock": True,
+        "hide": list(means.hidden),
+        "show": [*own, *({"path": str(path), "read_only": True} for path in home.shown)],
+        "read_only": wishes.read_only_root,
+        "filter": wishes.filtered,
+    }
+    return {"uid": None, "gid": None, "sandbox": sandbox, "mounts": wishes.mounts}
+
+
 def _trusted(means: Means, user: int | None, wishes: Wishes) -> dict[str, Any]:
+    if wishes.read_only_root and not means.views:
+        raise Unoffered("readOnlyRootFilesystem takes namespaces, which this agent cannot make")
     viewed = bool(wishes.mounts) or wishes.read_only_root
     namespaces = [*(name for name in means.base if name == "user"), "mnt"] if viewed else []
     sandbox: dict[str, Any] = {

@@ -55,9 +55,23 @@ async def find_means(data_dir: Path, hide: Sequence[Path], *, separate_users: bo
     tried = await _try(folder, {**plans, "view": _with_volume(means, folder)})
     refused = {kind: why for kind, why in tried.items() if why}
     views = not refused.pop("view", "")
+    if not root and PROCESS in refused:
+        means, refused = await _without_namespaces(replace(means, base=()), folder, home, refused)
     if root and _kernel() < PRIVATE_PROC_SINCE:
         refused |= {PROCESS: f"Linux {platform.release()} cannot hide other users' processes from pods"}
     return replace(means, refused=refused, views=views)
+
+
+async def _without_namespaces(
+    means: Means, folder: Path, home: Home, refused: dict[str, str]
+) -> tuple[Means, dict[str, str]]:
+    """What Landlock can do where the kernel lets us make no namespaces: the class `process`, without volumes."""
+    locked = replace(means, landlock=True)
+    tried = await _try(folder, {PROCESS: confine(PROCESS, locked, None, home, Wishes())})
+    strict = {STRICT: refused.get(STRICT, refused[PROCESS])}
+    if tried[PROCESS]:
+        return means, {PROCESS: f"{refused[PROCESS]}; {tried[PROCESS]}", **strict}
+    return locked, strict
 
 
 def _with_volume(means: Means, folder: Path) -> dict[str, Any]:

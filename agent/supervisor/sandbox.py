@@ -10,6 +10,7 @@ import _socket
 import os
 
 from .kernel import NAMESPACES, PR_CAPBSET_DROP, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, prctl, setns, unshare
+from .landlock import restrict
 from .mounts import build
 from .seccomp import install
 
@@ -94,6 +95,8 @@ def confine(spec: dict[str, Any]) -> None:
     sandbox = spec.get("sandbox", {})
     if sandbox.get("no_new_privs", True):
         prctl(PR_SET_NO_NEW_PRIVS, 1)
+    if sandbox.get("landlock"):
+        restrict(sandbox)
 
 
 def filter_calls(spec: dict[str, Any]) -> None:

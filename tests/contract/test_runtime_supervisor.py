@@ -15,7 +15,7 @@ from stark.agent.supervisor.link import ShimLink, SupervisorError, read_state, s
 from tests.support.agents import nothing_left, until
 from tests.support.runs import Bench, bench
 
-RSS_MAX_BYTES = 12 << 20
+RSS_MAX_BYTES = 8 << 20
 
 
 @pytest.fixture

@@ -54,6 +54,16 @@ def test_without_root_a_user_namespace_keeps_pods_apart() -> None:
     assert strict["shared"] == ["user", "net", "ipc", "uts"]
 
 
+def test_what_takes_namespaces_is_not_started_without_them() -> None:
+    locked = Means(landlock=True, hidden=("/data",))
+    process = confine("process", locked, None, HOME, Wishes(read_only_root=True))
+    assert (process["mounts"], process["sandbox"]["landlock"], process["sandbox"]["read_only"]) == ([], True, True)
+    with pytest.raises(Unoffered, match="take namespaces"):
+        confine("process", locked, None, HOME, Wishes(run_as_user=5))
+    with pytest.raises(Unoffered, match="takes namespaces"):
+        confine("trusted", locked, None, HOME, Wishes(read_only_root=True))
+
+
 def pod(context: dict[str, Any], whole: dict[str, Any] | None = None) -> tuple[Pod, Container]:
     container = {"name": "c", "image": "pack.stark/x:1.0.0", "securityContext": context}
     spec = {"containers": [container], "securityContext": whole or {}}
