@@ -141,6 +141,8 @@ BLOCKED_VERSIONS = "stark.dev/blocked-versions"
 """Annotation of Deployments, written by the crash-loop controller: JSON list of BlockedVersion."""
 LAST_SUCCESSFUL_VERSION = "stark.dev/last-successful-version"
 """Annotation of Deployments, written by the crash-loop controller: the version of the last rollout that held."""
+LAST_SUCCESSFUL_PACK = "stark.dev/last-successful-pack"
+"""Annotation of Deployments, written by the crash-loop controller: the pack whose version that is."""
 LAST_SUCCESSFUL_TEMPLATE = "stark.dev/last-successful-template"
 """Annotation of Deployments, written by the crash-loop controller: the fingerprint of the template that held last."""
 COUNTED_FAILURES = "stark.dev/counted-failures"
@@ -157,6 +159,7 @@ KEPT_BY_UNDO = (
     CONFIG_VERSIONS,
     BLOCKED_VERSIONS,
     LAST_SUCCESSFUL_VERSION,
+    LAST_SUCCESSFUL_PACK,
     LAST_SUCCESSFUL_TEMPLATE,
 )
 """Annotations of a Deployment that all its ReplicaSets carry as it does: `kubectl rollout undo` replaces a Deployment's

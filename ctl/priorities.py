@@ -9,6 +9,7 @@ from .options import Session
 from .paging import every
 
 PRIORITY_MAX = 1_000
+USUAL = "priority-100"
 CLASSES = "/apis/scheduling.k8s.io/v1/priorityclasses"
 
 
@@ -17,6 +18,17 @@ def priority(text: str) -> int:
     if not text.isdigit() or int(text) > PRIORITY_MAX:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {PRIORITY_MAX}")
     return int(text)
+
+
+def usual_class(session: Session) -> str | None:
+    """The class of pods that are made by hand, which every cluster has at first; None where it was taken away."""
+    try:
+        session.api.get(f"{CLASSES}/{USUAL}")
+    except ServerError as error:
+        if error.reason not in ("NotFound", "Forbidden"):
+            raise
+        return None
+    return USUAL
 
 
 def class_of(session: Session, value: int) -> str:

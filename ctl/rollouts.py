@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from stark.crds.annotations import CHANGE_CAUSE, CRASH_LOOP_PAUSED, POD_TEMPLATE_HASH, REVISION
+from stark.crds.annotations import BLOCKED_VERSIONS, CHANGE_CAUSE, CRASH_LOOP_PAUSED, POD_TEMPLATE_HASH, REVISION
 from stark.crds.crash_loop import readable_blocks, resumed
 
 from .errors import CommandError, UsageError
@@ -234,8 +234,9 @@ def go_back(session: Session, workload: Workload, live: Object, to: Revision, *,
 
 
 def resume(session: Session, workload: Workload, live: Object) -> bool:
-    """End a person's pause and a stop by the crash-loop controller; whether there was either."""
-    stopped = CRASH_LOOP_PAUSED in (live["metadata"].get("annotations") or {})
+    """End a person's pause, a stop by the crash-loop controller, and the blocks of versions; whether there was any."""
+    known = live["metadata"].get("annotations") or {}
+    stopped = CRASH_LOOP_PAUSED in known or BLOCKED_VERSIONS in known
     if not stopped and not live["spec"].get("paused"):
         return False
     body = {"metadata": {"annotations": resumed(live["metadata"].get("annotations"))}, "spec": {"paused": None}}

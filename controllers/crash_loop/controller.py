@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -38,7 +38,9 @@ FAILING = "controller-uid-of-failing"
 REVISION_HASH = "controller-revision-hash"
 """Label of a daemon and of the ControllerRevision that it comes from."""
 REFUSED_RETRY_S = 10.0
-"""After a rollback that admission refused: a policy is in its way, and only people can change that."""
+"""After a note that admission refused: a policy is in its way, and only people can change that."""
+REASON_LENGTH_MAX = 300
+"""Of the refusal of a rollback, as it is noted on the deployment."""
 
 
 def failing_owner(pod: Pod) -> Iterable[str]:
@@ -109,7 +111,11 @@ class CrashLoops(Controller):
         if step.succeeds:
             memory.succeeded_at = now
         written = await self._carry_out(deployment, step)
-        if written is None:
+        if isinstance(written, str) and step.template is not None:
+            # It cannot go back, and must not go on either: it is paused, and the pause says why.
+            step = plan(replace(observed, refused=written[:REASON_LENGTH_MAX]), now)
+            written = await self._carry_out(deployment, step)
+        if isinstance(written, str):
             return RequeueAfter(REFUSED_RETRY_S)
         await self._tell(written, step, now)
         self._remember(memory, written, now)
@@ -170,8 +176,8 @@ class CrashLoops(Controller):
 
     # -- acting ---------------------------------------------------------------------------------------------------
 
-    async def _carry_out(self, deployment: Deployment, step: Plan) -> Deployment | None:
-        """The deployment after the one write of the step; None when the rollback was refused."""
+    async def _carry_out(self, deployment: Deployment, step: Plan) -> Deployment | str:
+        """The deployment after the one write of the step; why, when it was refused."""
         if not step.annotations and step.template is None:
             return deployment
         try:
@@ -182,7 +188,7 @@ class CrashLoops(Controller):
             return deployment
         except (Forbidden, Invalid) as error:
             self._context.recorder.event(deployment, "Warning", "CrashLoopRollbackRefused", str(error))
-            return None
+            return error.message
 
     async def _note(self, deployment: Deployment, changes: Mapping[str, str | None]) -> Deployment:
         meta = deployment.metadata

@@ -22,6 +22,7 @@ from stark.crds.annotations import (
     CHANGE_CAUSE,
     COUNTED_FAILURES,
     CRASH_LOOP_PAUSED,
+    LAST_SUCCESSFUL_PACK,
     LAST_SUCCESSFUL_TEMPLATE,
     LAST_SUCCESSFUL_VERSION,
     MODE,
@@ -88,6 +89,8 @@ class Observed:
     """For how long which pods have been Ready."""
     succeeded_at: datetime | None = None
     """When a pod of this template was last seen to hold, as far as this process remembers."""
+    refused: str = ""
+    """Why the template that would come back was refused at admission, when it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +301,9 @@ def _watch(case: _Case) -> Plan:
 def _failure(case: _Case, counted: Count) -> Happening:
     # After a run that held the count begins anew, so it may be less than before.
     fresh = counted.count - case.known.count
-    text = f"Failure {counted.count} of {case.settings.threshold} in a row of version {case.version}: {counted.cause}"
+    limit = case.settings.threshold
+    place = f"{counted.count} of {limit}" if counted.count <= limit else f"{counted.count} (the limit is {limit})"
+    text = f"Failure {place} in a row of version {case.version}: {counted.cause}"
     return Happening(Act.FAILED, text, fresh if fresh > 0 else counted.count)
 
 
@@ -345,6 +350,8 @@ def _cleared(case: _Case) -> Plan:
     mine = (case.known.template, case.version)
     kept = [each for each in case.blocks if each.template != mine[0] and each.version != mine[1]]
     changes |= {LAST_SUCCESSFUL_VERSION: version, LAST_SUCCESSFUL_TEMPLATE: case.known.template}
+    if pack is not None or LAST_SUCCESSFUL_PACK in case.annotations:
+        changes[LAST_SUCCESSFUL_PACK] = pack.name if pack is not None else None
     return Plan({**changes, **_blocks_change(case, kept)}, happenings=(told,), succeeds=True)
 
 
@@ -402,9 +409,11 @@ def _trip(case: _Case, counted: Count, *, is_new: bool) -> Plan:
 
 
 def _pause(case: _Case, counted: Count, block: BlockedVersion, failure: Sequence[Happening]) -> Plan:
+    refused = case.observed.refused
+    why = f"going back was refused: {refused}" if refused else "there is no other version that held"
     text = (
-        f"version {case.version} failed {counted.count} times in a row ({block.cause}) and there is no other version "
-        f"that held; it is tried again at {block.until} (attempt {block.attempts})"
+        f"version {case.version} failed {counted.count} times in a row ({block.cause}) and {why}; "
+        f"it is tried again at {block.until} (attempt {block.attempts})"
     )
     others = [each for each in case.blocks if each.version != case.version]
     retry = moment(block.until)
@@ -418,7 +427,7 @@ def _pause(case: _Case, counted: Count, block: BlockedVersion, failure: Sequence
 def _target(case: _Case) -> tuple[PodTemplateSpec, str] | None:
     """The template that held last, if it is another one, and what its version is called."""
     last, version = case.annotations.get(LAST_SUCCESSFUL_TEMPLATE), case.annotations.get(LAST_SUCCESSFUL_VERSION)
-    if last == case.known.template or not version:
+    if last == case.known.template or not version or case.observed.refused:
         return None
     template = case.observed.history.get(last or "")
     if template is not None:
@@ -428,6 +437,8 @@ def _target(case: _Case) -> tuple[PodTemplateSpec, str] | None:
     pack = pack_of(present)
     if pack is None or pack.version == version or version == last:
         return None
+    if case.annotations.get(LAST_SUCCESSFUL_PACK, pack.name) != pack.name:
+        return None  # that was a version of another pack
     return with_pack_version(present, pack.name, version), version
 
 

@@ -21,7 +21,7 @@ from ..options import Session
 from ..output import print_object
 from ..paging import every
 from ..pods import UID, pods_path
-from ..priorities import class_of, priority
+from ..priorities import class_of, priority, usual_class
 from ..running import REPLICAS_MAX, add_pack_options, checked_name, label_of, pack_of, pairs, pod_spec, positive
 
 NAMESPACED = False
@@ -33,7 +33,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("packs", nargs="*", metavar="PACK", help="the pack to run")
     add_pack_options(parser)
     parser.add_argument("-n", "--node", metavar="NODE", help="run it on this node, by name or uid (default: the best)")
-    parser.add_argument("-p", "--priority", type=priority, metavar="N", help="0 to 1000; higher goes first (default 0)")
+    parser.add_argument(
+        "-p", "--priority", type=priority, metavar="N", help="0 to 1000; higher goes first (default 100)"
+    )
     parser.add_argument(
         "-l", "--label", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="a label; may be repeated"
     )
@@ -73,6 +75,8 @@ def body(args: argparse.Namespace, session: Session, pack: str) -> dict[str, Any
         spec["nodeName"] = node_name(session, args.node)
     if args.priority is not None:
         spec["priorityClassName"] = class_of(session, args.priority)
+    elif usual := usual_class(session):
+        spec["priorityClassName"] = usual
     labels = {"app": label_of(pack), **pairs(args.label, "--label")}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {**name, "labels": labels}, "spec": spec}
 

@@ -27,6 +27,7 @@ async def test_every_cluster_has_its_classes_and_pods_get_their_numbers(api: Api
         "system-node-critical": 2_000_001_000,
         "system-cluster-critical": 2_000_000_000,
         "high-priority": 1_000_000,
+        "priority-100": 100,
         "default": 0,
         "low-priority": -1_000,
         "best-effort": -1_000_000,

@@ -20,6 +20,7 @@ from stark.crds.annotations import (
     COUNTED_FAILURES,
     CRASH_LOOP,
     CRASH_LOOP_PAUSED,
+    LAST_SUCCESSFUL_PACK,
     LAST_SUCCESSFUL_TEMPLATE,
     LAST_SUCCESSFUL_VERSION,
     BlockedVersion,
@@ -305,6 +306,7 @@ def test_without_a_history_at_least_the_packs_version_goes_back() -> None:
     [
         pytest.param(BAD, {}, id="no version has held yet"),
         pytest.param(GOOD, HELD, id="it is itself the one that held"),
+        pytest.param(BAD, {**HELD, LAST_SUCCESSFUL_PACK: "former"}, id="the one that held was of another pack"),
         pytest.param("busybox:2", {**HELD, LAST_SUCCESSFUL_VERSION: mark(GOOD)}, id="the one that held is forgotten"),
     ],
 )
@@ -321,6 +323,13 @@ def test_where_there_is_nothing_to_go_back_to_it_is_paused(image: str, annotatio
     assert (told.status, told.reason) == ("True", "CrashLoopPaused")
     waiting = plan(Observed(paused, TRIPLE), NOW)
     assert (waiting.annotations, waiting.recheck_after_s) == ({}, 60)
+
+
+def test_where_going_back_was_refused_it_is_paused_and_says_why() -> None:
+    bad = web(annotations=HELD)
+    step = plan(Observed(bad, TRIPLE, HISTORY, refused="version 1.0.0 is not trusted"), NOW)
+    assert (acts(step), step.template) == ([Act.FAILED, Act.PAUSED], None)
+    assert "going back was refused: version 1.0.0 is not trusted" in str(step.annotations[CRASH_LOOP_PAUSED])
 
 
 def test_many_pods_that_fail_at_once_are_one_attempt() -> None:
