@@ -69,7 +69,7 @@ class AccountFiles:
         if age_s is not None and age_s < renew_after_s(pod.uid):
             return None
         try:
-            return await self._request(pod)
+            return await self.request(pod, None, EXPIRATION_S)
         except ApiError as error:
             if age_s is not None:
                 log.warning("token not renewed, the old one stays", extra=_told(pod, error))
@@ -113,7 +113,7 @@ class AccountFiles:
             if age_s is None or age_s < renew_after_s(pod.uid) or pod.status.phase in ENDED or not is_wanted(pod):
                 continue
             try:
-                self.place(pod, await self._request(pod), self._records.note(pod.uid).user)
+                self.place(pod, await self.request(pod, None, EXPIRATION_S), self._records.note(pod.uid).user)
             except ApiError as error:
                 log.warning("token not renewed, the old one stays", extra=_told(pod, error))
                 if error.status_code not in REFUSALS:
@@ -129,14 +129,19 @@ class AccountFiles:
             return None
         return now - written_at if written_at <= now else RENEW_AFTER_S + RENEW_SPREAD_S
 
-    async def _request(self, pod: Pod) -> str:
+    async def request(self, pod: Pod, audience: str | None, expiration_s: int | None) -> str:
+        """A new token of the pod's account, by default for the API server. Raises ApiError."""
         meta = pod.metadata
         path = f"/api/v1/namespaces/{meta.namespace}/serviceaccounts/{pod.spec.service_account_name}/token"
         reference = {"apiVersion": "v1", "kind": "Pod", "name": meta.name, "uid": meta.uid}
         body = {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenRequest",
-            "spec": {"expirationSeconds": EXPIRATION_S, "boundObjectRef": reference},
+            "spec": {
+                **({"audiences": [audience]} if audience else {}),
+                "expirationSeconds": expiration_s,
+                "boundObjectRef": reference,
+            },
         }
         headers = {"Content-Type": "application/json"}
         async with self._client.raw(

@@ -63,7 +63,7 @@ from .machine import (
     WriteStatus,
 )
 from .membership import Contact, Membership, holder_of
-from .noderecord import Facts, NodeRecord
+from .noderecord import Facts, NodeRecord, node_amounts
 from .ownpods import OwnPods
 from .portforward import PortForwards, Target
 from .probes import Prober
@@ -163,6 +163,7 @@ class Agent:
                 shelf=shelf,
                 accounts=AccountFiles(self._client, self._config, records),
                 means=means,
+                allocatable=node_amounts(self.settings),
             )
             system = system_info()
             self._membership = Membership(self._client, holder_of(self.settings.data_dir, system.machine_id))
@@ -270,6 +271,7 @@ class Agent:
                     ("events", self._events.run()),
                     ("housekeeping", self._keep_house()),
                     ("tokens", self._renew_tokens()),
+                    ("volumes", self._refresh_volumes()),
                     ("usage", self._usage.run()),
                 )
             ]
@@ -541,6 +543,11 @@ class Agent:
         while True:
             await self._workshop.accounts.renew(list(self._pods.values()), time.time())
             await asyncio.sleep(self.settings.token_period_s)
+
+    async def _refresh_volumes(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.volume_period_s)
+            await self._workshop.volumes.refresh(list(self._pods.values()), time.time())
 
     async def _keep_house(self) -> None:
         while True:

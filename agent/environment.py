@@ -11,9 +11,13 @@ import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import ROUND_CEILING
 
 from stark.crds.config import ConfigMap, Secret
+from stark.crds.podcontainers import container_named
 from stark.crds.pods import Container, EnvVarSource, KeySelector, Pod
+from stark.crds.quantity import parse_quantity
+from stark.crds.volumes import ResourceFieldSelector
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _REFERENCE = re.compile(r"\$\$|\$\(([^)]*)\)")
@@ -22,6 +26,15 @@ _SUBSCRIPT = re.compile(r"^metadata\.(labels|annotations)\['([^']+)'\]$")
 
 class ConfigError(Exception):
     """Something the environment needs is missing or wrong; the container waits for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a pod is told of its node."""
+
+    node_ip: str
+    allocatable: Mapping[str, str] = field(default_factory=dict)
+    """What the node has for pods, as quantities by resource."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +83,12 @@ def expand(text: str, variables: Mapping[str, str]) -> str:
 
 
 def resolve(
-    pod: Pod, container: Container, sources: Sources, node_ip: str, base: Mapping[str, str], last: Mapping[str, str]
+    pod: Pod,
+    container: Container,
+    sources: Sources,
+    around: Surroundings,
+    base: Mapping[str, str],
+    last: Mapping[str, str],
 ) -> dict[str, str]:
     """The whole environment: `base`, the container's own, and `last`, which nobody overrules. Raises ConfigError."""
     env = dict(base)
@@ -89,7 +107,7 @@ def resolve(
     known = {**env, **last}
     for variable in container.env:
         if variable.value_from is not None:
-            value = _from_source(pod, variable.value_from, sources, node_ip)
+            value = _from_source(pod, container, variable.value_from, sources, around)
         else:
             value = expand(variable.value or "", known)
         if value is not None:
@@ -97,9 +115,13 @@ def resolve(
     return {**env, **last}
 
 
-def _from_source(pod: Pod, origin: EnvVarSource, sources: Sources, node_ip: str) -> str | None:
+def _from_source(
+    pod: Pod, container: Container, origin: EnvVarSource, sources: Sources, around: Surroundings
+) -> str | None:
     if origin.field_ref:
-        return field_value(pod, origin.field_ref.field_path, node_ip)
+        return field_value(pod, origin.field_ref.field_path, around.node_ip)
+    if origin.resource_field_ref:
+        return resource_value(pod, origin.resource_field_ref, container.name, around.allocatable)
     if origin.config_map_key_ref:
         ref = origin.config_map_key_ref
         config_map = sources.config_maps.get(ref.name)
@@ -146,10 +168,28 @@ def field_value(pod: Pod, path: str, node_ip: str) -> str:
         "status.podIP": node_ip,
         "status.podIPs": node_ip,
         "status.hostIP": node_ip,
+        "status.hostIPs": node_ip,
     }
     if path not in values:
         raise ConfigError(f"fieldPath {path} is not supported")
     return values[path] or ""
+
+
+def resource_value(pod: Pod, told: ResourceFieldSelector, own: str, allocatable: Mapping[str, str]) -> str:
+    """A container's request or limit in units of the divisor, rounded up. `own` is the container that asks.
+
+    A limit that is not set is what the node has, a request that is not set is nothing. Raises ConfigError.
+    """
+    name = told.container_name or own
+    container = container_named(pod.spec, name)
+    if container is None:
+        raise ConfigError(f"container {name} not found")
+    side, _, resource = told.resource.partition(".")
+    given = container.resources
+    amounts: Mapping[str, str] = {} if given is None else given.limits if side == "limits" else given.requests
+    default = allocatable.get(resource, "0") if side == "limits" else "0"
+    amount, divisor = parse_quantity(amounts.get(resource, default)), parse_quantity(told.divisor or "1")
+    return str(int((amount / (divisor or 1)).to_integral_value(ROUND_CEILING)))
 
 
 def port_variables(container: Container, ports: Mapping[str, int]) -> dict[str, str]:

@@ -252,6 +252,7 @@ class PodHands:
     async def _retire(self) -> None:
         await self._end_supervisor()
         await self._clear_remains()
+        await asyncio.to_thread(self._workshop.volumes.clear, self.uid)
 
     async def _release(self) -> None:
         await self._end_supervisor()
@@ -261,6 +262,7 @@ class PodHands:
 
     async def _discard(self) -> None:
         await self._clear_remains()
+        await asyncio.to_thread(self._workshop.volumes.clear, self.uid)
         await asyncio.to_thread(self._workshop.records.remove, self.uid)
         self._workshop.forget(self.uid)
 

@@ -11,13 +11,12 @@ import os
 import threading
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from stark.client.api import Client
-from stark.client.errors import ApiError, NotFound
-from stark.crds.config import ConfigMap, Secret
 from stark.crds.isolation import TRUSTED, isolation_wanted
 from stark.crds.packs import Pack, PackBundle
 from stark.crds.pods import Container, Pod
@@ -26,8 +25,9 @@ from stark.crds.quantity import byte_count, milli_cpu
 from .accounts import KUBECONFIG, MOUNTED_AT, AccountFiles, NoToken, is_wanted
 from .bundles import BundleError, BundleStore
 from .cgroups import Cgroups, Limits
+from .configs import ConfigSource
 from .endings import Endings
-from .environment import PATH, ConfigError, Sources, expand, port_variables, references, resolve
+from .environment import PATH, ConfigError, Sources, Surroundings, expand, port_variables, resolve
 from .isolation import Home, Means, Unoffered, Wishes, chosen, confine, shown_for, wishes_of
 from .logs import LogShelf
 from .packs import PackError, PackSource, bundle_for, pack_named_by
@@ -36,6 +36,7 @@ from .records import PodNote, PodRecords
 from .runtimes import Program, Runtime, runtime_for
 from .settings import AgentSettings
 from .trust import Trust, read_keys
+from .volumes import FAILED_MOUNT, FailedMount, Found, VolumeError, VolumeKeeper, container_mounts, owner_of
 
 NOFILE = (7, 65_536, 65_536)  # RLIMIT_NOFILE; lowered to the hard limit where that is less
 NO_CORE = (4, 0, 0)  # RLIMIT_CORE: a crash loop must not fill the disk with cores
@@ -90,34 +91,6 @@ def _tag(container: Container, pack: Pack, bundle: PackBundle) -> dict[str, str 
     }
 
 
-class ConfigSource:
-    """Reads ConfigMaps and Secrets, and remembers them in memory for restarts while the API server is away."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._maps: dict[tuple[str, str], ConfigMap] = {}
-        self._secrets: dict[tuple[str, str], Secret] = {}
-
-    async def read(self, namespace: str, container: Container) -> Sources:
-        """Everything the container's environment mentions. Raises NotReady when nobody can tell."""
-        wanted = references(container)
-        return Sources(
-            {n: found for n in wanted.config_maps if (found := await self._get(ConfigMap, self._maps, namespace, n))},
-            {n: found for n in wanted.secrets if (found := await self._get(Secret, self._secrets, namespace, n))},
-        )
-
-    async def _get(self, kind: Any, kept: dict[tuple[str, str], Any], namespace: str, name: str) -> Any:
-        key = (namespace, name)
-        try:
-            kept[key] = await self._client.get(kind, name, namespace)
-        except NotFound:
-            kept.pop(key, None)
-        except ApiError as error:
-            if key not in kept:
-                raise NotReady(CONFIG_REASON, f"{kind.__name__} {name} cannot be read: {error.message}") from error
-        return kept.get(key)
-
-
 class Workshop:
     """Builds launches; shared by all pods of the node."""
 
@@ -135,6 +108,7 @@ class Workshop:
         shelf: LogShelf,
         accounts: AccountFiles,
         means: Means,
+        allocatable: Mapping[str, str],
     ) -> None:
         self.settings = settings
         self.node_ip = node_ip
@@ -153,6 +127,8 @@ class Workshop:
         own_keys = read_keys(settings.trusted_keys) if settings.trusted_keys is not None else ()
         self._trust = Trust(hasty, settings.data_dir, own_keys)
         self._configs = ConfigSource(hasty)
+        self._allocatable = allocatable
+        self.volumes = VolumeKeeper(records, self._configs, accounts, node_ip, allocatable)
         self._means = means
         self._isolation: dict[str, str] = {}
         self._deciding = threading.Lock()  # ports and users are given out one pod at a time
@@ -169,16 +145,19 @@ class Workshop:
             bundle = bundle_for(pack, self._architecture)
             sources = await self._configs.read(pod.metadata.namespace or "", container)
             token = await self.accounts.obtain(pod)
+            filling = await self._filling(pod)
             begun = time.monotonic()
             path, cached = await self.bundles.ensure(pack.metadata.name, bundle.sha256, bundle.size)
             self.in_use.setdefault(pod.uid, set()).add(bundle.sha256)
-            found = (pack, path, bundle, sources, token)
+            found = (pack, path, bundle, sources, token, filling)
             spec = await asyncio.to_thread(self._spec, pod, container, attempt, running, *found)
         except PackError as error:
             raise NotReady(error.reason, error.message) from error
         except BundleError as error:
             raise NotReady("ErrImagePull", str(error)) from error
-        except (ConfigError, NoPort, NoToken, Unoffered) as error:
+        except FailedMount as error:
+            raise NotReady(FAILED_MOUNT, str(error)) from error
+        except (ConfigError, NoPort, NoToken, Unoffered, VolumeError) as error:
             raise NotReady(CONFIG_REASON, str(error)) from error
         except OSError as error:
             raise NotReady("CreateContainerError", str(error)) from error
@@ -212,23 +191,23 @@ class Workshop:
         bundle: PackBundle,
         sources: Sources,
         token: str | None,
+        filling: Found,
     ) -> dict[str, Any]:
         runtime = self.runtime(pack.spec.runtime)
         if runtime is None:
             raise NotReady(CONFIG_REASON, f"this node has no runtime for {pack.spec.runtime} packs")
         kind = chosen(isolation_wanted(pod.metadata.annotations), self._means.refused)
-        mounts = [*self._mounts(pod), *self._ending(pod, container, attempt)]
-        wishes = wishes_of(pod, container, kind, mounts)
-        with self._deciding:
-            ports = self.ports.assign(pod, running)
-            user = self._user(pod.uid, kind, wishes)
-            self.records.save_note(pod.uid, PodNote(ports, user, kind))
+        wishes = wishes_of(pod, container, kind, self._mounts(pod, container, attempt))
+        note = self._settled(pod, kind, wishes, running)
+        user, owner = note.user, owner_of(pod, note)
+        self.volumes.make(pod, filling, owner)
         if token is not None:
             self.accounts.place(pod, token, user)
         work = self.records.work_folder(pod.uid, container.name, user)
         limits = replace(limits_of(container), pids=self.settings.pids_max)
         execution = str(uuid.uuid4())
-        env = self._environment(pod, container, sources, pack, execution, work, ports)
+        env = self._environment(pod, container, sources, pack, execution, work, note.ports)
+        wishes.mounts.extend(container_mounts(pod, container, env, self.volumes.folder(pod.uid), owner))
         program = Program(
             bundle=path,
             pack_id=pack.metadata.uid or pack.metadata.name,
@@ -272,6 +251,14 @@ class Workshop:
             "deadline_s": program.timeout_ms / 1000 if program.timeout_ms else None,
         }
 
+    def _settled(self, pod: Pod, kind: str, wishes: Wishes, running: frozenset[str]) -> PodNote:
+        """What is decided for the pod as a whole, and kept."""
+        with self._deciding:
+            ports = self.ports.assign(pod, running)
+            note = PodNote(ports, self._user(pod.uid, kind, wishes), kind)
+            self.records.save_note(pod.uid, note)
+        return note
+
     def _home(self, pod: Pod, work: Path, bundle: Path, more: list[Path]) -> Home:
         """What a container of the pod reaches at the paths of the host, however little it sees else."""
         shown = [bundle, *more]
@@ -280,12 +267,24 @@ class Workshop:
         temporary = self.records.temporary_folder(pod.uid)
         return Home((work, temporary), temporary, shown, pod.spec.hostname or pod.metadata.name)
 
-    def _mounts(self, pod: Pod) -> list[dict[str, Any]]:
-        """What the container finds at paths of its own choosing: the pod's account, where clients look for it."""
+    async def _filling(self, pod: Pod) -> Found:
+        """What the pod's volumes are filled from. Raises FailedMount, NotReady."""
+        if pod.spec.volumes and not self._means.views:
+            raise NotReady(
+                CONFIG_REASON, "this node cannot give containers a view of the files of their own: no volumes"
+            )
+        return await self.volumes.read(pod, time.time())
+
+    def _mounts(self, pod: Pod, container: Container, attempt: int) -> list[dict[str, Any]]:
+        """What the container finds beside its volumes: its last message's file, and, unless it has a volume there, the
+        pod's account where clients look for it."""
+        ending = self._ending(pod, container, attempt)
         if not is_wanted(pod) or not self._means.views:
-            return []
+            return ending
+        if any(each.mount_path.rstrip("/") == MOUNTED_AT for each in container.volume_mounts):
+            return ending
         account = self.accounts.folder(pod.uid)
-        return [{"source": str(account), "target": MOUNTED_AT, "read_only": True, "no_exec": True}]
+        return [{"source": str(account), "target": MOUNTED_AT, "read_only": True, "no_exec": True}, *ending]
 
     def _ending(self, pod: Pod, container: Container, attempt: int) -> list[dict[str, Any]]:
         """The file for the container's last message, if it wants one: making room for it in /dev takes 30 ms."""
@@ -334,7 +333,7 @@ class Workshop:
             "STARK_EXECUTION_ID": execution,
             **port_variables(container, ports),
         }
-        return resolve(pod, container, sources, self.node_ip, base, last)
+        return resolve(pod, container, sources, Surroundings(self.node_ip, self._allocatable), base, last)
 
     def _pointers(self, pod: Pod) -> dict[str, str]:
         """What leads clients to the pod's account where they cannot see it at the usual place."""

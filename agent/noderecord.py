@@ -109,15 +109,20 @@ def own_labels(settings: AgentSettings, facts: Facts) -> dict[str, str | None]:
     }
 
 
-def node_status(settings: AgentSettings, facts: Facts, seen: Node | None, now: datetime, low: Pressure) -> NodeStatus:
-    """What the agent reports; transition times move only when a condition changes."""
+def node_amounts(settings: AgentSettings) -> dict[str, str]:
+    """What the node has for pods."""
     memory = settings.memory_mib << 20 if settings.memory_mib is not None else memory_bytes()
-    amounts = {
+    return {
         "cpu": format_milli_cpu(settings.cpu_milli if settings.cpu_milli is not None else cpu_milli()),
         "memory": f"{memory >> 10}Ki",
         "pods": str(settings.pods_max),
         **settings.resources,
     }
+
+
+def node_status(settings: AgentSettings, facts: Facts, seen: Node | None, now: datetime, low: Pressure) -> NodeStatus:
+    """What the agent reports; transition times move only when a condition changes."""
+    amounts = node_amounts(settings)
     verdicts = [
         ("MemoryPressure", low.memory, "MemoryIsLow", "HasSufficientMemory", "memory"),
         ("DiskPressure", low.disk, "DiskIsLow", "HasNoDiskPressure", "disk space"),

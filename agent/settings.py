@@ -76,5 +76,8 @@ class AgentSettings:
     """How often old logs and bundles are looked for."""
     token_period_s: float = 60.0
     """How often pods' tokens are looked at; a token is renewed twelve minutes before the end of its hour."""
+    volume_period_s: float = 30.0
+    """How often volumes from ConfigMaps, Secrets, the pod itself and tokens are brought up to date. Half of the minute that
+    Kubernetes takes for it."""
     usage_period_s: float = 10.0
     """Between two samples of what containers use; rates are over this window. The kubelet's figure."""

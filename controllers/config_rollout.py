@@ -22,6 +22,7 @@ from stark.crds.apps import DaemonSet, Deployment, StatefulSet
 from stark.crds.config import ConfigMap, Secret
 from stark.crds.podcontainers import every_container
 from stark.crds.pods import PodSpec
+from stark.crds.volumes import named_sources
 
 from .kit import DONE, Context, Controller, Outcome, Source
 
@@ -56,8 +57,10 @@ class Step:
 
 
 def references(spec: PodSpec) -> dict[str, bool]:
-    """What the containers' environment is read from, and whether all of them do without it."""
+    """What environment and volumes are read from, and whether all of them do without it."""
     found: dict[str, bool] = {}
+    for kind, name, optional in named_sources(spec.volumes):
+        found[f"{kind}/{name}"] = found.get(f"{kind}/{name}", True) and optional
     for container in every_container(spec):
         named: list[tuple[str, Any]] = []
         for source in container.env_from:

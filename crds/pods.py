@@ -30,6 +30,14 @@ from .fields import (
 from .meta import KubeObject, Model, ObjectMeta, ResourceDef, Time
 from .qos import QOSClass
 from .security import PodSecurityContext, SecurityContext
+from .volumes import (
+    MOUNTS_MAX,
+    VOLUMES_MAX,
+    ResourceFieldSelector,
+    Volume,
+    VolumeMount,
+)
+from .volumes import ObjectFieldSelector as ObjectFieldSelector
 
 RestartPolicy = Literal["Always", "OnFailure", "Never"]
 PodPhase = Literal["Pending", "Running", "Succeeded", "Failed", "Unknown"]
@@ -49,16 +57,6 @@ TOLERATIONS_MAX = 500
 CONTAINERS_MAX = 64
 
 
-class ObjectFieldSelector(Model):
-    """A field of the pod itself."""
-
-    api_version: str = "v1"
-    """Version of the schema in which the path is written."""
-    field_path: str
-    """`metadata.name`, `metadata.namespace`, `metadata.uid`, `metadata.labels['key']`, `metadata.annotations['key']`,
-    `spec.nodeName`, `spec.serviceAccountName`, `status.hostIP`, `status.podIP` or `status.podIPs`."""
-
-
 class KeySelector(Model):
     """One key of a ConfigMap or Secret in the pod's namespace."""
 
@@ -75,6 +73,8 @@ class EnvVarSource(Model):
 
     field_ref: ObjectFieldSelector | None = Field(default=None, json_schema_extra=MAP_ATOMIC)
     """A field of this pod."""
+    resource_field_ref: ResourceFieldSelector | None = Field(default=None, json_schema_extra=MAP_ATOMIC)
+    """What a container asks for or may use."""
     config_map_key_ref: KeySelector | None = Field(default=None, json_schema_extra=MAP_ATOMIC)
     """A key of a ConfigMap."""
     secret_key_ref: KeySelector | None = Field(default=None, json_schema_extra=MAP_ATOMIC)
@@ -263,6 +263,10 @@ class Container(Model):
     """ConfigMaps and Secrets whose keys become variables; a later one overrules an earlier one."""
     resources: ResourceRequirements | None = None
     """What it asks for and what it may use."""
+    volume_mounts: list[VolumeMount] = Field(
+        default_factory=list, max_length=MOUNTS_MAX, json_schema_extra=list_map("mountPath")
+    )
+    """Where it finds the pod's volumes."""
     liveness_probe: Probe | None = None
     """When it fails the container is restarted."""
     readiness_probe: Probe | None = None
@@ -315,6 +319,12 @@ class PodSchedulingGate(Model):
 class PodSpec(Model):
     """What should run, where, and until when."""
 
+    volumes: list[Volume] = Field(
+        default_factory=list,
+        max_length=VOLUMES_MAX,
+        json_schema_extra={**list_map("name"), "x-kubernetes-patch-strategy": "merge,retainKeys"},
+    )
+    """Folders and files for its containers."""
     containers: list[Container] = Field(min_length=1, max_length=CONTAINERS_MAX, json_schema_extra=list_map("name"))
     """The programs of the pod."""
     init_containers: list[Container] = Field(

@@ -11,6 +11,8 @@ from .meta import Model
 
 CAPABILITIES_MAX = 64
 """Names in one list; Linux has 41."""
+GROUPS_MAX = 64
+FSGroupChangePolicy = Literal["Always", "OnRootMismatch"]
 SeccompType = Literal["RuntimeDefault", "Unconfined", "Localhost"]
 
 
@@ -42,6 +44,13 @@ class PodSecurityContext(Model):
     """The group id that programs see; as `runAsUser`."""
     run_as_non_root: bool | None = None
     """Refuse to start what would run as user 0."""
+    fs_group: Int64 | None = None
+    """The group that the pod's volumes belong to, and that all of its containers are in. On the node it is the pod's own
+    group all the same, but in class `trusted`."""
+    fs_group_change_policy: FSGroupChangePolicy | None = None
+    """Whether that is seen to again in a volume that has been used. None of the volumes there are outlives its pod."""
+    supplemental_groups: list[Int64] = Field(default_factory=list, max_length=GROUPS_MAX, json_schema_extra=LIST_ATOMIC)
+    """Groups of the node that its containers are in. Packs get them in isolation class `trusted` only."""
     seccomp_profile: SeccompProfile | None = None
     """Which system calls programs may make. Default: all, but in isolation class `strict`."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,6 +61,8 @@ class Wishes:
     """allowPrivilegeEscalation, where the class can grant it."""
     filtered: bool = False
     """Its system calls pass a filter."""
+    groups: tuple[int, ...] = ()
+    """Groups of the node, where the class can grant them."""
     mounts: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -131,7 +134,9 @@ def _trusted(means: Means, user: int | None, wishes: Wishes) -> dict[str, Any]:
         "no_new_privs": not wishes.may_gain,
     }
     group = user if wishes.run_as_group is None else wishes.run_as_group
-    return {"uid": user, "gid": group, "sandbox": sandbox, "mounts": wishes.mounts}
+    if wishes.groups and group is None:
+        group = os.getegid()
+    return {"uid": user, "gid": group, "groups": list(wishes.groups), "sandbox": sandbox, "mounts": wishes.mounts}
 
 
 def _ids(wishes: Wishes) -> dict[str, int]:

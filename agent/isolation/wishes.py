@@ -36,8 +36,18 @@ def wishes_of(pod: Pod, container: Container, kind: str, mounts: list[dict[str, 
         drop_capabilities=tuple(_numbers(dropped)),
         may_gain=own.allow_privilege_escalation is True or own.privileged is True,
         filtered=kind == STRICT or (profile is not None and profile.type == "RuntimeDefault"),
+        groups=_groups(whole) if kind == TRUSTED else (),
         mounts=mounts,
     )
+
+
+def _groups(context: PodSecurityContext) -> tuple[int, ...]:
+    wanted = [*([] if context.fs_group is None else [context.fs_group]), *context.supplemental_groups]
+    if os.geteuid() != 0:
+        if refused := sorted(set(wanted) - {os.getegid(), *os.getgroups()}):
+            raise Unoffered(f"group {refused[0]}: this agent is not root and not in it")
+        return ()
+    return tuple(dict.fromkeys(wanted))
 
 
 def _require_non_root(pod: Pod, container: Container, user: int | None, kind: str) -> None:

@@ -36,6 +36,10 @@ INITIALIZING = "PodInitializing"
 CRASH_LOOP = "CrashLoopBackOff"
 PULL_FAILED = "ErrImagePull"
 PULL_BACKOFF = "ImagePullBackOff"
+MOUNT_FAILED = "FailedMount"
+"""A volume cannot be made: what is missing may appear at any time, so the waits are shorter. The kubelet's figures."""
+MOUNT_BACKOFF_INITIAL_S = 0.5
+MOUNT_BACKOFF_MAX_S = 122.0
 UNHEALTHY = "Unhealthy"
 """Why a container is stopped whose probe failed too often, and why it ended then."""
 OWN_FAULTS = (UNHEALTHY, FAILED_POST_START)
@@ -183,7 +187,10 @@ class ContainerLife:
         """Wait and try again; False when the answer is to an older question."""
         if self.stage is not Stage.PREPARING or ticket != self.ticket:
             return False
-        self.pull_delay_s = next_backoff_s(self.pull_delay_s, settings)
+        if reason == MOUNT_FAILED:
+            self.pull_delay_s = min(max(MOUNT_BACKOFF_INITIAL_S, 2 * self.pull_delay_s), MOUNT_BACKOFF_MAX_S)
+        else:
+            self.pull_delay_s = next_backoff_s(self.pull_delay_s, settings)
         self.stage, self.retry_at, self.failed_at = Stage.WAITING, now + self.pull_delay_s, now
         self.waiting_reason, self.waiting_message = reason, message
         return True

@@ -12,6 +12,7 @@ from .container import (
     INITIALIZING,
     KILLED_EXIT,
     LOST_REASON,
+    MOUNT_FAILED,
     ContainerLife,
     start_effect,
 )
@@ -119,7 +120,10 @@ class PodLife:
                 yield start_effect(life)
         elif isinstance(news, PrepareFailed):
             if life.prepare_failed(news.ticket, news.reason, news.message, now, self._settings):
-                yield Emit(self.uid, life.name, "Warning", "Failed", f"Error: {news.reason}: {news.message}")
+                if news.reason == MOUNT_FAILED:
+                    yield Emit(self.uid, "", "Warning", MOUNT_FAILED, news.message)
+                else:
+                    yield Emit(self.uid, life.name, "Warning", "Failed", f"Error: {news.reason}: {news.message}")
         elif isinstance(news, Started):
             life.process_started(news.attempt, news.at, news.execution)
         elif isinstance(news, Called):

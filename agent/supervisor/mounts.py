@@ -254,7 +254,9 @@ def _bind(view: _View, each: dict[str, Any], inner: list[dict[str, Any]]) -> Non
     os.close(source)
     for one in inner:  # while something can be made there
         os.close(view.at(one["target"], _kind_of(one)))
-    attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV
+    attributes = MOUNT_ATTR_NOSUID
+    if not each.get("devices"):
+        attributes |= MOUNT_ATTR_NODEV
     if each.get("read_only"):
         attributes |= MOUNT_ATTR_RDONLY
     if each.get("no_exec"):

@@ -25,6 +25,7 @@ from .defaults import (
     secret_defaults,
     statefulset_defaults,
 )
+from .host_paths import host_paths
 from .images import pin_images
 from .incarnations import node_incarnation
 from .limit_ranges import limit_range_defaults, limit_ranges
@@ -119,6 +120,7 @@ def builtin_chain(
             Only(validate_object, when=validation_concerns),
             Only(pod_security, when=security_concerns),
             Only(limit_ranges, when=pod_concerns),
+            Only(host_paths, PODS),
             Tenancy(resources, census),
             *([Only(ParamRights(authorizer, resources), POLICIES, POLICY_BINDINGS)] if authorizer is not None else []),
         ],

@@ -34,6 +34,11 @@ def duplicate(path: str, value: Any) -> Cause:
     return Cause(path, f"Duplicate value: {shown(value)}", "FieldValueDuplicate")
 
 
+def not_found(path: str, value: Any) -> Cause:
+    """The value names something that is not there."""
+    return Cause(path, f"Not found: {shown(value)}", "FieldValueNotFound")
+
+
 def not_supported(path: str, value: Any, supported: Sequence[str]) -> Cause:
     """The value is not one of a list."""
     choices = ", ".join(shown(choice) for choice in supported)

@@ -16,6 +16,7 @@ from stark.crds.pods import TERMINATION_GRACE_PERIOD_SECONDS
 from .attributes import Attributes, Lookup
 from .podspecs import containers, find_spec, writes_pod, written_spec
 from .validate_affinity import pod_terms
+from .validate_volumes import SOURCES
 
 TOLERATION_SECONDS = 120
 """How long a pod stays on a node that went silent, where the cluster's settings are not known: long enough for a reboot,
@@ -26,7 +27,7 @@ ROLLING_UPDATE_BOUND = "25%"
 
 
 async def pod_spec_defaults(attributes: Attributes, lookup: Lookup) -> None:
-    """Restart policy, grace period and image pull policy, in pods and in templates."""
+    """Restart policy, grace period, image pull policy and kind of volume, in pods and in templates."""
     found = written_spec(attributes)
     if found is None or attributes.resource.custom:
         return
@@ -35,6 +36,9 @@ async def pod_spec_defaults(attributes: Attributes, lookup: Lookup) -> None:
     for _, container in containers(found):
         if container.get("image"):
             container.setdefault("imagePullPolicy", pull_policy(container["image"]))
+    for volume in found.spec.get("volumes") or ():
+        if all(volume.get(source) is None for source in SOURCES):
+            volume["emptyDir"] = {}
 
 
 async def deployment_defaults(attributes: Attributes, lookup: Lookup) -> None:

@@ -44,7 +44,7 @@ async def pod_service_account(attributes: Attributes, lookup: Lookup) -> None:
 
 def _check_secrets(attributes: Attributes, spec: Mapped, account: Mapped, name: str) -> None:
     listed = {reference.get("name") for reference in account.get("secrets") or ()}
-    for where, secret in _environment(spec):
+    for where, secret in (*_volumes(spec), *_environment(spec)):
         if secret not in listed:
             message = f"{where} is not allowed because service account {name} does not reference that secret"
             raise refused(attributes, message)
@@ -57,6 +57,17 @@ def _check_secrets(attributes: Attributes, spec: Mapped, account: Mapped, name: 
                 "reference that imagePullSecret"
             )
             raise refused(attributes, message)
+
+
+def _volumes(spec: Mapped) -> Iterator[tuple[str, str]]:
+    """Every Secret in a volume. Kubernetes looks at whole volumes only; by another source it is the same Secret."""
+    for volume in spec.get("volumes") or ():
+        named = [(volume.get("secret") or {}).get("secretName")]
+        named += [
+            (source.get("secret") or {}).get("name") for source in (volume.get("projected") or {}).get("sources") or ()
+        ]
+        for secret in filter(None, named):
+            yield f'volume with secret.secretName="{secret}"', secret
 
 
 def _environment(spec: Mapped) -> Iterator[tuple[str, str]]:

@@ -17,6 +17,7 @@ from .validate_affinity import affinity_causes, spread_causes, tightening_causes
 from .validate_lifecycle import lifecycle_causes, role_causes
 from .validate_resources import resource_causes
 from .validate_security import security_causes
+from .validate_volumes import field_causes, resource_field_causes, volume_causes
 
 PORT_MAX = 65_535
 PROTOCOLS = ("SCTP", "TCP", "UDP")
@@ -60,6 +61,7 @@ def pod_spec_causes(found: FoundSpec) -> Iterator[Cause]:
     yield from spread_causes(f"{found.path}.topologySpreadConstraints", constraints)
     yield from labels_causes(f"{found.path}.nodeSelector", found.spec.get("nodeSelector") or {})
     yield from _gate_causes(f"{found.path}.schedulingGates", found.spec.get("schedulingGates") or ())
+    yield from volume_causes(found)
 
 
 def _gate_causes(path: str, gates: Iterable[Mapped]) -> Iterator[Cause]:
@@ -134,6 +136,10 @@ def _variable_causes(path: str, variable: Mapped) -> Iterator[Cause]:
     if variable.get("value"):
         yield bad_value(f"{path}.valueFrom", "", "may not be specified when `value` is not empty")
     yield from _one_source(f"{path}.valueFrom", source, VARIABLE_SOURCES)
+    if source.get("fieldRef"):
+        yield from field_causes(f"{path}.valueFrom.fieldRef", source["fieldRef"])
+    if source.get("resourceFieldRef"):
+        yield from resource_field_causes(f"{path}.valueFrom.resourceFieldRef", source["resourceFieldRef"])
 
 
 def _one_source(path: str, holder: Mapped, choices: tuple[str, ...]) -> Iterator[Cause]:

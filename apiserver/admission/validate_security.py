@@ -36,6 +36,7 @@ def security_causes(found: FoundSpec) -> Iterator[Cause]:
         yield not_supported(f"{found.path.removesuffix('spec')}metadata.annotations[{ISOLATION}]", wanted, CLASSES)
     pods = found.spec.get("securityContext") or {}
     yield from _shared_causes(f"{found.path}.securityContext", pods)
+    yield from _group_causes(f"{found.path}.securityContext", pods)
     all_packs = True
     for path, container in containers(found):
         context = container.get("securityContext") or {}
@@ -49,7 +50,23 @@ def security_causes(found: FoundSpec) -> Iterator[Cause]:
         if wanted == STRICT:
             yield from _network_causes(path, container)
     if all_packs:
+        if pods.get("supplementalGroups") and wanted != TRUSTED:
+            yield not_allowed(f"{found.path}.securityContext.supplementalGroups", _needed())
         yield from _profile_causes(f"{found.path}.securityContext", pods, wanted)
+
+
+def _needed() -> str:
+    return f"a pack gets it in isolation class {TRUSTED} only (annotation {ISOLATION})"
+
+
+def _group_causes(path: str, context: Mapped) -> Iterator[Cause]:
+    given = [("fsGroup", context.get("fsGroup"))]
+    given += [
+        (f"supplementalGroups[{number}]", one) for number, one in enumerate(context.get("supplementalGroups") or ())
+    ]
+    for field, number in given:
+        if number is not None and not 0 <= number <= ID_MAX:
+            yield bad_value(f"{path}.{field}", number, f"must be between 0 and {ID_MAX}, inclusive")
 
 
 def _shared_causes(path: str, context: Mapped) -> Iterator[Cause]:
@@ -83,7 +100,7 @@ def _escalation_causes(path: str, context: Mapped) -> Iterator[Cause]:
 
 
 def _pack_causes(path: str, context: Mapped, wanted: str | None) -> Iterator[Cause]:
-    needed = f"a pack gets it in isolation class {TRUSTED} only (annotation {ISOLATION})"
+    needed = _needed()
     if context.get("privileged") and wanted != TRUSTED:
         yield not_allowed(f"{path}.privileged", needed)
     if (context.get("capabilities") or {}).get("add") and wanted != TRUSTED:

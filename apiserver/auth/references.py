@@ -116,10 +116,10 @@ def secret_references(spec: Mapping[str, Any]) -> Iterator[str]:
     for container in _containers(spec):
         yield from _environment_references(container, "secretKeyRef", "secretRef")
     for volume in spec.get("volumes") or ():
-        if "secret" in volume:
+        if volume.get("secret"):
             yield volume["secret"].get("secretName", "")
         for source in (volume.get("projected") or {}).get("sources") or ():
-            if "secret" in source:
+            if source.get("secret"):
                 yield source["secret"].get("name", "")
     for reference in spec.get("imagePullSecrets") or ():
         yield reference.get("name", "")
@@ -130,10 +130,10 @@ def config_map_references(spec: Mapping[str, Any]) -> Iterator[str]:
     for container in _containers(spec):
         yield from _environment_references(container, "configMapKeyRef", "configMapRef")
     for volume in spec.get("volumes") or ():
-        if "configMap" in volume:
+        if volume.get("configMap"):
             yield volume["configMap"].get("name", "")
         for source in (volume.get("projected") or {}).get("sources") or ():
-            if "configMap" in source:
+            if source.get("configMap"):
                 yield source["configMap"].get("name", "")
 
 

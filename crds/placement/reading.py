@@ -20,6 +20,7 @@ from ..podfacts import is_finished
 from ..pods import Container, Pod, PodSpec
 from ..quantity import QuantityError, byte_count, milli_cpu, whole
 from ..tenancy import NOBODY, NodeTerms, Owner, acts_as_somebody, pack_refusal
+from ..volumes import named_sources
 from .facts import AMOUNT_MAX, Demand, HostPort, NodeTaint, Offer, PodToleration, Where
 from .relations import Profile
 from .wishes import preferred_terms, relations_of, required_terms
@@ -113,7 +114,7 @@ def _gets_secrets(pod: Pod) -> bool:
             return True
         if any(variable.value_from is not None and variable.value_from.secret_key_ref for variable in container.env):
             return True
-    return False
+    return any(kind == "secret" for kind, _, _ in named_sources(pod.spec.volumes))
 
 
 def _has_private_pack(pod: Pod, pack_of: PackOf) -> bool:

@@ -171,6 +171,11 @@ async def test_an_account_that_enforces_its_secrets_lets_its_pods_use_no_others(
     (await api.post(PODS, using("good", "known"))).ok(201)
     words = 'container main with envVar KEY referencing secret.secretName="unknown" is not allowed'
     assert words in (await api.post(PODS, using("bad", "unknown"))).refused(403, "Forbidden")
+    mounting = pod(
+        "mounting", serviceAccountName="strict", volumes=[{"name": "v", "secret": {"secretName": "unknown"}}]
+    )
+    words = 'volume with secret.secretName="unknown" is not allowed because service account strict does not reference'
+    assert words in (await api.post(PODS, mounting)).refused(403, "Forbidden")
     pulling = pod("pulling", serviceAccountName="strict", imagePullSecrets=[{"name": "x"}])
     assert "does not reference that imagePullSecret" in (await api.post(PODS, pulling)).refused(403, "Forbidden")
 

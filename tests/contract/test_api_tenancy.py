@@ -116,6 +116,13 @@ def reading(name: str, how: str) -> dict[str, Any]:
             container["env"] = [{"name": "A", "valueFrom": {"configMapKeyRef": key}}]
         case "configFrom":
             container["envFrom"] = [{"configMapRef": {"name": name}}]
+        case "volume":
+            return {"containers": [container], "volumes": [{"name": "v", "secret": {"secretName": name}}]}
+        case "configVolume":
+            return {"containers": [container], "volumes": [{"name": "v", "configMap": {"name": name}}]}
+        case "projected" | "configProjected":
+            source = {"secret" if how == "projected" else "configMap": {"name": name}}
+            return {"containers": [container], "volumes": [{"name": "v", "projected": {"sources": [source]}}]}
         case "pull":
             return {"containers": [container], "imagePullSecrets": [{"name": name}]}
         case "account":
@@ -311,7 +318,13 @@ async def test_nothing_is_put_where_the_clusters_own_things_are(people: People, 
     applied.refused(403, "Forbidden")
 
 
-@pytest.mark.parametrize("how", ["env", "envFrom", "pull", "config", "configFrom", "account"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        *("env", "envFrom", "pull", "config", "configFrom", "account"),
+        *("volume", "configVolume", "projected", "configProjected"),
+    ],
+)
 async def test_neither_a_pod_nor_a_template_names_what_is_anothers(people: People, how: str) -> None:
     name = f"named-{how}".lower()
     await people.make(ALICE, SECRETS, secret(name))

@@ -111,6 +111,34 @@ SPREAD = [
         "matchLabelKeys": ["pod-template-hash"],
     }
 ]
+KEY_ITEMS = [{"key": "k", "path": "conf/k", "mode": 256}]
+POD_FILES = [
+    {"path": "labels", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.labels"}, "mode": 292},
+    {"path": "cpu", "resourceFieldRef": {"containerName": "main", "resource": "limits.cpu", "divisor": "1m"}},
+]
+VOLUMES: list[dict[str, Any]] = [
+    {"name": "scratch", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}},
+    {"name": "host", "hostPath": {"path": "/var/lib/web", "type": "DirectoryOrCreate"}},
+    {"name": "conf", "configMap": {"name": "c", "items": KEY_ITEMS, "defaultMode": 420, "optional": True}},
+    {"name": "keys", "secret": {"secretName": "s", "items": KEY_ITEMS, "defaultMode": 256, "optional": False}},
+    {"name": "self", "downwardAPI": {"items": POD_FILES, "defaultMode": 420}},
+    {
+        "name": "all",
+        "projected": {
+            "defaultMode": 288,
+            "sources": [
+                {"configMap": {"name": "c", "items": KEY_ITEMS, "optional": True}},
+                {"secret": {"name": "s", "items": KEY_ITEMS, "optional": True}},
+                {"downwardAPI": {"items": POD_FILES}},
+                {"serviceAccountToken": {"audience": "vault", "expirationSeconds": 600, "path": "token"}},
+            ],
+        },
+    },
+]
+VOLUME_MOUNTS = [
+    {"name": "conf", "mountPath": "/etc/web", "readOnly": True, "subPath": "conf", "mountPropagation": "None"},
+    {"name": "scratch", "mountPath": "/scratch", "subPathExpr": "$(A)"},
+]
 RESOURCES = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}}
 LIFECYCLE_HANDLER = {key: PROBE[key] for key in ("exec", "httpGet", "tcpSocket")} | {"sleep": {"seconds": 5}}
 CONTAINER: dict[str, Any] = {
@@ -125,12 +153,17 @@ CONTAINER: dict[str, Any] = {
         {"name": "B", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}},
         {"name": "C", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k", "optional": True}}},
         {"name": "D", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k", "optional": False}}},
+        {
+            "name": "E",
+            "valueFrom": {"resourceFieldRef": {"containerName": "main", "resource": "limits.memory", "divisor": "1Mi"}},
+        },
     ],
     "envFrom": [
         {"prefix": "P_", "configMapRef": {"name": "c", "optional": True}},
         {"secretRef": {"name": "s", "optional": True}},
     ],
     "resources": RESOURCES,
+    "volumeMounts": VOLUME_MOUNTS,
     "livenessProbe": PROBE,
     "readinessProbe": PROBE,
     "startupProbe": PROBE,
@@ -156,10 +189,14 @@ CONTAINER: dict[str, Any] = {
 POD_SPEC: dict[str, Any] = {
     "initContainers": [{**CONTAINER, "name": "first"}],
     "containers": [CONTAINER],
+    "volumes": VOLUMES,
     "securityContext": {
         "runAsUser": 1000,
         "runAsGroup": 1000,
         "runAsNonRoot": True,
+        "fsGroup": 2000,
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "supplementalGroups": [3000],
         "seccompProfile": {"type": "Localhost", "localhostProfile": "profiles/web.json"},
     },
     "nodeName": "node-1",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stark.agent.environment import ConfigError, Sources, expand, port_variables, references, resolve
+from stark.agent.environment import ConfigError, Sources, Surroundings, expand, port_variables, references, resolve
 from stark.crds.config import ConfigMap, Secret
 from stark.crds.meta import ObjectMeta, decode
 from stark.crds.pods import Container, Pod
@@ -31,7 +31,14 @@ SOURCES = Sources(
 
 def environment(**container: Any) -> dict[str, str]:
     made = pod(**container)
-    return resolve(made, made.spec.containers[0], SOURCES, "10.0.0.1", {"BASE": "base", "a": "base"}, {"LAST": "last"})
+    return resolve(
+        made,
+        made.spec.containers[0],
+        SOURCES,
+        Surroundings("10.0.0.1"),
+        {"BASE": "base", "a": "base"},
+        {"LAST": "last"},
+    )
 
 
 @pytest.mark.parametrize(

@@ -448,6 +448,34 @@ async def test_an_agent_reads_for_a_restricted_owners_pod_what_is_that_owners(ob
     assert (decision.allowed, decision.own_only, decision.owners) == (True, True, frozenset({"alice"}))
 
 
+@pytest.mark.parametrize(
+    ("what", "name"),
+    [
+        ("secrets", "keys"),
+        ("secrets", "keys-2"),
+        ("secrets", "first"),
+        ("configmaps", "conf"),
+        ("configmaps", "conf-2"),
+    ],
+)
+async def test_an_agent_reads_what_its_pods_volumes_and_init_containers_name_and_nothing_else(
+    objects: Objects, what: str, name: str
+) -> None:
+    sources = [{"secret": {"name": "keys-2"}}, {"configMap": {"name": "conf-2"}}]
+    volumes = [
+        {"name": "a", "secret": {"secretName": "keys"}},
+        {"name": "b", "configMap": {"name": "conf"}},
+        {"name": "c", "projected": {"sources": sources}},
+        {"name": "d", "emptyDir": {}},
+    ]
+    first = {"name": "i", "env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "first", "key": "k"}}}]}
+    objects.add("", "pods", bound_pod("v", "n1", containers=[{"name": "c"}], initContainers=[first], volumes=volumes))
+    asked = {"namespace": "default", "name": name}
+    assert await allowed(objects, N1, "get", f"/{what}", **asked)
+    assert not await allowed(objects, node_user("n2"), "get", f"/{what}", **asked)
+    assert not await allowed(objects, N1, "get", f"/{what}", namespace="default", name=f"{name}-other")
+
+
 UNA = User("una", ("stark:user", "system:authenticated"))
 
 

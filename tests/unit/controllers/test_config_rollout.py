@@ -39,6 +39,23 @@ def test_references_are_required_unless_every_reader_does_without() -> None:
     assert references(spec) == {"secret/a": False, "configmap/b": False, "secret/maybe": True}
 
 
+def test_volumes_are_references_too() -> None:
+    sources = [{"secret": {"name": "a", "optional": True}}, {"configMap": {"name": "c"}}]
+    volumes = [
+        {"name": "one", "configMap": {"name": "b", "optional": True}},
+        {"name": "two", "projected": {"sources": sources}},
+        {"name": "three", "secret": {"secretName": "alone", "optional": True}},
+    ]
+    template = {"spec": {"containers": [{"name": "main", "image": "x", "env": ENV}], "volumes": volumes}}
+    spec = decode({"metadata": {"name": "web"}, "spec": {"selector": {}, "template": template}}, Deployment).spec
+    assert references(spec.template.spec) == {
+        "secret/a": False,
+        "configmap/b": True,
+        "configmap/c": False,
+        "secret/alone": True,
+    }
+
+
 @pytest.mark.parametrize(
     ("live", "versions", "changed"),
     [
