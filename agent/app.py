@@ -40,6 +40,7 @@ from .logs import LogShelf
 from .machine import (
     Adopted,
     Called,
+    Condemned,
     DeletePod,
     Effect,
     Emit,
@@ -81,6 +82,7 @@ STIMULI_MAX = 100_000  # waiting for the machine, which takes thousands a second
 FLUSH_S = 3.0  # the last statuses get this long at the end; the next agent reports them otherwise
 LOCK_PAUSE_S = 0.1
 CLOCK_STEP_S = 0.5  # between two looks; less is a clock that is put right little by little
+EVICTED = "Evicted"
 BUNDLE_IDLE_S = 60.0  # a download that stalls for this long has failed
 
 PODS = Gauge("stark_agent_pods", "Pods on this node that are not yet released")
@@ -272,6 +274,7 @@ class Agent:
                     ("housekeeping", self._keep_house()),
                     ("tokens", self._renew_tokens()),
                     ("volumes", self._refresh_volumes()),
+                    ("evictions", self._evict_overfull()),
                     ("usage", self._usage.run()),
                 )
             ]
@@ -548,6 +551,15 @@ class Agent:
         while True:
             await asyncio.sleep(self.settings.volume_period_s)
             await self._workshop.volumes.refresh(list(self._pods.values()), time.time())
+
+    async def _evict_overfull(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.usage_period_s)
+            pods = list(self._pods.values())
+            for uid, message in await asyncio.to_thread(self._workshop.volumes.overfull, pods):
+                if uid in self._pods:
+                    self._events.emit(Emit(uid, "", "Warning", EVICTED, message), self._pods[uid])
+                    self._post(Condemned(uid, EVICTED, message))
 
     async def _keep_house(self) -> None:
         while True:

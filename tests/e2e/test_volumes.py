@@ -108,6 +108,11 @@ def test_a_pod_finds_its_volumes_and_they_follow_what_is_changed(up: Up) -> None
     assert "No space left" in in_pod(up, "web", "head -c 2000000 /dev/zero 2>&1 > /fast/big; true")
     in_pod(up, "web", "echo kept > /mine/file")
     assert in_pod(up, "web", "cat /data/web/file").strip() == "kept"
+    copied = up.directory / "copied"
+    up.kubectl("cp", "web:/data/web/file", str(copied))
+    assert copied.read_text() == "kept\n"
+    up.kubectl("cp", str(copied), "web:/data/back")
+    assert in_pod(up, "web", "cat /data/back") == "kept\n"
     # Nothing of a Secret lies on the disk, and nobody but the agent can come near it.
     folder = next(up.data_dir.rglob(f"pods/{uid}/volumes"))
     assert folder.stat().st_mode & 0o777 == 0o700
@@ -171,6 +176,20 @@ def test_volumes_outlive_the_agent(up: Up) -> None:
     up.until("the next agent has gone on with them", lambda: said() == "kept\n2")
     assert up.json("pod", "lasts")["status"]["containerStatuses"][0]["restartCount"] == 0
     up.kubectl("delete", "pod", "lasts")
+
+
+def test_a_pod_that_fills_its_folder_is_evicted(up: Up) -> None:
+    volumes = [{"name": "small", "emptyDir": {"sizeLimit": "1Mi"}}]
+    put(up, pod("greedy", volumes, [{"name": "small", "mountPath": "/small"}]))
+    runs(up, "greedy")
+    in_pod(up, "greedy", "head -c 3000000 /dev/urandom > /small/big")
+    up.until("it has failed", lambda: up.json("pod", "greedy")["status"]["phase"] == "Failed")
+    status = up.json("pod", "greedy")["status"]
+    assert (status["reason"], status["message"].strip()) == (
+        "Evicted",
+        'Usage of EmptyDir volume "small" exceeds the limit "1Mi".',
+    )
+    up.kubectl("delete", "pod", "greedy")
 
 
 def test_the_nodes_files_are_for_privileged_namespaces(up: Up, tmp_path: Path) -> None:
