@@ -62,6 +62,15 @@ async def statefulset_defaults(attributes: Attributes, lookup: Lookup) -> None:
         strategy["rollingUpdate"] = {"partition": 0, **(strategy.get("rollingUpdate") or {})}
 
 
+async def job_defaults(attributes: Attributes, lookup: Lookup) -> None:
+    """When pods of a job are replaced: a policy about failures has to see how a pod ended (batch/v1)."""
+    if attributes.object is None or attributes.subresource:
+        return
+    spec = attributes.object.get("spec")
+    if isinstance(spec, dict) and spec.get("podReplacementPolicy") is None:
+        spec["podReplacementPolicy"] = "TerminatingOrFailed" if spec.get("podFailurePolicy") is None else "Failed"
+
+
 async def autoscaler_defaults(attributes: Attributes, lookup: Lookup) -> None:
     """A bound, a measure and policies; what autoscaling/v1 has no word for is filled in when it is converted."""
     obj = attributes.object

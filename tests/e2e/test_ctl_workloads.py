@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from stark.crds.annotations import BLOCKED_VERSIONS, BlockedVersion, format_blocked_versions
+from stark.crds.apps import Deployment
 from stark.crds.meta import decode
 from stark.crds.packs import Pack
 from tests.support.ctl import Ctl
@@ -36,6 +38,11 @@ async def test_a_deployment_is_made_rolled_back_scaled_and_deleted(tmp_path: Pat
         assert (await ctl.admin("rollout", "restart", "deployment/web")).code == 1
         assert (await ctl.admin("deploy", "resume", "web")).ok() == "deployment.apps/web resumed\n"
         assert "is not paused" in (await ctl.admin("deploy", "resume", "web")).err
+        block = BlockedVersion("2.0.0", "2099-01-01T00:00:00Z", 1, "12345678", "exit code 1")
+        noted = {"metadata": {"annotations": {BLOCKED_VERSIONS: format_blocked_versions((block,))}}}
+        await c.api.patch(Deployment, "web", noted, "default")
+        assert (await ctl.admin("deploy", "resume", "web")).ok() == "deployment.apps/web resumed\n"
+        assert BLOCKED_VERSIONS not in (await c.api.get(Deployment, "web", "default")).metadata.annotations
         back = await ctl.admin("deploy", "rollback", "web", "-V", "1.1.0", "-r", "better")
         assert back.ok() == "deployment.apps/web rolled back: web 1.0.0 -> 1.1.0\n"
         (await ctl.admin("rollout", "status", "deployment/web", "--timeout", "20s")).ok()

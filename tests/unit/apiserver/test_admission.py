@@ -196,6 +196,23 @@ async def test_a_rolling_update_has_bounds(objects: Objects, given: Object, stor
     assert (await admitted(objects, DEPLOYMENTS, rolling))["spec"]["strategy"].get("rollingUpdate") == stored
 
 
+@pytest.mark.parametrize(
+    ("given", "stored"),
+    [
+        pytest.param({}, "TerminatingOrFailed", id="at once"),
+        pytest.param({"podFailurePolicy": {"rules": []}}, "Failed", id="when it has ended, for a policy to see how"),
+        pytest.param({"podReplacementPolicy": "Failed"}, "Failed", id="as it is told"),
+    ],
+)
+async def test_a_job_says_when_its_pods_are_replaced(objects: Objects, given: Object, stored: str) -> None:
+    job = {
+        "metadata": {"name": "once", "namespace": "default"},
+        "spec": {"template": pod(restartPolicy="Never"), **given},
+    }
+    made = await admitted(objects, ("batch", "jobs"), job)
+    assert made["spec"]["podReplacementPolicy"] == stored
+
+
 async def test_a_template_gets_no_tolerations_and_no_priority(objects: Objects) -> None:
     spec = (await admitted(objects, DEPLOYMENTS, deployment()))["spec"]["template"]["spec"]
     assert "tolerations" not in spec
