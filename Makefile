@@ -16,7 +16,7 @@ SOURCES := crds client apiserver controllers agent ctl tests benchmarks docs set
 # Without compiled modules on disk every start of every program would compile all it imports: seconds each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help up test test-all first-half second-half test-needs check lint format cover bench crds docs wheel clean
+.PHONY: help up test test-all first-half second-half test-needs check lint format cover bench crds docs browser wheel clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -71,13 +71,22 @@ crds: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/python docs/generate.py
 
+## make browser   build the page that makes browsers nodes (needs npm); `make wheel` takes it in
+browser: apiserver/agentpage/dist/index.html
+
+apiserver/agentpage/dist/index.html: $(shell find browser -type f -not -path '*/node_modules/*')
+	@command -v npm >/dev/null || { echo "npm is needed: apt-get install npm"; exit 1; }
+	cd browser && npm ci --no-progress && npm run build
+	@touch $@
+
 ## make wheel     build the wheel into dist/
 wheel: $(STAMP)
+	@command -v npm >/dev/null && $(MAKE) --no-print-directory browser || echo "without npm the wheel has no browser agent"
 	$(BIN)/python -m build --wheel --installer uv
 
 ## make clean     remove what was built and the state of `make up`
 clean:
-	rm -rf $(VENV) $(UP_DIR) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* htmlcov
+	rm -rf $(VENV) $(UP_DIR) build dist browser/node_modules apiserver/agentpage/dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* htmlcov
 
 $(STAMP): pyproject.toml setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Stark needs Python 3.11 or newer: apt-get install python3, or make PYTHON=/path/to/python3.11"; exit 1; }

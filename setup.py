@@ -17,5 +17,6 @@ setup(
     package_data={
         "": ["*.yaml", "*.json", "*.js", "*.mjs", "*.cjs", "*.html", "*.css", "py.typed"],
         "stark.manifests": ["**/*"],
+        "stark.apiserver.agentpage": ["dist/**/*"],  # the page for browsers, where it was built (`make browser`)
     },
 )

@@ -57,7 +57,7 @@ class People:
             colleagues.on(COUNTED, self.rates.count)
         self.known = KnownPeople(feed, records)
         self.live = LiveSessions(self.credentials)
-        keys = SigningKeys.open(_pki(settings))
+        self.keys = keys = SigningKeys.open(_pki(settings))
         self.sessions = Sessions(self.credentials, keys, self.live, settings.sessions, registry)
         self.tokens = SessionTokens(keys, self.live, self.known)
         self.passwords = Passwords(settings.passwords, registry)

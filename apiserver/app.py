@@ -30,6 +30,10 @@ from .admission.webhooks.conditions import MatchConditions
 from .admission.webhooks.configurations import Configurations
 from .admission.webhooks.metrics import WebhookMetrics
 from .admission.webhooks.rounds import Webhooks
+from .agentpage.logs import BrowserLogs, sweep_logs_forever
+from .agentpage.logshelf import LogShelf
+from .agentpage.page import AgentPage
+from .agentpage.tokens import TokenDesk
 from .another_authority import tell_of_another_authority
 from .audit.logs import AuditLogs
 from .audit.metrics import AuditCollector
@@ -39,6 +43,7 @@ from .auth.authentication import Authenticator, StaticTokens
 from .auth.bootstrap_tokens import BootstrapTokens
 from .auth.builtin import builtin_authorizer
 from .auth.kubeconfig import issue_kubeconfig
+from .auth.node_tokens import NodeTokens
 from .auth.oidc import OidcTokens
 from .auth.pki import AgentTls, Authority, ServerTls, listen_hosts
 from .auth.rbac.authorizer import RoleAuthorizer
@@ -241,6 +246,8 @@ class _Parts:
         self.agent_tls = AgentTls(authority)
         agents = self.agent_tls.context
         self.logs = PodLogs(self.lookup, agents)
+        self.log_shelf = LogShelf(settings.data_dir / "browser-logs")
+        self.browser_logs = BrowserLogs(self.lookup, self.log_shelf)
         self.relays = Relays(agents)
         self.usage = AgentUsage(self.lookup, agents)
         self.definitions = Definitions(self.resources, self.feed, self.writes)
@@ -250,6 +257,7 @@ class _Parts:
         self.fairness = Upkeep(self.resources, self.feed, self.writes, self.gate)
         self.health = self._health()
         self.people = People(settings, store, self.feed, self.records, self.metrics, place)
+        self.node_tokens = NodeTokens(self.people.keys, self.lookup)
         self.revocations = Revocations(CachedObjects(self.feed, "stark.dev", "certificaterevocations"))
         self.signing = Signing(
             authority,
@@ -327,6 +335,8 @@ class _Parts:
                     *self.people.routes(self.resources, self.writes, self.config, self.authorizer),
                     *AuditLogs(self.audit, self.settings.data_dir / AUDIT_FOLDER, self._place.colleagues).routes(),
                     *EncryptionKeys(self.encryption, self.authorizer).routes(),
+                    *AgentPage().routes(),
+                    *TokenDesk(self.node_tokens, self.lookup, self.authorizer).routes(),
                 ]
             ),
             self.audit,
@@ -345,6 +355,7 @@ class _Parts:
             [
                 StaticTokens(self.settings.data_dir / "pki" / "tokens.csv"),
                 self.people.tokens,
+                self.node_tokens,
                 ServiceAccountTokens(self.keys, given.issuers, audiences, self.lookup),
                 *([OidcTokens(self.settings.oidc, self.provider)] if self.provider is not None else []),
                 BootstrapTokens(self.lookup),
@@ -373,6 +384,7 @@ class _Parts:
             tell_of_another_authority(self.feed, self.lookup, self._authority),
             *([self._sweep_bundles()] if self._place.leads else []),
             shut_out_forever(self.feed, self.revocations, server.cut_off),
+            *([sweep_logs_forever(self.log_shelf, self.lookup, self.feed.synced)] if self._place.leads else []),
             *([compact_forever(self.store, self.settings.history_s)] if self._place.leads else []),
             _renew_forever(tls, self.agent_tls),
             *([self.provider.run()] if self.provider is not None else []),
@@ -470,8 +482,12 @@ class _Parts:
         streams = PodStreams(self.lookup, self.relays, self.admission.connect)
 
         async def log_of(request: Request, target: Target, rest: Sequence[str]) -> Response | Stream:
-            if request.method != "GET" or rest:
+            if rest or request.method not in ("GET", "POST"):
                 raise no_such_path()
+            if request.method == "POST":
+                return await self.browser_logs.take(request, target.namespace, target.name)
+            if await self.browser_logs.has(target.namespace, target.name):
+                return await self.browser_logs.get_log(request, target.namespace, target.name)
             return await self.logs.get_log(request, target.namespace, target.name)
 
         async def bundle(request: Request, target: Target, rest: Sequence[str]) -> Response | Stream:

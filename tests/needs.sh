@@ -5,6 +5,7 @@ missing=""
 command -v etcd >/dev/null || missing="$missing etcd-server"
 command -v etcdctl >/dev/null || missing="$missing etcd-client"
 command -v node >/dev/null || missing="$missing nodejs"
+command -v chromium >/dev/null || missing="$missing chromium"
 if [ -n "$missing" ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         echo "installing for the tests:$missing"
@@ -43,3 +44,9 @@ if [ ! -f .needs/$suite/package/tests.json ]; then
         exit 1
     }
 fi
+
+# The page that makes a browser a node, which the tests open.
+make --no-print-directory browser >/dev/null || {
+    echo "could not build the browser agent; run: make browser"
+    exit 1
+}

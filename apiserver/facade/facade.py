@@ -18,7 +18,7 @@ from .envelope import failure
 
 BODY_BYTES_MAX: Final = 64 * 1024
 """Of a request: a few short texts."""
-ROOTS: Final = ("/auth", "/audit", "/api/config", "/encryption")
+ROOTS: Final = ("/auth", "/audit", "/api/config", "/encryption", "/agent")
 """What the facade answers, and everything below."""
 ANY_SEGMENT: Final = "*"
 

@@ -18,6 +18,7 @@ NO_LENGTH: Final = frozenset({*range(100, 200), 204, 304})
 """Statuses whose answers never have a body (RFC 9110, sections 15.2 and 15.3.5; 304 says the length of another answer)."""
 
 _CACHE_CONTROL: Final = b"Cache-Control: no-cache, private\r\n"
+POLICY: Final = "Content-Security-Policy"
 _NO_PAGE: Final = (
     "X-Content-Type-Options: nosniff\r\nContent-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\n"
 )
@@ -52,10 +53,12 @@ class AnswerHeads:
 
     def head(self, answer: Response | Stream, asked: Mapping[str, str], framing: bytes) -> bytes:
         """Everything up to the empty line; `framing` are the lines about length and connection."""
+        given = answer.headers
         prefix = self._prefixes.get((answer.status, answer.content_type))
         if prefix is None:
             prefix = self._new_prefix(answer.status, answer.content_type)
-        given = answer.headers
+        if POLICY in given:  # a page of ours, which says itself what it may do; two policies would both hold
+            prefix = prefix.replace(_NO_PAGE.encode(), b"X-Content-Type-Options: nosniff\r\n")
         audit, correlation = self.ids(asked)
         ids = f"Audit-Id: {audit}\r\nX-Correlation-Id: {correlation}\r\n".encode()
         lines = header_lines(given) if given else b""

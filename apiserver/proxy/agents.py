@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from stark.crds.annotations import NODE_TYPE, NODE_TYPE_BROWSER
+
 from ..errors import ApiError, BadRequest, InternalError, NotFound, ServiceUnavailable
 
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
@@ -73,6 +75,10 @@ async def find_agent(lookup: Lookup, node_name: str) -> Agent:
     node = await lookup.get("", "nodes", "", node_name)
     if node is None:
         raise NotFound(f'nodes "{node_name}" not found', kind="nodes", name=node_name)
+    if is_browser(node):
+        raise BadRequest(
+            f'node "{node_name}" is a browser: nothing connects to it, so exec, attach and port-forward do not'
+        )
     return agent_of(node)
 
 
@@ -85,6 +91,11 @@ def agent_of(node: Mapping[str, Any]) -> Agent:
     if not port or not address:
         raise ServiceUnavailable(f'node "{name}" has not reported where its agent listens')
     return Agent(name, address, port)
+
+
+def is_browser(node: Mapping[str, Any]) -> bool:
+    """Whether the node's agent is a page, which nobody can connect to."""
+    return bool((node["metadata"].get("labels") or {}).get(NODE_TYPE) == NODE_TYPE_BROWSER)
 
 
 def choose_container(pod: Mapping[str, Any], asked: str) -> str:

@@ -7,6 +7,7 @@ fingerprint of its authority, so that the machine cannot be led elsewhere.
 Examples:
   starkctl token create
   starkctl token create --ttl 2h --description "rack 7" --print-join-command
+  starkctl token create --browser        # a link instead: whoever opens it makes their browser a node
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--groups", default=DEFAULT_GROUP, metavar="LIST", help="groups of its holders (default: may join nodes)"
     )
+    parser.add_argument("--browser", action="store_true", help="print the link that makes a browser a node")
     parser.add_argument("--print-join-command", action="store_true", help="print nothing but the command")
 
 
@@ -60,6 +62,10 @@ def run(args: argparse.Namespace, session: Session) -> int:
     text = args.given or new_token()
     token = token_from(text, args, datetime.now(UTC))
     session.api.request("POST", SECRETS, body=secret_of(token))
+    if args.browser:
+        # In the fragment, which browsers send to nobody; the page takes it out of the address at once.
+        print(f"{session.api.config.server}/agent/#token={text}")
+        return EXIT_OK
     if not args.print_join_command:
         print(text)
     print(join_command(session, text))

@@ -119,6 +119,32 @@ class SigningKeys:
             return None
         return Access(str(claims["sub"]), str(claims["sid"]), str(claims["email"]), float(claims["exp"]))
 
+    def sign(self, claims: Mapping[str, Any], kind: str) -> str:
+        """A signed token of another kind than those of sessions: `kind` is its type, by which none is taken for another."""
+        assert kind != TYPE, kind
+        return jwt.encode(
+            dict(claims), self._signing, algorithm=ALGORITHM, headers={"kid": self._signing_id, "typ": kind}
+        )
+
+    def verified(self, token: str, kind: str, required: Sequence[str]) -> Mapping[str, Any] | None:
+        """What a token of that kind says; None unless it is one of ours, signed, for us, and in its time."""
+        try:
+            head = jwt.get_unverified_header(token)
+            key = self._public.get(head.get("kid", ""))
+            if key is None or head.get("alg") != ALGORITHM or head.get("typ") != kind:
+                return None
+            claims: Mapping[str, Any] = jwt.decode(
+                token,
+                key,
+                algorithms=[ALGORITHM],
+                issuer=ISSUER,
+                audience=AUDIENCE,
+                options={"require": ["iss", "aud", "exp", "iat", *required], "strict_aud": True, "verify_iat": False},
+            )
+        except (jwt.InvalidTokenError, TypeError, ValueError):
+            return None
+        return claims
+
     def refresh_token(self, uid: str, sid: str, generation: int) -> str:
         """The session's refresh token of that number: always the same one."""
         return f"{REFRESH_PREFIX}.{uid}.{sid}.{generation}.{_mac(self._mac_keys[0], uid, sid, generation)}"

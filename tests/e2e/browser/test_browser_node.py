@@ -1,0 +1,133 @@
+"""A real Chromium is a node of a real Stark: what its user and kubectl's user see."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Page
+
+from tests.support.chromium import chromium
+from tests.support.up import REPO, Up, stark_up
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+SHOWING = """module.exports.default = (context) => {
+  context.root.textContent = 'shown by a pack';
+  let reach = [];
+  try { parent.document.title; reach.push('page'); } catch {}
+  try { indexedDB.open('stark-agent'); reach.push('storage'); } catch {}
+  try { localStorage.length; reach.push('localStorage'); } catch {}
+  console.log(JSON.stringify({ origin: self.origin, reach }));
+  setInterval(() => console.log('tick'), 200);
+};
+"""
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    directory = tmp_path_factory.mktemp("up")
+    assert (REPO / "apiserver" / "agentpage" / "dist" / "index.html").exists(), "not built: run `make browser`"
+    with stark_up(directory) as up:
+        conformance = str(REPO / "tests" / "support" / "bundles" / "conformance.js")
+        (directory / "showing.js").write_text(SHOWING)
+        for bundle, name, runtime in (
+            (conformance, "conformance", "universal"),
+            (str(directory / "showing.js"), "showing", "browser"),
+        ):
+            up.starkctl("pack", "register", bundle, "--name", name, "--ver", "1.0.0", "--runtime", runtime)
+        yield up
+
+
+def pod(name: str, image: str, kind: str, *args: str, **annotations: str) -> str:
+    container = {"name": "main", "image": f"pack.stark/{image}:1.0.0", "args": list(args)}
+    spec: dict[str, Any] = {"nodeSelector": {"stark.dev/node-type": kind}, "containers": [container]}
+    if not args and not annotations:
+        spec["restartPolicy"] = "Never"
+    marks = {f"stark.dev/{key.replace('_', '-')}": value for key, value in annotations.items()}
+    return json.dumps(
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "annotations": marks}, "spec": spec}
+    )
+
+
+def phase(up: Up, name: str) -> str:
+    return up.kubectl("get", "pod", name, "-o", "jsonpath={.status.phase}")
+
+
+def status(up: Up, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = up.json("pod", name)["status"]["containerStatuses"][0]
+    return found
+
+
+def checks(log: str) -> list[str]:
+    return [one["check"] for one in map(json.loads, log.splitlines()) if "check" in one]
+
+
+async def is_ready(page: Page) -> None:
+    await page.wait_for_selector("#state[data-state=ready]", timeout=30_000)
+
+
+async def test_a_browser_joins_runs_packs_survives_a_reload_and_leaves(up: Up, tmp_path: Path) -> None:
+    link = up.starkctl("token", "create", "--browser").strip()
+    async with chromium(tmp_path / "profile") as browser:
+        page = await browser.new_page()
+        await page.goto(f"{link}&name=tab-one")
+        await is_ready(page)
+        assert "#" not in page.url, "the token stays in no address"
+        await asyncio.to_thread(runs_packs, up)
+        frame = page.frame_locator(".surface iframe")
+        assert await frame.locator("#root").inner_text() == "shown by a pack"
+        await page.reload()
+        await is_ready(page)
+        await asyncio.to_thread(came_back, up)
+        second = await browser.new_page()
+        await second.goto(page.url)
+        await second.wait_for_selector("#state[data-state=held]")
+        await second.close()
+        await asyncio.to_thread(stops_in_order, up)
+        await page.click("#leave")
+        await page.wait_for_selector("#state[data-state=left]", timeout=45_000)
+        annotations = up.json("node", "tab-one")["metadata"]["annotations"]
+        assert "stark.dev/agent" not in annotations
+
+
+def runs_packs(up: Up) -> None:
+    for manifest in (
+        pod("here", "conformance", "browser"),
+        pod("there", "conformance", "server"),
+        pod("stopping", "conformance", "browser", "shutdown"),
+        pod("showing", "showing", "browser", browser_surface="dom"),
+    ):
+        up.kubectl("apply", "-f", "-", stdin=manifest)
+    up.until("both runtimes have run it", lambda: phase(up, "here") == phase(up, "there") == "Succeeded")
+    here, there = (up.kubectl("logs", name) for name in ("here", "there"))
+    assert checks(here) == checks(there)
+    assert '"failed":0' in here
+    up.until("the others run", lambda: phase(up, "stopping") == phase(up, "showing") == "Running")
+    up.until("it has said something", lambda: "tick" in up.kubectl("logs", "showing"))
+    assert up.kubectl("logs", "showing").splitlines()[0] == '{"origin":"null","reach":[]}'
+    assert up.kubectl("logs", "showing", "--tail=1") == "tick\n"
+    assert "is a browser" in up.kubectl("exec", "showing", "--", "ls", ok=False)
+
+
+def came_back(up: Up) -> None:
+    up.until(
+        "it runs again", lambda: status(up, "stopping")["restartCount"] == 1 and phase(up, "stopping") == "Running"
+    )
+    up.until("with a process", lambda: "running" in status(up, "stopping")["state"])
+    assert status(up, "stopping")["lastState"]["terminated"]["reason"] == "AgentRestarted"
+    assert up.kubectl("logs", "stopping", "--previous") == '{"waiting":true}\n'
+    assert phase(up, "here") == "Succeeded", "what has ended is not run again"
+
+
+def stops_in_order(up: Up) -> None:
+    up.until("it waits", lambda: "waiting" in up.kubectl("logs", "stopping"))
+    up.kubectl("delete", "pod", "stopping", "--timeout=30s")
+    shelf = next((up.data_dir).rglob("browser-logs"))
+    said = "".join(path.read_text() for path in shelf.rglob("1.log"))
+    assert "handlers are called newest first" in said
+    assert '"failed":0' in said
