@@ -85,7 +85,7 @@ def test_what_does_not_fit_is_refused_with_its_path() -> None:
 
 
 def test_unknown_fields_are_dropped() -> None:
-    pod = decode({"spec": {"containers": [{"name": "a", "volumeMounts": []}], "hostNetwork": True}}, Pod)
+    pod = decode({"spec": {"containers": [{"name": "a", "volumeDevices": []}], "hostNetwork": True}}, Pod)
     assert to_wire(pod)["spec"] == {"containers": [{"name": "a"}]}
 
 
