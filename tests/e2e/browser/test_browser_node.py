@@ -131,3 +131,71 @@ def stops_in_order(up: Up) -> None:
     said = "".join(path.read_text() for path in shelf.rglob("1.log"))
     assert "handlers are called newest first" in said
     assert '"failed":0' in said
+
+
+def policy(key: str) -> str:
+    spec = {"packs": ["sealed"], "keys": [{"name": "release", "publicKey": key}], "action": "Enforce"}
+    named = {"apiVersion": "stark.dev/v1", "kind": "PackTrustPolicy", "metadata": {"name": "release"}}
+    return json.dumps({**named, "spec": spec})
+
+
+async def test_a_login_is_as_good_as_a_token_and_signatures_are_verified_in_the_browser(up: Up, tmp_path: Path) -> None:
+    secret = "Correct-horse-7-battery"
+    server = up.kubectl("config", "view", "--raw", "-o", "jsonpath={.clusters[0].cluster.server}")
+    async with chromium(tmp_path / "profile") as browser:
+        page = await browser.new_page()
+        await page.goto(f"{server}/agent/")
+        body = {"email": "ada@example.com", "password": secret, "displayName": "Ada \u00fc"}
+        made = await page.request.post(f"{server}/auth/setup", data=body)
+        assert made.ok, await made.text()
+        await page.fill("[name=email]", "ada@example.com")
+        await page.fill("[name=password]", "wrong")
+        await page.fill("[name=name]", "tab-two")
+        await page.click("button[type=submit]")
+        await page.wait_for_selector("#trouble:not([hidden])")
+        await page.fill("[name=password]", secret)
+        await page.click("button[type=submit]")
+        await is_ready(page)
+        await asyncio.to_thread(runs_signed, up)
+
+
+def runs_signed(up: Up) -> None:
+    assert up.json("node", "tab-two")["metadata"]["annotations"]["stark.dev/owner"] == "ada@example.com"
+    key = up.directory / "release"
+    up.starkctl("pack", "keygen", "--no-passphrase", str(key))
+    public = next(path for path in up.directory.glob("release*") if "PUBLIC" in path.read_text())
+    private = next(path for path in up.directory.glob("release*") if "PRIVATE" in path.read_text())
+    bundle = up.directory / "sealed.js"
+    bundle.write_text("module.exports.default = async (c) => console.log('sealed', c.env.WORD);")
+    words = ("--name", "sealed", "--ver", "1.0.0", "--runtime", "browser", "--sign-key", str(private))
+    up.starkctl("pack", "register", str(bundle), *words, "--env", "WORD=gr\u00fc\u00dfe \U0001f331")
+    up.kubectl("apply", "-f", "-", stdin=policy(public.read_text()))
+    up.kubectl("apply", "-f", "-", stdin=pod("sealed", "sealed", "browser"))
+    up.until("it has run", lambda: phase(up, "sealed") == "Succeeded")
+    assert up.kubectl("logs", "sealed") == "sealed gr\u00fc\u00dfe \U0001f331\n"
+
+
+async def test_pods_run_on_while_the_server_is_away_and_nothing_they_say_is_lost(up: Up, tmp_path: Path) -> None:
+    link = up.starkctl("token", "create", "--browser").strip()
+    counting = "module.exports.default = () => { let n = 0; setInterval(() => console.log(String(++n)), 200); };"
+    (up.directory / "counting.js").write_text(counting)
+    words = ("--name", "counting", "--ver", "1.0.0", "--runtime", "browser")
+    up.starkctl("pack", "register", str(up.directory / "counting.js"), *words)
+    async with chromium(tmp_path / "profile") as browser:
+        page = await browser.new_page()
+        await page.goto(f"{link}&name=tab-three")
+        await is_ready(page)
+        manifest = pod("counting", "counting", "browser")
+        await asyncio.to_thread(up.kubectl, "apply", "-f", "-", stdin=manifest)
+        await page.wait_for_selector("pre:has-text('3')")
+        await browser.set_offline(True)
+        await page.wait_for_selector("#state[data-state=away]", timeout=30_000)
+        before = int((await page.inner_text("pre")).split()[-1])
+        await page.wait_for_selector(f"pre:has-text('{before + 5}')")
+        await browser.set_offline(False)
+        await is_ready(page)
+        said = await asyncio.to_thread(
+            up.until, "it has caught up", lambda: (log := up.kubectl("logs", "counting").split())[before + 10 :] and log
+        )
+    assert said == [str(number) for number in range(1, len(said) + 1)]
+    assert status(up, "counting")["restartCount"] == 0
