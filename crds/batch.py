@@ -7,12 +7,15 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from .conditions import Condition
-from .fields import LIST_ATOMIC, LIST_SET, Count, Int32, Int64, list_map, written
+from .fields import LIST_ATOMIC, LIST_SET, WRITTEN, Count, Int32, Int64, list_map, written
 from .labels import SELECTOR_MARKS, LabelSelector
 from .meta import KubeObject, Model, ObjectMeta, ResourceDef, Time
 from .pods import ObjectReference, PodTemplateSpec
 
 BACKOFF_LIMIT = 6
+BACKOFF_LIMIT_NONE = 2**31 - 1
+"""Default of backoffLimit where every index has a limit of its own."""
+SUCCESS_RULES_MAX = 20
 SUCCESSFUL_JOBS_HISTORY_LIMIT = 3
 FAILED_JOBS_HISTORY_LIMIT = 1
 FAILURE_RULES_MAX = 20
@@ -28,6 +31,10 @@ OLD_JOB_NAME = "job-name"
 """The same two as they were called before they had a prefix; scripts still look for them."""
 COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
 """Annotation and label of an indexed job's pods: which of the completions the pod is for, from 0."""
+INDEX_FAILURES = "batch.kubernetes.io/job-index-failure-count"
+"""Annotation of an indexed job's pods: how often the index had failed before this one, of what counts (KEP-3850)."""
+INDEX_IGNORED_FAILURES = "batch.kubernetes.io/job-index-ignored-failure-count"
+"""The same of failures that were passed over."""
 COMPLETION_INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
 """Environment variable with the same number."""
 JOB_CONTROLLER = "kubernetes.io/job-controller"
@@ -61,8 +68,9 @@ class PodFailurePolicyOnPodConditionsPattern(Model):
 class PodFailurePolicyRule(Model):
     """What a failed pod means to the job. Exactly one of the two requirements."""
 
-    action: Literal["FailJob", "Ignore", "Count"]
-    """FailJob ends the job, Ignore replaces the pod without counting it, Count counts it towards backoffLimit."""
+    action: Literal["FailJob", "FailIndex", "Ignore", "Count"]
+    """FailJob ends the job, FailIndex gives up the pod's index (with backoffLimitPerIndex), Ignore replaces the pod without
+    counting it, Count counts it towards the limits."""
     on_exit_codes: PodFailurePolicyOnExitCodes | None = None
     """By the exit code of a container."""
     on_pod_conditions: list[PodFailurePolicyOnPodConditionsPattern] = Field(
@@ -78,6 +86,22 @@ class PodFailurePolicy(Model):
     """In their order. A pod that none fits counts."""
 
 
+class SuccessPolicyRule(Model):
+    """When an indexed job has succeeded before all of its completions have."""
+
+    succeeded_indexes: str | None = None
+    """These have succeeded, e.g. `0,2-5`; with succeededCount, that many of them."""
+    succeeded_count: Int32 | None = Field(default=None, ge=1)
+    """So many have succeeded: of succeededIndexes, else of all."""
+
+
+class SuccessPolicy(Model):
+    """When the job is a success; the first rule that is met decides."""
+
+    rules: list[SuccessPolicyRule] = Field(min_length=1, max_length=SUCCESS_RULES_MAX, json_schema_extra=LIST_ATOMIC)
+    """In their order. Without any that is met, all completions have to succeed."""
+
+
 class JobSpec(Model):
     """How often a program has to succeed, how many at once, and when to give up."""
 
@@ -86,8 +110,15 @@ class JobSpec(Model):
     completions: Count | None = None
     """Pods that have to succeed. Without it (and with parallelism) the pods share a queue of work: the job is complete
     when one has succeeded and all have ended. Default 1 when parallelism is not given either."""
-    backoff_limit: Count = BACKOFF_LIMIT
-    """Failures after which the job has failed: failed pods, and restarts of containers in pods that run."""
+    backoff_limit: Count = Field(default=BACKOFF_LIMIT, json_schema_extra={WRITTEN: False})
+    """Failures after which the job has failed: failed pods, and restarts of containers in pods that run. Default 6; none
+    with backoffLimitPerIndex."""
+    backoff_limit_per_index: Count | None = None
+    """Failures after which one completion of an indexed job is given up, while the others go on; cannot be changed."""
+    max_failed_indexes: Count | None = None
+    """Completions that may be given up before the whole job fails; default all of them, and then it fails at its end."""
+    success_policy: SuccessPolicy | None = None
+    """When an indexed job has succeeded before all of its completions have; cannot be changed."""
     pod_failure_policy: PodFailurePolicy | None = None
     """What failed pods mean, beyond that they count; cannot be changed, and needs restartPolicy Never."""
     pod_replacement_policy: Literal["TerminatingOrFailed", "Failed"] | None = None
@@ -144,6 +175,8 @@ class JobStatus(Model):
     """Pods that have failed."""
     completed_indexes: str | None = None
     """Of an indexed job, the numbers that have succeeded, e.g. `0,2-5`."""
+    failed_indexes: str | None = None
+    """Of an indexed job with backoffLimitPerIndex, the numbers that are given up."""
     uncounted_terminated_pods: UncountedTerminatedPods | None = None
     """Pods that have ended and are still to be added to `succeeded` and `failed`. Absent from a job that began before
     its pods were held by a finalizer: such a job is counted by its pods to its end."""

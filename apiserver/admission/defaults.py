@@ -11,6 +11,7 @@ from typing import Any
 
 from stark.crds.annotations import TAINT_NOT_READY, TAINT_UNREACHABLE
 from stark.crds.autoscaler_forms import FULL, with_defaults
+from stark.crds.batch import BACKOFF_LIMIT, BACKOFF_LIMIT_NONE
 from stark.crds.pods import TERMINATION_GRACE_PERIOD_SECONDS
 
 from .attributes import Attributes, Lookup
@@ -63,12 +64,14 @@ async def statefulset_defaults(attributes: Attributes, lookup: Lookup) -> None:
 
 
 async def job_defaults(attributes: Attributes, lookup: Lookup) -> None:
-    """When pods of a job are replaced: a policy about failures has to see how a pod ended (batch/v1)."""
+    """When pods of a job are replaced (a policy about failures has to see how a pod ended), and how many may fail."""
     if attributes.object is None or attributes.subresource:
         return
     spec = attributes.object.get("spec")
     if isinstance(spec, dict) and spec.get("podReplacementPolicy") is None:
         spec["podReplacementPolicy"] = "TerminatingOrFailed" if spec.get("podFailurePolicy") is None else "Failed"
+    if isinstance(spec, dict) and spec.get("backoffLimit") is None:
+        spec["backoffLimit"] = BACKOFF_LIMIT if spec.get("backoffLimitPerIndex") is None else BACKOFF_LIMIT_NONE
 
 
 async def autoscaler_defaults(attributes: Attributes, lookup: Lookup) -> None:

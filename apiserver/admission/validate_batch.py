@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from stark.crds.batch import CONTROLLER_UID, JOB_NAME, OLD_CONTROLLER_UID, OLD_JOB_NAME
+from stark.crds.completions import IndexesError, count_indexes
 from stark.crds.cron import ScheduleError, known_zone, parse_schedule
 from stark.crds.names import dns_subdomain_problems
 from stark.crds.podcontainers import every_written
 from stark.crds.selectors import SelectorError, from_label_selector
 
 from ..errors import Cause
-from .complaints import bad_value, immutable, not_supported, required
+from .complaints import bad_value, immutable, not_supported, required, too_long
 from .podspecs import FoundSpec
 from .validate_pods import labels_causes, pod_spec_causes
 
@@ -25,7 +26,22 @@ JOB_NAME_MAX = 63
 """Characters: the name is the value of a label of its pods."""
 
 Mapped = Mapping[str, Any]
-FROZEN = ("selector", "template", "completionMode", "manualSelector", "managedBy", "podFailurePolicy")
+FROZEN = (
+    "selector",
+    "template",
+    "completionMode",
+    "manualSelector",
+    "managedBy",
+    "podFailurePolicy",
+    "backoffLimitPerIndex",
+    "successPolicy",
+)
+INDEXES_MAX = 100_000
+"""maxFailedIndexes, and completions where failures are counted per index."""
+LIMITED_COMPLETIONS_MAX, LIMITED_INDEXES_MAX, LIMITED_PARALLELISM_MAX = 100_000, 10_000, 10_000
+"""Beyond so many completions, no more indexes may fail, nor pods run at once, than so many (KEP-3850)."""
+SUCCESS_INDEXES_MAX = 64 * 1024
+"""Characters of succeededIndexes."""
 
 
 def job_causes(obj: Mapped, old: Mapped | None, found: FoundSpec | None) -> Iterator[Cause]:
@@ -56,6 +72,8 @@ def job_spec_causes(path: str, spec: Mapped, found: FoundSpec | None) -> Iterato
         yield not_supported(f"{found.path}.restartPolicy", policy, RESTART_POLICIES)
     yield from _failure_policy_causes(path, spec, found)
     yield from _manager_causes(f"{path}.managedBy", spec.get("managedBy"))
+    yield from _per_index_causes(path, spec, found)
+    yield from _success_policy_causes(f"{path}.successPolicy", spec)
     if spec.get("completionMode") == "Indexed":
         if spec.get("completions") is None:
             yield required(f"{path}.completions", "when completion mode is Indexed")
@@ -77,7 +95,79 @@ def _failure_policy_causes(path: str, spec: Mapped, found: FoundSpec) -> Iterato
         yield bad_value(f"{found.path}.restartPolicy", restart, message)
     names = [container.get("name") for container in every_written(found.spec)]
     for index, rule in enumerate(policy.get("rules") or ()):
-        yield from _rule_causes(f"{path}.podFailurePolicy.rules[{index}]", rule, names)
+        where = f"{path}.podFailurePolicy.rules[{index}]"
+        yield from _rule_causes(where, rule, names, per_index=spec.get("backoffLimitPerIndex") is not None)
+
+
+def _per_index_causes(path: str, spec: Mapped, found: FoundSpec) -> Iterator[Cause]:
+    """Complaints about backoffLimitPerIndex and maxFailedIndexes (KEP-3850)."""
+    limit, most = spec.get("backoffLimitPerIndex"), spec.get("maxFailedIndexes")
+    completions = spec.get("completions") or 0
+    if limit is None:
+        if most is not None:
+            yield required(f"{path}.backoffLimitPerIndex", "when maxFailedIndexes is specified")
+        return
+    if spec.get("completionMode") != "Indexed":
+        yield bad_value(f"{path}.backoffLimitPerIndex", limit, "requires indexed completion mode")
+    restart = found.spec.get("restartPolicy", "Always")
+    if restart != "Never":
+        message = 'only "Never" is supported when backoffLimitPerIndex is specified'
+        yield bad_value(f"{found.path}.restartPolicy", restart, message)
+    if most is not None and most > completions:
+        yield bad_value(f"{path}.maxFailedIndexes", most, "must be less than or equal to completions")
+    if most is not None and most > INDEXES_MAX:
+        yield bad_value(f"{path}.maxFailedIndexes", most, f"must be less than or equal to {INDEXES_MAX}")
+    if completions > LIMITED_COMPLETIONS_MAX:
+        if most is None:
+            message = f"must be specified when completions is above {LIMITED_COMPLETIONS_MAX}"
+            yield required(f"{path}.maxFailedIndexes", message)
+        elif most > LIMITED_INDEXES_MAX:
+            beyond = f"when completions is above {LIMITED_COMPLETIONS_MAX}"
+            message = f"must be less than or equal to {LIMITED_INDEXES_MAX} {beyond}"
+            yield bad_value(f"{path}.maxFailedIndexes", most, message)
+        if (spec.get("parallelism") or 0) > LIMITED_PARALLELISM_MAX:
+            message = (
+                f"must be less than or equal to {LIMITED_PARALLELISM_MAX} when completions are above "
+                f"{LIMITED_COMPLETIONS_MAX} and used with backoff limit per index"
+            )
+            yield bad_value(f"{path}.parallelism", spec["parallelism"], message)
+
+
+def _success_policy_causes(path: str, spec: Mapped) -> Iterator[Cause]:
+    """Complaints about successPolicy (KEP-3998)."""
+    policy = spec.get("successPolicy")
+    if policy is None:
+        return
+    if spec.get("completionMode") != "Indexed":
+        yield bad_value(path, dict(policy), "requires indexed completion mode")
+        return
+    completions = spec.get("completions") or 0
+    for number, rule in enumerate(policy.get("rules") or ()):
+        yield from _success_rule_causes(f"{path}.rules[{number}]", rule, completions)
+
+
+def _success_rule_causes(path: str, rule: Mapped, completions: int) -> Iterator[Cause]:
+    named, count = rule.get("succeededIndexes"), rule.get("succeededCount")
+    if named is None and count is None:
+        yield required(path, "at least one of succeededCount or succeededIndexes must be specified")
+        return
+    number = None
+    if named is not None:
+        if len(named) > SUCCESS_INDEXES_MAX:
+            yield too_long(f"{path}.succeededIndexes", SUCCESS_INDEXES_MAX)
+            return
+        try:
+            number = count_indexes(named, completions)
+        except IndexesError as error:
+            yield bad_value(f"{path}.succeededIndexes", named, f"error parsing succeededIndexes: {error}")
+    if count is not None and count > completions:
+        message = f"must be less than or equal to {completions} (the number of specified completions)"
+        yield bad_value(f"{path}.succeededCount", count, message)
+    if count is not None and number is not None and count > number:
+        message = (
+            f"must be less than or equal to {number} (the number of indexes in the specified succeededIndexes field)"
+        )
+        yield bad_value(f"{path}.succeededCount", count, message)
 
 
 def _manager_causes(path: str, manager: str | None) -> Iterator[Cause]:
@@ -93,7 +183,10 @@ def _manager_causes(path: str, manager: str | None) -> Iterator[Cause]:
         yield bad_value(path, manager, problem)
 
 
-def _rule_causes(path: str, rule: Mapped, containers: Sequence[Any]) -> Iterator[Cause]:
+def _rule_causes(path: str, rule: Mapped, containers: Sequence[Any], *, per_index: bool) -> Iterator[Cause]:
+    if rule.get("action") == "FailIndex" and not per_index:
+        message = "requires the backoffLimitPerIndex to be set"
+        yield bad_value(f"{path}.action", "FailIndex", message)
     codes, conditions = rule.get("onExitCodes"), rule.get("onPodConditions")
     if codes is not None and conditions:
         yield bad_value(path, dict(rule), "specifying both OnExitCodes and OnPodConditions is not supported")

@@ -21,6 +21,7 @@ from stark.crds.pods import Pod
 
 from ..kit import DONE, Context, Controller, Expectations, Outcome, RequeueAfter, Source
 from .orphans import keys_held_for, keys_of, orphans
+from .per_index import NONE
 from .planning import Plan, is_over, new_pod, plan, same_status
 from .tracking import is_held
 
@@ -106,8 +107,8 @@ class Jobs(Controller):
             return
         first, *rest = step.create
         # One pod alone first: what refuses one pod refuses all.
-        if await self._create(job, first):
-            await _all_of(partial(self._create, job, index) for index in rest)
+        if await self._create(job, first, step):
+            await _all_of(partial(self._create, job, index, step) for index in rest)
 
     async def _hold(self, key: str, pod: Pod, *, hold: bool) -> None:
         """Put the finalizer on the pod, or take it off."""
@@ -135,9 +136,10 @@ class Jobs(Controller):
             await self._hold(job.key, pod, hold=False)
         await self._delete(job, pod)
 
-    async def _create(self, job: Job, index: int | None) -> bool:
+    async def _create(self, job: Job, index: int | None, step: Plan) -> bool:
+        before = NONE if index is None else step.attempts.get(index, NONE)
         try:
-            made = await self._api.create(new_pod(job, index))
+            made = await self._api.create(new_pod(job, index, before))
         except Fenced:
             raise
         except ApiError as error:

@@ -7,8 +7,8 @@ counted stays counted, and one that vanished before is run again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
@@ -18,6 +18,7 @@ from stark.crds.podfacts import is_active, is_finished, is_ready
 from stark.crds.pods import Pod
 
 from .failures import judge
+from .per_index import Attempts, attempts_of, given_up, is_counted_per_index, is_still_told_by
 from .tracking import Tally, done_indexes, has_ended, is_held, is_indexed, is_tracked, tally
 
 
@@ -40,6 +41,10 @@ class Count:
     """Pods that are held and may go when the status is stored."""
     fatal: str = ""
     """Why a failed pod ends the job; empty when none does."""
+    attempts: Mapping[int, Attempts] = field(default_factory=dict)
+    """Of a job that counts failures per index, what became of each that has failed."""
+    failed_indexes: frozenset[int] = frozenset()
+    """The indexes that are given up."""
 
     @property
     def ready(self) -> int:
@@ -64,6 +69,10 @@ def count(job: Job, pods: Iterable[Pod]) -> Count:
         counted = sum(judge(job, pod).action != "Ignore" for pod in lost)
         failed = max(counted, job.status.failed or 0)
         settled = [pod for pod in every if is_held(pod) and has_ended(job, pod)]
+    attempts = attempts_of(job, dead) if is_counted_per_index(job) else {}
+    lost_indexes = given_up(job, attempts, indexes) if is_counted_per_index(job) else frozenset[int]()
+    over = indexes | lost_indexes
+    settled = [pod for pod in settled if not is_still_told_by(pod, attempts, every, over)]
     last_success = max(map(finished_at, won), default=None)
     failures = [finished_at(pod) for pod in lost]
     return Count(
@@ -76,6 +85,8 @@ def count(job: Job, pods: Iterable[Pod]) -> Count:
         last_failure=max(failures, default=None),
         tally=exact,
         settled=settled,
+        attempts=attempts,
+        failed_indexes=lost_indexes,
         fatal=next((each.message for each in map(partial(judge, job), dead) if each.action == "FailJob"), ""),
     )
 

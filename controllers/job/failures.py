@@ -13,12 +13,12 @@ from typing import Literal
 from stark.crds.batch import Job, PodFailurePolicyOnExitCodes, PodFailurePolicyRule
 from stark.crds.pods import ContainerStateTerminated, Pod
 
-Action = Literal["Count", "Ignore", "FailJob"]
+Action = Literal["Count", "Ignore", "FailIndex", "FailJob"]
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What to do about a failed pod, and why the job fails if it does."""
+    """What to do about a failed pod, and why the job, or its index, fails if it does."""
 
     action: Action
     message: str = ""

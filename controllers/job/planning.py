@@ -7,21 +7,30 @@ to the same end.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
 from stark.crds.annotations import DEADLINE
-from stark.crds.batch import COMPLETION_INDEX, COMPLETION_INDEX_VARIABLE, JOB_TRACKING, Job, JobStatus
+from stark.crds.batch import (
+    COMPLETION_INDEX,
+    COMPLETION_INDEX_VARIABLE,
+    INDEX_FAILURES,
+    INDEX_IGNORED_FAILURES,
+    JOB_TRACKING,
+    Job,
+    JobStatus,
+)
+from stark.crds.completions import format_indexes, parse_indexes
 from stark.crds.conditions import Condition, find_condition, is_true, set_condition
 from stark.crds.meta import ObjectMeta
 from stark.crds.podfacts import is_ready
 from stark.crds.pods import Container, EnvVar, EnvVarSource, ObjectFieldSelector, Pod
 
-from .counting import Count, count
+from .counting import Count, count, finished_at
 from .failures import waits_for_phase
-from .indexes import format_indexes
+from .per_index import NONE, Attempts, is_counted_per_index
 from .tracking import index_of, is_held, is_indexed, is_tracked
 
 BURST_MAX = 500
@@ -60,6 +69,8 @@ class Plan:
     """Pods that the job takes with it as it fails: they are deleted as they are, which counts them."""
     create: Sequence[int | None] = ()
     """A pod each, with its index if the job is indexed."""
+    attempts: Mapping[int, Attempts] = field(default_factory=dict)
+    """Of indexes that have failed before, how often."""
     told: Sequence[Told] = ()
     recheck_after_s: float | None = None
     expire: bool = False
@@ -114,6 +125,10 @@ def _verdict(job: Job, counted: Count, now: datetime) -> Condition | None:
             return decided
     if _has_succeeded(job, counted):
         return _true("SuccessCriteriaMet", "CompletionsReached", "Reached expected number of succeeded pods")
+    return _failure(job, counted, now) or _success_by_policy(job, counted)
+
+
+def _failure(job: Job, counted: Count, now: datetime) -> Condition | None:
     if counted.fatal:
         return _true("FailureTarget", "PodFailurePolicy", counted.fatal)
     if _spent(job, counted):
@@ -121,6 +136,26 @@ def _verdict(job: Job, counted: Count, now: datetime) -> Condition | None:
     left = _deadline_in(job, now)
     if left is not None and left <= 0:
         return _true("FailureTarget", "DeadlineExceeded", "Job was active longer than specified deadline")
+    lost, most = len(counted.failed_indexes), job.spec.max_failed_indexes
+    if most is not None and lost > most:
+        text = "Job has exceeded the specified maximal number of failed indexes"
+        return _true("FailureTarget", "MaxFailedIndexesExceeded", text)
+    if lost and lost + len(counted.indexes) >= (job.spec.completions or 0):
+        return _true("FailureTarget", "FailedIndexes", "Job has failed indexes")
+    return None
+
+
+def _success_by_policy(job: Job, counted: Count) -> Condition | None:
+    """Whether enough completions have succeeded (KEP-3998)."""
+    policy = job.spec.success_policy
+    for number, rule in enumerate(policy.rules if policy is not None else ()):
+        named = rule.succeeded_indexes
+        wanted = counted.indexes if named is None else counted.indexes & set(parse_indexes(named))
+        goal = rule.succeeded_count
+        if goal is None:
+            goal = len(set(parse_indexes(named)))
+        if len(wanted) >= goal:
+            return _true("SuccessCriteriaMet", "SuccessPolicy", f"Matched rules at index {number}")
     return None
 
 
@@ -206,7 +241,10 @@ def _running(job: Job, counted: Count, now: datetime) -> Plan:
     delete = _surplus(job, counted)
     kept = [pod for pod in counted.active if pod not in delete]
     create = _missing(job, counted, kept)
-    pause = backoff_s(counted, now)
+    pause = 0.0 if is_counted_per_index(job) else backoff_s(counted, now)
+    if is_counted_per_index(job):
+        create, wait = _due(create, counted, now)
+        waits.append(wait)
     if create and pause > 0:
         create, waits = [], [*waits, pause]
     due = [wait for wait in waits if wait is not None]
@@ -216,6 +254,7 @@ def _running(job: Job, counted: Count, now: datetime) -> Plan:
         hold=[pod for pod in kept if not is_held(pod)] if counted.tally is not None else (),
         delete=delete[:BURST_MAX],
         create=create[:BURST_MAX],
+        attempts=counted.attempts,
         told=told,
         recheck_after_s=min(due) if due else None,
     )
@@ -225,9 +264,24 @@ def backoff_s(counted: Count, now: datetime) -> float:
     """Seconds until the next pod may be made."""
     if not counted.failed_in_a_row or counted.last_failure is None:
         return 0.0
-    doublings = min(counted.failed_in_a_row - 1, 16)  # far beyond the longest wait; the power itself has to end too
+    return _left_s(counted.failed_in_a_row, counted.last_failure, now)
+
+
+def _left_s(failures: int, last: datetime, now: datetime) -> float:
+    doublings = min(failures - 1, 16)  # far beyond the longest wait; the power itself has to end too
     delay = min(BACKOFF_FIRST_S * 2**doublings, BACKOFF_MAX_S)
-    return max(0.0, (counted.last_failure + timedelta(seconds=delay) - now).total_seconds())
+    return max(0.0, (last + timedelta(seconds=delay) - now).total_seconds())
+
+
+def _due(indexes: Sequence[int | None], counted: Count, now: datetime) -> tuple[Sequence[int | None], float | None]:
+    """Which of the indexes may be tried now, and the seconds until the first of the others."""
+    waits = {}
+    for index in indexes:
+        tried = counted.attempts.get(-1 if index is None else index)
+        if tried is not None and tried.last is not None:
+            waits[index] = _left_s(tried.total, finished_at(tried.last), now)
+    later = [wait for wait in waits.values() if wait > 0]
+    return [index for index in indexes if waits.get(index, 0.0) <= 0], min(later, default=None)
 
 
 def _wanted(job: Job, counted: Count) -> int:
@@ -235,7 +289,7 @@ def _wanted(job: Job, counted: Count) -> int:
     parallelism = 1 if job.spec.parallelism is None else job.spec.parallelism
     if job.spec.completions is None:
         return min(parallelism, len(counted.active)) if counted.succeeded else parallelism
-    return min(parallelism, job.spec.completions - counted.succeeded)
+    return min(parallelism, job.spec.completions - counted.succeeded - len(counted.failed_indexes))
 
 
 def _surplus(job: Job, counted: Count) -> list[Pod]:
@@ -243,7 +297,7 @@ def _surplus(job: Job, counted: Count) -> list[Pod]:
     useless: list[Pod] = []
     useful = sorted(counted.active, key=_progress, reverse=True)
     if is_indexed(job):
-        taken = set(counted.indexes)
+        taken = set(counted.indexes | counted.failed_indexes)
         for pod in list(useful):
             index = index_of(pod)
             if index is None or index in taken or index >= (job.spec.completions or 0):
@@ -269,7 +323,7 @@ def _missing(job: Job, counted: Count, kept: Sequence[Pod]) -> Sequence[int | No
     number = max(0, _wanted(job, counted) - len(kept) - leaving)
     if not is_indexed(job):
         return [None] * number
-    taken = counted.indexes | {index_of(pod) for pod in kept}
+    taken = counted.indexes | counted.failed_indexes | {index_of(pod) for pod in kept}
     return [index for index in range(job.spec.completions or 0) if index not in taken][:number]
 
 
@@ -286,6 +340,7 @@ def _status(
         succeeded=told.succeeded or None,
         failed=(told.failed if failed is None else failed) or None,
         completed_indexes=format_indexes(counted.indexes) if is_indexed(job) else None,
+        failed_indexes=format_indexes(counted.failed_indexes) if is_counted_per_index(job) else None,
         uncounted_terminated_pods=None if counted.tally is None else counted.tally.uncounted,
     )
 
@@ -295,7 +350,7 @@ def same_status(one: JobStatus, other: JobStatus) -> bool:
     return one.model_dump(exclude_defaults=True) == other.model_dump(exclude_defaults=True)
 
 
-def new_pod(job: Job, index: int | None) -> Pod:
+def new_pod(job: Job, index: int | None, attempts: Attempts = NONE) -> Pod:
     """A pod of this job, for the completion `index` if the job is indexed; the server completes its name."""
     template = job.spec.template
     prefix = f"{job.metadata.name}-" if index is None else f"{job.metadata.name}-{index}-"
@@ -303,6 +358,10 @@ def new_pod(job: Job, index: int | None) -> Pod:
     spec = template.spec
     if index is not None:
         labels[COMPLETION_INDEX] = annotations[COMPLETION_INDEX] = str(index)
+        if is_counted_per_index(job):
+            annotations[INDEX_FAILURES] = str(attempts.failures)
+            if attempts.ignored:
+                annotations[INDEX_IGNORED_FAILURES] = str(attempts.ignored)
         numbered = {
             "init_containers": [_numbered(container) for container in spec.init_containers],
             "containers": [_numbered(container) for container in spec.containers],

@@ -16,11 +16,11 @@ from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 
 from stark.crds.batch import COMPLETION_INDEX, JOB_TRACKING, Job, UncountedTerminatedPods
+from stark.crds.completions import parse_indexes
 from stark.crds.podfacts import is_finished
 from stark.crds.pods import Pod
 
 from .failures import judge, waits_for_phase
-from .indexes import parse_indexes
 
 UNCOUNTED_MAX = 500
 """Ends noted at the same time, so that the status stays small; more follow when these are counted. As in Kubernetes."""

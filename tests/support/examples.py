@@ -269,6 +269,9 @@ JOB_SPEC = {
     "parallelism": 2,
     "completions": 3,
     "backoffLimit": 4,
+    "backoffLimitPerIndex": 2,
+    "maxFailedIndexes": 1,
+    "successPolicy": {"rules": [{"succeededIndexes": "0,2", "succeededCount": 1}]},
     "podFailurePolicy": {
         "rules": [
             {
@@ -585,6 +588,7 @@ _BODIES: dict[tuple[str, str], dict[str, Any]] = {
             "terminating": 1,
             "succeeded": 2,
             "failed": 1,
+            "failedIndexes": "1",
             "completedIndexes": "0,2",
             "uncountedTerminatedPods": {"succeeded": ["u1"], "failed": ["u2"]},
         },
@@ -906,6 +910,7 @@ _BODIES: dict[tuple[str, str], dict[str, Any]] = {
             "runtime": "node",
             "visibility": "public",
             "description": "says hello",
+            "deprecated": "use 1.2.1",
             "metadata": {"entrypoint": "main", "timeout": 1000, "env": {"A": "b"}, "team": {"name": "x"}},
             "bundles": [{"architecture": "any", "sha256": SHA256, "size": 12}],
             "signatures": [{"keyID": SHA256, "signature": "AAE="}],
@@ -1027,6 +1032,15 @@ _BODIES: dict[tuple[str, str], dict[str, Any]] = {
             "chosen": "n1",
             "reason": "Unschedulable",
             "message": "0/2 nodes are available: 1 Insufficient cpu.",
+            "nominated": "n2",
+            "group": {"name": "default/g", "minMember": 3, "members": 2, "placed": 1},
+            "preemption": {
+                "node": "n2",
+                "victims": [{"namespace": "default", "name": "low", "priority": 3}],
+                "hidden": 1,
+                "violations": 1,
+            },
+            "kept": [{"node": "n1", "pod": "default/urgent"}],
             "counts": {"nodes": 2, "fit": 1, "hidden": 0},
             "refusals": [{"rule": "NodeResourcesFit", "reason": "Insufficient cpu", "nodes": 1}],
             "nodes": [

@@ -479,3 +479,79 @@ async def test_a_policy_of_failures_is_judged_in_kubernetes_words(
 async def test_a_good_policy_of_failures_is_taken(objects: Objects) -> None:
     rules = ({"action": "FailJob", "onExitCodes": CODES}, {"action": "Ignore", "onPodConditions": CONDITION})
     assert await complaints(objects, "batch", "jobs", failing_job(*rules)) == []
+
+
+def indexed_job(restart: str = "Never", **spec: Any) -> Object:
+    inner = {"metadata": {}, "spec": {"containers": [container()], "restartPolicy": restart}}
+    base = {"completionMode": "Indexed", "completions": 5, "parallelism": 2, "backoffLimitPerIndex": 1}
+    return {
+        "kind": "Job",
+        "metadata": {"name": "sums", "namespace": "default"},
+        "spec": {"template": inner, **base, **spec},
+    }
+
+
+def succeeds_when(**rule: Any) -> Object:
+    return indexed_job(successPolicy={"rules": [rule]})
+
+
+SUCCESS = "spec.successPolicy.rules[0]"
+FAIL_INDEX = {"rules": [{"action": "FailIndex", "onExitCodes": CODES}]}
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        (
+            indexed_job(completionMode="NonIndexed"),
+            "spec.backoffLimitPerIndex: Invalid value: 1: requires indexed completion mode",
+        ),
+        (
+            indexed_job(restart="OnFailure"),
+            'spec.template.spec.restartPolicy: Invalid value: "OnFailure": only "Never" is supported when backoffLimitPer',
+        ),
+        (
+            indexed_job(backoffLimitPerIndex=None, maxFailedIndexes=1),
+            "spec.backoffLimitPerIndex: Required value: when maxFailedIndexes is specified",
+        ),
+        (
+            indexed_job(maxFailedIndexes=6),
+            "spec.maxFailedIndexes: Invalid value: 6: must be less than or equal to completions",
+        ),
+        (
+            indexed_job(completions=100_001),
+            "spec.maxFailedIndexes: Required value: must be specified when completions is above 100000",
+        ),
+        (
+            indexed_job(backoffLimitPerIndex=None, podFailurePolicy=FAIL_INDEX),
+            'spec.podFailurePolicy.rules[0].action: Invalid value: "FailIndex": requires the backoffLimitPerIndex to be set',
+        ),
+        (succeeds_when(), f"{SUCCESS}: Required value: at least one of succeededCount or succeededIndexes must be"),
+        (
+            succeeds_when(succeededIndexes="3,1"),
+            f'{SUCCESS}.succeededIndexes: Invalid value: "3,1": error parsing succeededIndexes: non-increasing order',
+        ),
+        (
+            succeeds_when(succeededIndexes="0-5"),
+            f'{SUCCESS}.succeededIndexes: Invalid value: "0-5": error parsing succeededIndexes: too large index',
+        ),
+        (
+            succeeds_when(succeededIndexes="0,2", succeededCount=3),
+            f"{SUCCESS}.succeededCount: Invalid value: 3: must be less than or equal to 2 (the number of indexes in the",
+        ),
+        (
+            succeeds_when(succeededCount=6),
+            f"{SUCCESS}.succeededCount: Invalid value: 6: must be less than or equal to 5",
+        ),
+    ],
+)
+async def test_limits_of_indexes_are_judged_in_kubernetes_words(
+    objects: Objects, given: Object, complaint: str
+) -> None:
+    assert complaint in [said[: len(complaint)] for said in await complaints(objects, "batch", "jobs", given)]
+
+
+async def test_good_limits_of_indexes_are_taken(objects: Objects) -> None:
+    policy = {"rules": [{"succeededIndexes": "0,2-4", "succeededCount": 2}]}
+    given = indexed_job(maxFailedIndexes=2, successPolicy=policy, podFailurePolicy=FAIL_INDEX)
+    assert await complaints(objects, "batch", "jobs", given) == []

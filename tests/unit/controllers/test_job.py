@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from stark.controllers.job.counting import count
-from stark.controllers.job.indexes import format_indexes, parse_indexes
 from stark.controllers.job.planning import BURST_MAX, Plan, backoff_s, new_pod, plan
 from stark.controllers.job.tracking import UNCOUNTED_MAX
-from stark.crds.batch import COMPLETION_INDEX, COMPLETION_INDEX_VARIABLE, JOB_TRACKING, Job
+from stark.crds.batch import COMPLETION_INDEX, COMPLETION_INDEX_VARIABLE, INDEX_FAILURES, JOB_TRACKING, Job
+from stark.crds.completions import format_indexes, parse_indexes
 from stark.crds.conditions import is_true
 from stark.crds.podfacts import deadline_of
 from stark.crds.pods import Pod
@@ -292,3 +292,69 @@ def test_pods_of_a_job_with_a_deadline_say_when_that_is() -> None:
     timed = job(spec={"activeDeadlineSeconds": 90}, status={"startTime": at(10)})
     assert deadline_of(new_pod(timed, None)) == (NOW + timedelta(seconds=100)).timestamp()
     assert deadline_of(new_pod(job(), None)) == math.inf
+
+
+PER_INDEX = {**INDEXED, "completions": 3, "parallelism": 3, "backoffLimitPerIndex": 1, "backoffLimit": 2**31 - 1}
+NEVER_AGAIN = {"action": "FailIndex", "onExitCodes": {"operator": "In", "values": [1]}}
+
+
+def tried(name: str, index: int, before: int, *, end: float = -999) -> Pod:
+    """A pod that failed, of an index that had failed so often before."""
+    failed = lost(name, index=index, end=end)
+    notes = {**failed.metadata.annotations, INDEX_FAILURES: str(before)}
+    return failed.model_copy(update={"metadata": failed.metadata.model_copy(update={"annotations": notes})})
+
+
+def test_each_index_has_a_limit_of_its_own() -> None:
+    first = plan(job(spec=PER_INDEX), [tried("a", 0, 0), run("b", index=1), won("c", index=2)], NOW)
+    assert (list(first.create), first.attempts[0].failures) == ([0], 1)
+    assert new_pod(job(spec=PER_INDEX), 0, first.attempts[0]).metadata.annotations[INDEX_FAILURES] == "1"
+    second = plan(job(spec=PER_INDEX), [tried("a", 0, 0), tried("d", 0, 1), run("b", index=1)], NOW)
+    assert (list(second.create), second.status.failed_indexes) == ([2], "0")
+    assert not is_true(second.status.conditions, "FailureTarget"), "the others go on"
+
+
+def test_an_index_waits_by_itself() -> None:
+    step = plan(job(spec=PER_INDEX), [tried("a", 0, 0, end=-4), run("b", index=1)], NOW)
+    assert (list(step.create), step.recheck_after_s) == ([2], 6.0)
+
+
+def test_a_failed_pod_is_held_until_another_one_knows_of_it() -> None:
+    spec = job(spec=PER_INDEX)
+    alone = held(tried("a", 0, 0, end=-4))
+    assert count(spec, [alone]).settled == []
+    assert count(spec, [alone, run("b", index=0)]).settled == [alone]
+
+
+@pytest.mark.parametrize(
+    ("spec", "pods", "verdict", "reason"),
+    [
+        pytest.param({}, [tried("a", 0, 1), won("b", index=1), won("c", index=2)], "FailureTarget", "FailedIndexes"),
+        pytest.param({"maxFailedIndexes": 0}, [tried("a", 0, 1)], "FailureTarget", "MaxFailedIndexesExceeded"),
+        pytest.param({"maxFailedIndexes": 1}, [tried("a", 0, 1)], None, None),
+        pytest.param(
+            {"podFailurePolicy": {"rules": [NEVER_AGAIN]}, "maxFailedIndexes": 0},
+            [tried("a", 0, 0)],
+            "FailureTarget",
+            "MaxFailedIndexesExceeded",
+        ),
+        pytest.param(
+            {"successPolicy": {"rules": [{"succeededIndexes": "0,2"}, {"succeededCount": 1}]}},
+            [won("b", index=1), run("a", index=0)],
+            "SuccessCriteriaMet",
+            "SuccessPolicy",
+        ),
+        pytest.param(
+            {"successPolicy": {"rules": [{"succeededIndexes": "0-1", "succeededCount": 2}]}},
+            [won("b", index=1), won("c", index=2)],
+            None,
+            None,
+        ),
+    ],
+)
+def test_how_an_indexed_job_ends(
+    spec: dict[str, Any], pods: list[Pod], verdict: str | None, reason: str | None
+) -> None:
+    found = plan(job(spec={**PER_INDEX, **spec}), pods, NOW).status.conditions
+    told = [(each.type, each.reason) for each in found if each.type in ("FailureTarget", "SuccessCriteriaMet")]
+    assert told == ([] if verdict is None else [(verdict, reason)])
