@@ -67,6 +67,16 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _percent(text: str) -> float:
+    try:
+        share = float(text.removesuffix("%")) / 100
+    except ValueError:
+        share = -1.0
+    if not 0 <= share < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a percentage from 0 to below 100")
+    return share
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     words = argparse.ArgumentParser(prog="stark-agent", description="Run the pods that are bound to this node.")
@@ -109,6 +119,10 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="run only packs that one of these public keys (PEM) has signed",
     )
+    words.add_argument(
+        "--disk-pressure-free", type=_percent, metavar="PERCENT",
+        help="free part of the disk below which pods are evicted (default 10)",
+    )  # fmt: skip
     words.add_argument("--log-retention", type=float, metavar="SECONDS", help="how long logs outlive their pods")
     words.add_argument(
         "--backoff", type=float, metavar="SECONDS", help="wait before the second restart (default: the cluster's, 10)"
@@ -141,6 +155,7 @@ def settings_from(args: argparse.Namespace) -> AgentSettings:
         "name": (args.name or os.environ.get("STARK_NODE_NAME") or "").strip().lower() or None,
         "pods_max": args.pods,
         "pids_max": args.pids_max,
+        "disk_pressure_free": args.disk_pressure_free,
         "log_retention_s": args.log_retention,
         "backoff_initial_s": args.backoff,
         "backoff_max_s": args.backoff_max,

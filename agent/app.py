@@ -30,6 +30,7 @@ from stark.crds.pods import Pod
 from .accounts import AccountFiles
 from .bundles import BundleError, BundleStore
 from .cgroups import Cgroups
+from .evicting import Evictor
 from .hands import PodHands
 from .host import address_towards, architecture, system_info
 from .isolation import Means, find_means, is_within
@@ -40,7 +41,6 @@ from .logs import LogShelf
 from .machine import (
     Adopted,
     Called,
-    Condemned,
     DeletePod,
     Effect,
     Emit,
@@ -82,7 +82,6 @@ STIMULI_MAX = 100_000  # waiting for the machine, which takes thousands a second
 FLUSH_S = 3.0  # the last statuses get this long at the end; the next agent reports them otherwise
 LOCK_PAUSE_S = 0.1
 CLOCK_STEP_S = 0.5  # between two looks; less is a clock that is put right little by little
-EVICTED = "Evicted"
 BUNDLE_IDLE_S = 60.0  # a download that stalls for this long has failed
 
 PODS = Gauge("stark_agent_pods", "Pods on this node that are not yet released")
@@ -124,6 +123,7 @@ class Agent:
         self._hands: dict[str, PodHands] = {}
         self._pods: dict[str, Pod] = {}
         self._first_seen: dict[str, float] = {}
+        self._unsaved: set[str] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._errands: set[asyncio.Task[None]] = set()
@@ -174,6 +174,7 @@ class Agent:
             self._statuses = StatusWriter(self._client, self._membership)
             self._events = EventRecorder(self._client, self.settings.name)
             self._forwards = PortForwards(self._target, self._node_ip)
+            self._evictor = Evictor(self.settings, self._workshop, self._pods, self.runs, self._post, self._events.emit)
 
             self._usage = Sampler(self.settings.name, cgroups, self._subjects, self.settings.usage_period_s)
             server = AgentServer(
@@ -274,7 +275,7 @@ class Agent:
                     ("housekeeping", self._keep_house()),
                     ("tokens", self._renew_tokens()),
                     ("volumes", self._refresh_volumes()),
-                    ("evictions", self._evict_overfull()),
+                    ("evictions", self._evictor.run()),
                     ("usage", self._usage.run()),
                 )
             ]
@@ -393,10 +394,12 @@ class Agent:
         finished = pod.status.phase in ("Succeeded", "Failed")
         if known is None and finished:
             return  # nothing of it will ever run here: no folder for it
-        if known is None or _changed(known, pod):
+        if known is None or pod.uid in self._unsaved or _changed(known, pod):
             try:
                 self._workshop.records.save_pod(pod)
+                self._unsaved.discard(pod.uid)
             except OSError as error:
+                self._unsaved.add(pod.uid)
                 log.error("pod cannot be written to disk", extra={"podId": pod.uid, "error": str(error)})
 
     def _make_hands(self, uid: str) -> PodHands:
@@ -493,6 +496,7 @@ class Agent:
             self._pods.pop(uid, None)
             self._forwards.end(uid)
             self._first_seen.pop(uid, None)
+            self._unsaved.discard(uid)
             self._tasks.pop(uid)
 
     def _measure(self) -> None:
@@ -552,18 +556,11 @@ class Agent:
             await asyncio.sleep(self.settings.volume_period_s)
             await self._workshop.volumes.refresh(list(self._pods.values()), time.time())
 
-    async def _evict_overfull(self) -> None:
-        while True:
-            await asyncio.sleep(self.settings.usage_period_s)
-            pods = list(self._pods.values())
-            for uid, message in await asyncio.to_thread(self._workshop.volumes.overfull, pods):
-                if uid in self._pods:
-                    self._events.emit(Emit(uid, "", "Warning", EVICTED, message), self._pods[uid])
-                    self._post(Condemned(uid, EVICTED, message))
-
     async def _keep_house(self) -> None:
         while True:
             await asyncio.sleep(self.settings.housekeeping_period_s)
+            for uid in self._unsaved & set(self._pods):
+                self._meet(self._pods[uid])
             keep = frozenset(self._machine.uids)
             in_use = {digest for digests in self._workshop.in_use.values() for digest in digests}
             try:

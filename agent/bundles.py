@@ -69,10 +69,10 @@ class BundleStore:
             self._verified[sha256] = _fingerprint(path)
             return path, here
 
-    def evict(self, in_use: Set[str]) -> list[str]:
+    def evict(self, in_use: Set[str], quota: int | None = None) -> list[str]:
         """Remove the least recently used bundles that no pod uses until the quota holds; returns their digests."""
         files = [(f.stat().st_mtime, f.stat().st_size, f) for f in self._directory.iterdir() if f.suffix != ".part"]
-        excess = sum(size for _, size, _ in files) - self._quota
+        excess = sum(size for _, size, _ in files) - (self._quota if quota is None else quota)
         gone = []
         for _, size, file in sorted(files):
             if excess <= 0:

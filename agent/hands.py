@@ -285,6 +285,8 @@ class PodHands:
             case "exited":
                 self.pids.pop(name, None)
                 self._post(Exited(self.uid, name, attempt, self._exit(view)))
+            case "unsaved":
+                log.error("supervisor cannot write its state", extra={"podId": self.uid, "error": view["message"]})
             case "refused":
                 if self._link is not None:
                     self._link.stop(name, 0.0, "Refused")  # a run that the machine does not know of must not go on

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,8 @@ from stark.crds.nodes import NodeSystemInfo
 from stark.crds.version import VERSION
 
 GO_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64", "riscv64": "riscv64"}
-DISK_PRESSURE_FREE = (
-    0.10  # share of the data directory's disk below which there is pressure; kubelet's nodefs.available
-)
+INODE_PRESSURE_FREE = 0.05  # share of its disk's inodes; kubelet's nodefs.inodesFree
+PRESSURE_HOLD_S = 300.0  # pressure counts for this long after it was last seen; kubelet's eviction-pressure-transition
 MEMORY_PRESSURE_FREE_BYTES = 100 << 20  # kubelet's memory.available
 PIDS_PRESSURE_FREE = 0.05
 
@@ -48,12 +46,48 @@ def memory_bytes() -> int:
     return int(psutil.virtual_memory().total)
 
 
-def pressure(data_dir: Path) -> Pressure:
+@dataclass(frozen=True, slots=True)
+class DiskSpace:
+    """What is free where the data directory lies, in bytes, and below what it is low."""
+
+    free: int
+    threshold: int
+    inodes_low: bool
+
+    @property
+    def is_low(self) -> bool:
+        """Whether there is pressure."""
+        return self.free < self.threshold or self.inodes_low
+
+
+def disk_space(data_dir: Path, least_free: float) -> DiskSpace:
+    """The state of the disk now; `least_free` is a share of it. Raises OSError."""
+    disk = os.statvfs(data_dir)
+    # A file system such as btrfs counts no inodes and says 0.
+    inodes_low = disk.f_files > 0 and disk.f_favail < disk.f_files * INODE_PRESSURE_FREE
+    return DiskSpace(disk.f_bavail * disk.f_frsize, int(disk.f_blocks * disk.f_frsize * least_free), inodes_low)
+
+
+class PressureHold:
+    """Pressure that comes and goes is one pressure, or pods would be placed and evicted in turn."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, float] = {}
+
+    def judge(self, low: Pressure, now_s: float) -> Pressure:
+        """What counts, by what is so now and what was so a while ago."""
+        for name in Pressure.__slots__:
+            if getattr(low, name):
+                self._last[name] = now_s
+        held = {name: now_s - at < PRESSURE_HOLD_S for name, at in self._last.items()}
+        return Pressure(held.get("memory", False), held.get("disk", False), held.get("pids", False))
+
+
+def pressure(data_dir: Path, least_free: float) -> Pressure:
     """The state of things now."""
-    disk = shutil.disk_usage(data_dir)
     return Pressure(
         memory=psutil.virtual_memory().available < MEMORY_PRESSURE_FREE_BYTES,
-        disk=disk.free < disk.total * DISK_PRESSURE_FREE,
+        disk=disk_space(data_dir, least_free).is_low,
         pids=_pids_low(),
     )
 

@@ -129,7 +129,10 @@ class _Joiner:
         tag, _, text = rest.partition(b" ")
         whole = tag != b"P"
         if self._since is not None:
-            if stamp_seconds(stamp) < self._since:
+            try:
+                if stamp_seconds(stamp) < self._since:
+                    return b"", whole
+            except ValueError:  # a line that a full disk cut short
                 return b"", whole
             self._since = None  # stamps only grow: no need to parse another
         head = stamp + b" " if self._timestamps and stream not in self._inside else b""

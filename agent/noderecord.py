@@ -52,7 +52,7 @@ from stark.crds.nodes import (
 from stark.crds.pods import ObjectReference
 from stark.crds.quantity import format_milli_cpu
 
-from .host import Pressure, architecture, cpu_milli, memory_bytes, pressure, system_info
+from .host import Pressure, PressureHold, architecture, cpu_milli, memory_bytes, pressure, system_info
 from .membership import Membership
 from .settings import AgentSettings
 
@@ -220,6 +220,7 @@ class NodeRecord:
         self._client = client.hasty(ANSWER_S)
         self._on_registered, self._on_config = on_registered, on_config
         self._name = settings.name
+        self._hold = PressureHold()
         self._written_at = float("-inf")
         self._config, self._config_asked_s = ClusterConfigSpec(), float("-inf")
         self._node_uid = ""
@@ -425,7 +426,8 @@ class NodeRecord:
             seen = None
 
     async def _write(self, seen: Node) -> None:
-        low = await asyncio.to_thread(pressure, self._settings.data_dir)
+        seen_low = await asyncio.to_thread(pressure, self._settings.data_dir, self._settings.disk_pressure_free)
+        low = self._hold.judge(seen_low, time.monotonic())
         status = node_status(self._settings, self._facts, seen, datetime.now(UTC), low)
         stale = time.monotonic() - self._written_at > self._settings.status_refresh_s
         if not stale and not gist_differs(status, seen.status):

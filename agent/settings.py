@@ -61,6 +61,9 @@ class AgentSettings:
     """Size at which a container's log is rotated. Kubernetes' figure."""
     log_max_files: int = 5
     """Files of one log, the current one included. Kubernetes' figure."""
+    disk_pressure_free: float = 0.10
+    """Share of the data directory's disk below which there is DiskPressure and pods must go. The kubelet's figure for
+    `nodefs.available`."""
     log_retention_s: float = 24 * 3600.0
     """How long logs outlive their pod: a day, to look into what happened at night."""
     bundle_quota_bytes: int = 4 << 30

@@ -21,6 +21,7 @@ class LogFile:
         self._files = max(1, files)
         self._partial = {"stdout": b"", "stderr": b""}
         self._lost = 0
+        self._torn = False
         self._second = -1
         self._prefix = ""
         self._fd = os.open(path, _O_FLAGS, 0o640)
@@ -67,17 +68,29 @@ class LogFile:
         if self._size and self._size + len(entry) > self._limit:
             self._rotate()
         try:
+            if self._torn:
+                self._append(b"\n")
+                self._torn = False
             if self._lost:
                 note = f"[{self._lost} bytes of output were lost: the log could not be written]".encode()
-                self._size += os.write(self._fd, self._entry(self._stamp(), "stderr", b"F", note))
+                self._append(self._entry(self._stamp(), "stderr", b"F", note))
                 self._lost = 0
-            self._size += os.write(self._fd, entry)
+            self._append(entry)
         except OSError:
             self._lost += len(entry)
 
+    def _append(self, data: bytes) -> None:
+        """Write it whole. A disk that is nearly full takes a part and no error: then the line is ended later."""
+        written = os.write(self._fd, data)
+        self._size += written
+        if written < len(data):
+            self._torn = True
+            raise OSError
+
     def _rotate(self) -> None:
         try:
-            for number in range(self._files - 1, 0, -1):
+            moved = not os.path.exists(self._path)  # by an earlier try, which could make no new file
+            for number in range(0 if moved else self._files - 1, 0, -1):
                 older = f"{self._path}.{number - 1}" if number > 1 else self._path
                 if os.path.exists(older):
                     os.rename(older, f"{self._path}.{number}")

@@ -6,8 +6,8 @@ start, stop or restart is the agent's business. `link.start_supervisor` starts i
 pod's directory before its launcher exits, and writes `state.jsonl` there.
 
 Commands, one JSON object a line: `start`, `stop`, `exec`, `status`, `shutdown`. Events to every connected client:
-`snapshot` (first, and on status), `started`, `called`, `exited`, `executed`, `refused`. A connection on which `run` or
-`attach` is said, with descriptors, is a session (`sessions.py`) and hears `running` or `failed`, and `ended`.
+`snapshot` (first, and on status), `started`, `called`, `exited`, `executed`, `refused`, `unsaved`. A connection on which
+`run` or `attach` is said, with descriptors, is a session (`sessions.py`) and hears `running` or `failed`, and `ended`.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ EXEC_OUTPUT_MAX = 10 * 1024  # bytes of a probe command's output worth keeping
 EXEC_RUNNING_MAX = 32
 STATE_FILE_MAX = 256 * 1024  # bytes of the state file before it is rewritten as one snapshot
 DEADLINE_GRACE_S = 5.0  # between the request to stop at the deadline and the kill
+SAVE_PAUSE_S = 5.0  # between two tries to write a state that the disk did not take
 DEADLINE_EXIT = 124
 STREAMS_MAX = 3  # descriptors that come with a session
 NODE_SHUTDOWN = "NodeShutdown"
@@ -66,6 +67,7 @@ class Shim:
         self._exec_pipes: dict[int, Exec] = {}
         self._state = os.open("state.jsonl", os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._state_size = os.fstat(self._state).st_size
+        self._save_at: float | None = None
         self._ending = False
         self._sessions = Sessions(self._poll, self._send, self._drop)
         self._wake_r, self._wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -341,6 +343,8 @@ class Shim:
         times = [at for run in self._runs.values() for at in (run.kill_at, run.deadline_at) if at is not None]
         times += [started.deadline for started in self._execs.values() if not started.timed_out]
         times += self._sessions.deadlines()
+        if self._save_at is not None:
+            times.append(self._save_at)
         if self._idle_since is not None:
             times.append(self._idle_since + self._idle_end_s)
         if not times:
@@ -363,6 +367,7 @@ class Shim:
                 started.timed_out = True
                 signal_group(started.pid, _signal.SIGKILL)
         self._sessions.expire(now)
+        self._save_again(now)
 
     def _end_if_forgotten(self) -> None:
         """With nothing to run and nobody connected, what is on record is all there is: the file outlives us."""
@@ -456,18 +461,41 @@ class Shim:
         try:
             if self._state_size > STATE_FILE_MAX:
                 self._compact()
-            self._state_size += os.write(self._state, data)
+            written = os.write(self._state, data)
+            self._state_size += written
             os.fsync(self._state)
-        except OSError:
+            if written < len(data):
+                self._unsaved("the disk is full")
+        except OSError as error:
+            self._unsaved(str(error))
+
+    def _unsaved(self, why: str) -> None:
+        """Say so, and try to write everything anew a little later."""
+        if self._save_at is None:
+            self._tell({"ev": "unsaved", "message": why})
+        self._save_at = time.monotonic() + SAVE_PAUSE_S
+
+    def _save_again(self, now: float) -> None:
+        if self._save_at is None or now < self._save_at:
             return
+        try:
+            self._compact()
+            self._save_at = None
+        except OSError:
+            self._save_at = now + SAVE_PAUSE_S
 
     def _compact(self) -> None:
         fd = os.open("state.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
         ended = {"running": "started", "exited": "exited"}
         data = b"".join([encode({"ev": ended[view["state"]], **view}) for view in self._views.values()])
-        os.write(fd, data)
-        os.fsync(fd)
-        os.rename("state.new", "state.jsonl")
+        try:
+            if os.write(fd, data) < len(data):
+                raise OSError("the disk is full")
+            os.fsync(fd)
+            os.rename("state.new", "state.jsonl")
+        except OSError:
+            os.close(fd)
+            raise
         os.close(self._state)
         self._state, self._state_size = fd, len(data)
 

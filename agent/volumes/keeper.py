@@ -20,14 +20,13 @@ from typing import Any
 from stark.client.errors import ApiError
 from stark.crds.isolation import TRUSTED
 from stark.crds.pods import Pod
-from stark.crds.quantity import byte_count
 from stark.crds.volumes import Volume, named_sources
 
 from ..accounts import ENDED, AccountFiles
 from ..configs import ConfigRound, Configs, ConfigSource
 from ..environment import ConfigError, Surroundings
 from ..records import PodNote, PodRecords
-from .folders import check_host_path, hold_in_memory, make_empty_dir, release_memory, usage_bytes
+from .folders import check_host_path, hold_in_memory, make_empty_dir, release_memory
 from .payload import Found, VolumeError, payload_of, tokens_of
 from .writer import Owner, is_written, read_file, write
 
@@ -62,7 +61,6 @@ class VolumeKeeper:
     ) -> None:
         self._records, self._configs, self._accounts = records, configs, accounts
         self._around = Surroundings(node_ip, allocatable)
-        self._overfull: set[str] = set()
         self._writing = threading.Lock()  # containers of a pod may be prepared at the same time
 
     def folder(self, uid: str) -> Path:
@@ -165,30 +163,8 @@ class VolumeKeeper:
                 volume, pod, found, folder, owner_of(pod, self._records.note(pod.uid))
             )
 
-    def overfull(self, pods: Iterable[Pod]) -> list[tuple[str, str]]:
-        """Pods of which an emptyDir on the disk holds more than it may, each told once: uid, and the kubelet's message."""
-        found: list[tuple[str, str]] = []
-        for pod in pods:
-            if pod.status.phase in ENDED or pod.uid in self._overfull:
-                continue
-            for volume in pod.spec.volumes:
-                limit = volume.empty_dir.size_limit if volume.empty_dir is not None else None
-                if (
-                    volume.empty_dir is None
-                    or volume.empty_dir.medium == "Memory"
-                    or not limit
-                    or not byte_count(limit)
-                ):
-                    continue
-                if usage_bytes(self.folder(pod.uid) / volume.name) > byte_count(limit):
-                    self._overfull.add(pod.uid)
-                    found.append((pod.uid, f'Usage of EmptyDir volume "{volume.name}" exceeds the limit "{limit}". '))
-                    break
-        return found
-
     def clear(self, uid: str) -> None:
         """Give the memory back that a pod's volumes take, before its folder is removed."""
-        self._overfull.discard(uid)
         release_memory(self.folder(uid))
 
 

@@ -102,6 +102,34 @@ async def test_a_killed_supervisor_takes_its_processes_along_and_the_pod_is_rest
         assert api.state("a")["lastState"]["terminated"]["reason"] == "ContainerStatusUnknown"
 
 
+async def test_after_a_reboot_pods_are_restarted_in_place_and_finished_ones_stay_finished(
+    api: AgentApi, tmp_path: Path
+) -> None:
+    """A reboot leaves the disk and no process: neither the agent's nor the supervisors' word is heard."""
+    data = tmp_path / "data"
+    async with nothing_left(data):
+        first = AgentProcess(api.config, data)
+        await first.start()
+        await first.registered()
+        uid = await api.add_pod("a", api.add_pack("forever", "1.0.0", FOREVER))
+        await api.add_pod(
+            "done", api.add_pack("done", "1.0.0", b"module.exports.default = () => {};"), restartPolicy="Never"
+        )
+        await until("ready", lambda: api.ready("a") and api.pods["done"]["status"]["phase"] == "Succeeded")
+        supervisor = supervisor_of(uid)
+        assert supervisor is not None
+        assert await first.end(signal.SIGKILL) == -signal.SIGKILL
+        supervisor.kill()
+        await until("nothing runs", lambda: not workload_of(uid))
+
+        async with running_agent(api.config, data):
+            await until("restarted", lambda: api.state("a").get("restartCount") == 1 and api.ready("a"))
+            ended = api.state("a")["lastState"]["terminated"]
+            assert (ended["reason"], ended["exitCode"]) == ("ContainerStatusUnknown", 137)
+            assert api.pods["done"]["status"]["phase"] == "Succeeded"
+            assert api.state("done")["restartCount"] == 0
+
+
 async def test_a_killed_container_is_restarted_in_place_with_its_exit_code(api: AgentApi, tmp_path: Path) -> None:
     async with running_agent(api.config, tmp_path / "data"):
         uid = await api.add_pod("a", api.add_pack("child", "1.0.0", WITH_CHILD))

@@ -297,18 +297,6 @@ async def test_an_empty_folder_is_empty_once(keeper: VolumeKeeper) -> None:
     assert (folder / "kept").exists()
 
 
-async def test_a_pod_that_has_put_more_into_a_folder_than_it_may_is_told_once(keeper: VolumeKeeper) -> None:
-    one = pod({"name": "e", "emptyDir": {"sizeLimit": "64Ki"}}, {"name": "free", "emptyDir": {}})
-    await made(keeper, one)
-    folder = keeper.folder("u-1")
-    (folder / "free" / "big").write_bytes(os.urandom(100_000))
-    assert keeper.overfull([one]) == []
-    (folder / "e" / "deep").mkdir()
-    (folder / "e" / "deep" / "big").write_bytes(os.urandom(100_000))
-    assert keeper.overfull([one]) == [("u-1", 'Usage of EmptyDir volume "e" exceeds the limit "64Ki". ')]
-    assert keeper.overfull([one]) == []
-
-
 async def test_memory_has_the_size_that_was_asked_for(keeper: VolumeKeeper) -> None:
     one = pod({"name": "m", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}})
     if not IS_ROOT:
