@@ -3,7 +3,7 @@ import { Api, ApiError } from './api';
 import { forget, type Identity, randomHex, remember, remembered } from './identity';
 import { BrowserNode, type State } from './node';
 import { Packs } from './packs';
-import { DOM, type RunningPod } from './pod';
+import type { RunningPod } from './pod';
 import { Pods } from './pods';
 
 const LOCK = 'stark-node';
@@ -89,7 +89,9 @@ function facts(who: Identity): void {
 function place(uid: string, dom: boolean): Element {
   if (!dom) return at('hidden-runs');
   draw();
-  return card(uid)!.querySelector('.surface')!;
+  const surface = card(uid)!.querySelector<HTMLElement>('.surface')!;
+  surface.hidden = false;
+  return surface;
 }
 
 const card = (uid: string): HTMLElement | null => document.querySelector(`[data-uid="${CSS.escape(uid)}"]`);
@@ -117,7 +119,7 @@ function newCard(pod: RunningPod): HTMLElement {
   made.innerHTML = '<header><strong></strong> <span class="quiet where"></span><span class="badge"></span></header><p class="quiet why"></p><div class="surface"></div><pre tabindex="0" aria-label="Last lines of the log"></pre>';
   made.querySelector('strong')!.textContent = pod.pod.metadata.name;
   made.querySelector('.where')!.textContent = `${pod.pod.metadata.namespace} · ${pod.pod.spec.containers.map((one) => (one.image ?? '').replace('pack.stark/', '')).join(', ')}`;
-  made.querySelector<HTMLElement>('.surface')!.hidden = pod.pod.metadata.annotations?.[DOM] !== 'dom';
+  made.querySelector<HTMLElement>('.surface')!.hidden = true;
   at('list').append(made);
   return made;
 }

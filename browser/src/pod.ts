@@ -13,7 +13,7 @@ const GRACE_S = 30;
 const FORGIVEN_AFTER_MS = 600_000;
 const PULL_RETRY_MAX_MS = 60_000;
 const STOP_WHEN_DISCONNECTED = 'stark.dev/stop-when-disconnected-seconds';
-export const DOM = 'stark.dev/browser-surface';
+const DOM = 'stark.dev/browser-surface';
 
 export interface House {
   api: Api;
@@ -223,7 +223,8 @@ export class RunningPod {
     life.imageID = `pack.stark/${spec.name}@sha256:${spec.bundles[0]!.sha256}`;
     if (this.#isStopping) throw new Unready('ContainerCreating', 'the pod is being deleted');
     const log = new Log(house.api, pod, life.spec.name, life.status.restartCount, house.changed);
-    const dom = pod.metadata.annotations?.[DOM] === 'dom';
+    const asked = pod.metadata.annotations?.[DOM];
+    const dom = asked === undefined ? spec.metadata?.requiresDOM === true : asked === 'dom';
     life.log = log;
     return new Promise((done) => {
       const listener = {

@@ -43,6 +43,8 @@ class Bundled:
     """What went in, with its bytes: packages, or the project's own files."""
     left_out: list[str] = field(default_factory=list)
     """What did not, and why."""
+    metadata: dict[str, str] = field(default_factory=dict)
+    """What is to be said of it when it is registered."""
     source_map: Path | None = None
 
     @property

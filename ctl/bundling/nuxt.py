@@ -75,6 +75,7 @@ def bundle_nuxt(source: Path, wishes: Wishes) -> Bundled:
     _check_whole(html)
     out.write_text(_module(html, name, str(package.get("version") or "0.0.0")), encoding="utf-8")
     made = Bundled(out, wishes.runtime or "universal", name)
+    made.metadata = {"requiresDOM": "true"}
     made.included, made.left_out = page.included, page.left_out
     return made
 

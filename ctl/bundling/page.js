@@ -4,7 +4,7 @@ const meta = __META__;
 const html = __HTML__;
 
 function show(context) {
-  const container = document.getElementById(meta.containerId) ?? document.body;
+  const container = context?.root ?? document.getElementById(meta.containerId) ?? document.body;
   const frame = document.createElement('iframe');
   frame.title = meta.name;
   frame.setAttribute('sandbox', 'allow-scripts allow-forms allow-popups');

@@ -76,8 +76,9 @@ def run(args: argparse.Namespace, session: Session) -> int:
     if made.source_map is not None:
         print(f"source map: {_shown_path(made.source_map)}")
     arch = f" --arch {made.architecture}" if made.architecture != "any" else ""
+    more = "".join(f" --metadata {key}={value}" for key, value in made.metadata.items())
     path = _shown_path(made.path)
-    print(f"next: starkctl pack register {path} --name {made.name} --ver 1.0.0 --runtime {made.runtime}{arch}")
+    print(f"next: starkctl pack register {path} --name {made.name} --ver 1.0.0 --runtime {made.runtime}{arch}{more}")
     return EXIT_OK
 
 
@@ -98,6 +99,7 @@ def _as_object(made: object) -> dict[str, object]:
         "architecture": made.architecture,
         "size": made.size,
         "sha256": made.sha256,
+        "metadata": made.metadata,
         "sourceMap": str(made.source_map) if made.source_map else None,
         "included": [{"name": name, "size": size} for name, size in made.included],
         "leftOut": made.left_out,
