@@ -3,6 +3,9 @@
 A pod is bound in a small in-memory API; the clock stops when the agent's status says that its container runs, i.e.
 after bundle, environment, supervisor, start, and the harness's word that the entry point was called. The floor is the
 same harness started with subprocess, until it says so on its own channel. Both alternate in the same process.
+
+Then many pods at once (a shell's `sleep`): how many a second come to run, and what they cost while they idle. Last, a
+program that writes as fast as it can: lines a second through its supervisor, and what share of a core that takes.
 """
 
 from __future__ import annotations
@@ -36,11 +39,18 @@ from tests.support.agent_api import AgentApi, agent_api
 from tests.support.agents import AgentProcess, supervisor_of, until
 
 SOURCES = {
+    "binary": b"#!/bin/sh\nexec sleep 1000000\n",
     "node": b"module.exports.default = async (c) => { await new Promise((r) => c.onShutdown(r)); };",
     "python": b"import asyncio\nasync def default(context):\n    await asyncio.Event().wait()\n",
 }
 IDLE_S = 3.0
 PODS = 100
+CROWD_IDLE_S = 30.0
+LOG_LINES = 500_000
+WRITER = b"""#!/bin/sh
+yes 'a line of a program that says what it does, in about eighty bytes of text' | head -n %d
+exec sleep 1000000
+"""
 SAMPLES = 20
 USAGE_PERIOD_S = AgentSettings(Path()).usage_period_s
 
@@ -79,7 +89,7 @@ async def bound_to_running_s(api: AgentApi, name: str, image: str) -> tuple[floa
     return time.perf_counter() - begun, uid
 
 
-async def measure(rounds: int) -> None:
+async def measure(rounds: int, crowd: int) -> None:
     """Print the figures."""
     runtimes: dict[str, Runtime] = {"node": NodeRuntime(), "python": PythonRuntime()}
     with tempfile.TemporaryDirectory() as folder:
@@ -92,6 +102,8 @@ async def measure(rounds: int) -> None:
                 for tag, runtime in runtimes.items():
                     await measure_starts(api, Path(folder), tag, runtime, rounds)
                 await measure_idle(api, agent)
+                await measure_logs(api, data)
+                await measure_crowd(api, agent, crowd)
             finally:
                 await agent.end(signal.SIGTERM)
 
@@ -134,6 +146,53 @@ async def measure_idle(api: AgentApi, agent: AgentProcess) -> None:
     print(f"agent_idle_cpu_percent: {cpu * 100:.2f}")
 
 
+def cpu_s(process: psutil.Process) -> float:
+    """Processor time that a process has used."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+async def measure_crowd(api: AgentApi, agent: AgentProcess, crowd: int) -> None:
+    image = api.add_pack("crowd", "1.0.0", SOURCES["binary"], "binary")
+    names = [f"crowd-{number}" for number in range(crowd)]
+    begun = time.perf_counter()
+    uids = [await api.add_pod(name, image) for name in names]
+    await until("all run", lambda: all(api.ready(name) for name in names), 120)
+    print(f"agent_pods_started_per_second: {crowd / (time.perf_counter() - begun):.1f}")
+    assert agent.process is not None
+    found = [supervisor_of(uid) for uid in uids]
+    supervisors = [process for process in found if process is not None]
+    process = psutil.Process(agent.process.pid)
+    await asyncio.sleep(IDLE_S)
+    before, before_them = cpu_s(process), sum(map(cpu_s, supervisors))
+    await asyncio.sleep(CROWD_IDLE_S)
+    print(f"agent_cpu_of_{crowd}_idle_pods_percent: {(cpu_s(process) - before) / CROWD_IDLE_S * 100:.2f}")
+    theirs = sum(map(cpu_s, supervisors)) - before_them
+    print(f"supervisors_cpu_of_{crowd}_idle_pods_percent: {theirs / CROWD_IDLE_S * 100:.2f}")
+    print(f"agent_rss_with_{crowd}_pods_mib: {process.memory_info().rss / (1 << 20):.1f}")
+    rss = [one.memory_info().rss / (1 << 20) for one in supervisors]
+    print(f"supervisor_rss_of_{crowd}_median_mib: {statistics.median(rss):.1f}")
+
+
+async def measure_logs(api: AgentApi, data: Path) -> None:
+    """Lines a second that a supervisor takes from a program; the clock stops when the last of them is on the disk."""
+    image = api.add_pack("writer", "1.0.0", WRITER % LOG_LINES, "binary")
+    begun = time.perf_counter()
+    uid = await api.add_pod("writer", image)
+    folder = data / "logs" / f"default_writer_{uid}" / "main"
+    await until("it has begun", lambda: any(file.stat().st_size for file in folder.glob("0.log*")))
+    supervisor = supervisor_of(uid)
+    assert supervisor is not None
+    seen_s = -1.0
+    while (used := cpu_s(supervisor)) != seen_s:
+        seen_s, ended = used, time.perf_counter()
+        await asyncio.sleep(0.25)
+    took = ended - begun
+    print(f"supervisor_log_lines_per_second: {LOG_LINES / took:.0f}")
+    print(f"supervisor_log_cpu_us_per_line: {seen_s / LOG_LINES * 1e6:.2f}")
+    await api.delete("writer", 0)
+
+
 def measure_usage() -> None:
     """What it costs to sample what PODS idle pods use, by groups where they can be made and by processes."""
     sleepers = [subprocess.Popen(["sleep", "60"]) for _ in range(PODS)]
@@ -163,7 +222,7 @@ def main() -> None:
     words.add_argument("--quick", action="store_true", help="fewer rounds")
     args = words.parse_args()
     measure_usage()
-    asyncio.run(measure(7 if args.quick else 30))
+    asyncio.run(measure(7 if args.quick else 30, 25 if args.quick else PODS))
 
 
 if __name__ == "__main__":
