@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -310,7 +311,7 @@ async def test_large_lists_are_compressed_for_those_who_take_it_and_say_the_same
                 continue
             assert (packed.headers["Content-Encoding"], packed.headers["Vary"]) == ("gzip", "Accept-Encoding")
             assert int(packed.headers["Content-Length"]) < len(expected) / 4
-            assert await packed.read() == expected
+            assert ageless(await packed.read()) == ageless(expected)
             if accept == "application/json":
                 cache = api.running.feed.cache(Prefix("core", "configmaps"))
                 assert cache is not None
@@ -320,6 +321,11 @@ async def test_large_lists_are_compressed_for_those_who_take_it_and_say_the_same
             (await api.delete(f"{MAPS}/m100")).ok()
             (await api.post(MAPS, config_map("m1005", k="y" * 1_000))).ok(201)
             (await api.patch(f"{MAPS}/m200", {"data": {"k": "z" * 1_000}})).ok()
+
+
+def ageless(table: bytes) -> bytes:
+    """A table is rendered anew each second: ages differ by nothing but the time between two questions."""
+    return re.sub(rb'"\d+s"', b'"age"', table)
 
 
 async def test_watches_and_small_answers_are_not_compressed(api: Api) -> None:

@@ -21,18 +21,17 @@ def main(context):
     stopped = threading.Event()
     context.on_shutdown(stopped.set)
     while not stopped.wait(0.1):
-        end = time.monotonic() + (0.025 if os.path.exists(os.environ["FLAG"]) else 0)
+        end = time.monotonic() + (0.025 if not os.path.exists("/tmp/idle") else 0)
         while time.monotonic() < end:
             pass
 """
-"""Uses a fifth of a core while a file is there, and nothing otherwise."""
+"""Uses a fifth of a core until a file is there, and nothing from then on."""
 
 
-def deployment(flag: Path) -> str:
+def deployment() -> str:
     container = {
         "name": "main",
         "image": "pack.stark/burn:1.0.0",
-        "env": [{"name": "FLAG", "value": str(flag)}],
         "resources": {"requests": {"cpu": "50m"}},
     }
     template = {"metadata": {"labels": {"app": "burn"}}, "spec": {"containers": [container]}}
@@ -41,13 +40,12 @@ def deployment(flag: Path) -> str:
 
 
 def test_a_busy_workload_grows_and_an_idle_one_shrinks(on_sqlite: Up, tmp_path: Path) -> None:
-    up, flag, bundle = on_sqlite, tmp_path / "busy", tmp_path / "burn.py"
+    up, bundle = on_sqlite, tmp_path / "burn.py"
     bundle.write_text(BURN)
-    flag.touch()
     up.starkctl("pack", "register", str(bundle), "--name", "burn", "--ver", "1.0.0", "--runtime", "python")
     patience = {"spec": {"autoscalerPeriodSeconds": 3}}
     up.kubectl("patch", "clusterconfig", "cluster", "--type=merge", "-p", json.dumps(patience))
-    up.kubectl("apply", "-f", "-", stdin=deployment(flag))
+    up.kubectl("apply", "-f", "-", stdin=deployment())
     up.kubectl("autoscale", "deployment", "burn", "--min=1", "--max=2", "--cpu-percent=100")
     window = {"spec": {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 1}}}}
     up.kubectl("patch", "hpa", "burn", "--type=merge", "-p", json.dumps(window))
@@ -68,7 +66,8 @@ def test_a_busy_workload_grows_and_an_idle_one_shrinks(on_sqlite: Up, tmp_path: 
         assert "resource cpu on pods  (as a percentage of request):" in told
         assert "ScalingActive   True    ValidMetricFound" in told
         assert "New size: 2; reason: cpu resource utilization (percentage of request) above target" in told
-    flag.unlink()
+    for pod in up.pods("app=burn"):
+        up.kubectl("exec", pod["metadata"]["name"], "--", "touch", "/tmp/idle")
     up.until("it has shrunk", lambda: seen()["currentReplicas"] == seen()["desiredReplicas"] == 1, timeout=90)
     up.kubectl("delete", "hpa/burn", "deployment/burn", "--wait=false")
     up.kubectl("patch", "clusterconfig", "cluster", "--type=merge", "-p", '{"spec":{"autoscalerPeriodSeconds":15}}')

@@ -141,7 +141,9 @@ print(json.dumps([path for path in map(tried, json.loads(sys.argv[1])) if path])
 @pytest.mark.parametrize("kind", CONFINED)
 def test_nobody_else_can_be_signalled_or_traced(up: Up, kind: str) -> None:
     strangers = [pid_of(up, "victim"), up.child("stark.agent").pid, up.pid, os.getpid()]
-    strangers += [process.pid for process in psutil.process_iter() if "supervisor.shim" in " ".join(process.cmdline())]
+    strangers += [
+        one.pid for one in psutil.process_iter(["cmdline"]) if "supervisor.shim" in " ".join(one.info["cmdline"] or ())
+    ]
     script = """import ctypes, json, os, sys
 trace = ctypes.CDLL(None, use_errno=True).ptrace
 def tried(pid):

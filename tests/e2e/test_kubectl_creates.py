@@ -84,18 +84,18 @@ def test_a_file_is_still_read_as_json_and_strictly(kubectl: Kubectl) -> None:
     assert 'unknown field "dta"' in kubectl("create", "--validate=warn", "-f", "-", stdin=json.dumps(body))
 
 
-def test_run_is_warned_of_what_a_pod_cannot_have_and_succeeds(kubectl: Kubectl) -> None:
+def test_run_is_told_what_a_pod_cannot_have_and_makes_the_rest(kubectl: Kubectl) -> None:
     command = (
         "--image=" + IMAGE,
         "--port=80",
         "--env=A=b",
         "--labels=x=y",
         "--restart=Never",
-        "--privileged",
     )
+    refused = kubectl("run", "one", *command, "--privileged", "--attach=false", "--", "arg", ok=False)
+    assert "spec.containers[0].securityContext.privileged: Forbidden" in refused
     said = kubectl("run", "one", *command, "--attach=false", "--", "arg")
     assert "pod/one created" in said
-    assert 'Warning: unknown field "spec.containers[0].securityContext"' in said
     assert "dnsPolicy" not in said
     pod = kubectl.get("pod", "one")
     assert (pod["metadata"]["labels"], pod["spec"]["restartPolicy"]) == ({"x": "y"}, "Never")

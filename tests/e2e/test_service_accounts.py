@@ -71,13 +71,15 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         running.starkctl(*command, "--runtime", "python")
         running.kubectl("create", "serviceaccount", "robot")
         create(running, "box", serviceAccountName="robot")
+        # The clients are installed where this test is, which may be a place that other pods do not see.
+        create(running, "client", {"stark.dev/isolation": "trusted"}, serviceAccountName="robot")
         create(running, "bare", automountServiceAccountToken=False)
         yield running
 
 
-def create(up: Up, name: str, **spec: Any) -> None:
+def create(up: Up, name: str, annotations: dict[str, str] | None = None, **spec: Any) -> None:
     containers = [{"name": "main", "image": "pack.stark/still:1.0.0"}]
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "annotations": annotations or {}}}
     whole = {**pod, "spec": {"containers": containers, "terminationGracePeriodSeconds": 1, **spec}}
     up.kubectl("create", "-f", "-", stdin=json.dumps(whole))
     up.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=60s")
@@ -98,7 +100,7 @@ def inside(up: Up, pod: str, *command: str) -> str:
 
 def folder_of(up: Up, pod: str) -> Path:
     uid = up.kubectl("get", "pod", pod, "-o", "jsonpath={.metadata.uid}").strip()
-    (found,) = up.data_dir.rglob(f"pods/{uid}/serviceaccount")
+    (found,) = (up.data_dir / "agents").glob(f"*/pods/{uid}/serviceaccount")
     return found
 
 
@@ -117,7 +119,7 @@ ROBOT = "system:serviceaccount:default:robot"
     ],
 )
 def test_a_client_finds_the_pods_account_where_it_always_looks(up: Up, program: str) -> None:
-    assert inside(up, "box", sys.executable, "-c", program).startswith(ROBOT)
+    assert inside(up, "client", sys.executable, "-c", program).startswith(ROBOT)
 
 
 @NEEDS_ROOT
@@ -137,8 +139,8 @@ def test_kubectl_in_a_pod_is_the_pods_account(up: Up) -> None:
 )
 def test_a_client_that_is_pointed_to_the_kubeconfig_is_the_pods_account(up: Up, program: str) -> None:
     """What a pod has that can be given no view of its own."""
-    pointer = f"KUBECONFIG={folder_of(up, 'box')}/kubeconfig"
-    assert inside(up, "box", "env", pointer, sys.executable, "-c", program).startswith(ROBOT)
+    pointer = f"KUBECONFIG={folder_of(up, 'client')}/kubeconfig"
+    assert inside(up, "client", "env", pointer, sys.executable, "-c", program).startswith(ROBOT)
 
 
 def test_the_files_are_the_pods_alone_and_it_cannot_change_them(up: Up) -> None:
@@ -174,4 +176,4 @@ def test_an_old_token_is_renewed_under_a_running_program(up: Up) -> None:
         time.sleep(0.1)
     if os.geteuid() == 0:
         assert inside(up, "box", "cat", f"{MOUNTED}/token") == (folder / "token").read_text()
-        assert inside(up, "box", sys.executable, "-c", KUBERNETES) == ROBOT
+        assert inside(up, "client", sys.executable, "-c", KUBERNETES) == ROBOT
