@@ -83,10 +83,15 @@ def _field(schemas: Schemas, schema: Schema, name: str) -> Iterator[str]:
     yield f"FIELD: {name} <{schemas.type_of(schema)}>"
     if schema.get("enum"):
         yield "ENUM:"
-        yield from (f"{'':{INDENT}}{value}" for value in schema["enum"])
+        yield from (f"{'':{INDENT}}{value}" for value in _values(schema))
         yield ""
     else:
         yield from ("", "")
+
+
+def _values(schema: Schema) -> list[str]:
+    """Of an enumeration; the empty string, which some have for "unset", as something that one can see."""
+    return [str(value) or '""' for value in schema["enum"]]
 
 
 def _description(schemas: Schemas, schema: Schema) -> Iterator[str]:
@@ -107,7 +112,7 @@ def _fields(schemas: Schemas, schema: Schema, recursive: bool, level: int) -> It
     for name, field in sorted((schema.get("properties") or {}).items()):
         yield f"{indent}{name}\t<{schemas.type_of(field)}>{' -required-' if name in required else ''}"
         if field.get("enum"):
-            values = [str(value) for value in field["enum"]]
+            values = _values(field)
             more = ", ...." if len(values) > ENUM_SHOWN else ""
             yield f"{indent}enum: {', '.join(values[:ENUM_SHOWN])}{more}"
         if not recursive:

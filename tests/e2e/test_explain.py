@@ -14,7 +14,15 @@ from tests.support.ctl import Ctl
 from tests.support.kubectl import Kubectl, kubectl_on
 from tests.support.reconciling import cluster, controllers
 
-FIELDS = ("pods", "pods.spec.containers", "pods.metadata.labels", "packs.spec", "jobs.spec.template", "hpa.spec")
+FIELDS = (
+    "pods",
+    "pods.spec.containers",
+    "pods.metadata.labels",
+    "packs.spec",
+    "jobs.spec.template",
+    "hpa.spec",
+    "pods.spec.volumes.emptyDir.medium",
+)
 
 
 @pytest.mark.slow
