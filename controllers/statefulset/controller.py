@@ -186,12 +186,11 @@ class StatefulSets(Controller):
         self._context.recorder.event(sts, "Normal", "SuccessfulDelete", message)
 
     def _tell_of_recreation(self, sts: StatefulSet, pod: Pod) -> None:
-        failed = pod.status.phase == "Failed"
-        kind, reason = ("Warning", "RecreatingFailedPod") if failed else ("Normal", "RecreatingTerminatedPod")
-        how = "failed" if failed else "terminated"
-        self._context.recorder.event(
-            sts, kind, reason, f"StatefulSet {sts.key} is recreating {how} Pod {pod.metadata.name}"
-        )
+        say, what = self._context.recorder.event, f"StatefulSet {sts.key} is recreating"
+        if pod.status.phase == "Failed":
+            say(sts, "Warning", "RecreatingFailedPod", f"{what} failed Pod {pod.metadata.name}")
+        else:
+            say(sts, "Normal", "RecreatingTerminatedPod", f"{what} terminated Pod {pod.metadata.name}")
 
     async def _report(self, sts: StatefulSet, step: Plan) -> None:
         if step.status.model_dump(exclude_defaults=True) != sts.status.model_dump(exclude_defaults=True):
