@@ -207,6 +207,7 @@ class Workshop:
         limits = replace(limits_of(container), pids=self.settings.pids_max)
         execution = str(uuid.uuid4())
         env = self._environment(pod, container, sources, pack, execution, work, note.ports)
+        wishes.mounts.extend(self.volumes.common_memory(pod, container, note))
         wishes.mounts.extend(container_mounts(pod, container, env, self.volumes.folder(pod.uid), owner))
         program = Program(
             bundle=path,
