@@ -107,8 +107,7 @@ class Evictor:
         )
 
     def _relieve(self, pods: list[Pod], usage: Mapping[str, PodUsage], space: DiskSpace) -> None:
-        in_use = {digest for digests in self._workshop.in_use.values() for digest in digests}
-        if gone := self._workshop.bundles.evict(in_use, quota=0):
+        if gone := self._workshop.bundles.clear():
             log.warning("the disk runs out: unused bundles were removed", extra={"bundles": gone})
             return
         if any(self._runs(uid) for uid in self._gone):

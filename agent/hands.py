@@ -340,7 +340,7 @@ class PodHands:
     def _remember(self, view: View, previous: View | None) -> Remembered:
         tag = view["tag"]
         if "sha256" in tag:
-            self._workshop.in_use.setdefault(self.uid, set()).add(tag["sha256"])
+            self._workshop.bundles.hold(self.uid, tag["sha256"])
         return Remembered(
             name=view["name"],
             attempt=view["attempt"],

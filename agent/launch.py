@@ -23,11 +23,12 @@ from stark.crds.pods import Container, Pod
 from stark.crds.quantity import byte_count, milli_cpu
 
 from .accounts import KUBECONFIG, MOUNTED_AT, AccountFiles, NoToken, is_wanted
-from .bundles import BundleError, BundleStore
+from .bundles import BundleStore
 from .cgroups import Cgroups, Limits
 from .configs import ConfigSource
 from .endings import Endings
 from .environment import PATH, ConfigError, Sources, Surroundings, expand, port_variables, resolve
+from .fetching import BundleError
 from .isolation import Home, Means, Unoffered, Wishes, chosen, confine, shown_for, wishes_of
 from .logs import LogShelf
 from .packs import PackError, PackSource, bundle_for, pack_named_by
@@ -119,7 +120,6 @@ class Workshop:
         self.bundles = bundles
         self.endings = Endings(records)
         self.ports = PortBook()
-        self.in_use: dict[str, set[str]] = {}
         self._architecture = architecture
         self._runtimes = runtimes
         hasty = client.hasty(ASKED_S)
@@ -147,8 +147,7 @@ class Workshop:
             token = await self.accounts.obtain(pod)
             filling = await self._filling(pod)
             begun = time.monotonic()
-            path, cached = await self.bundles.ensure(pack.metadata.name, bundle.sha256, bundle.size)
-            self.in_use.setdefault(pod.uid, set()).add(bundle.sha256)
+            path, cached = await self.bundles.ensure(pod.uid, pack.metadata.name, bundle.sha256, bundle.size)
             found = (pack, path, bundle, sources, token, filling)
             spec = await asyncio.to_thread(self._spec, pod, container, attempt, running, *found)
         except PackError as error:
@@ -177,7 +176,7 @@ class Workshop:
     def forget(self, uid: str) -> None:
         """The pod is no more."""
         self.ports.release(uid)
-        self.in_use.pop(uid, None)
+        self.bundles.let_go(uid)
         self._isolation.pop(uid, None)
 
     def _spec(
