@@ -230,7 +230,6 @@ class Workshop:
         invocation = runtime.invoke(program)
         shown = shown_for(kind, runtime.needs, self._means.hidden)
         group = self.cgroups.create(pod.uid, container.name, limits)
-        logs = self._log_folder(pod, container)
         return {
             "name": container.name,
             "attempt": attempt,
@@ -244,7 +243,7 @@ class Workshop:
             **confine(kind, self._means, user, self._home(pod, work, path, shown), wishes),
             "cgroups": list(group.procs),
             "oom_file": group.oom_file,
-            "log": str(logs / f"{attempt}.log"),
+            "log": str(self._log_folder(pod, container) / f"{attempt}.log"),
             "log_max_bytes": self.settings.log_max_bytes,
             "log_max_files": self.settings.log_max_files,
             **_streams(container),
