@@ -148,6 +148,33 @@ class Pipeline:
             raise
         return answer
 
+    async def ask(self, outer: Request, inner: Request) -> Answer:
+        """The answer to `inner`, which a handler of `outer` asks for the same person: judged and recorded as if they had
+        asked it themselves, but within the seat and the rate of `outer`. Raises an ApiError."""
+        asked = parse(inner.method, inner.path, inner.query)
+        recording = self._served.audit.begin(inner, asked)
+        inner.user, inner.proven = outer.user, outer.proven
+        assert outer.user is not None and outer.proven is not None, outer.path
+        if recording.is_by(outer.proven):
+            await recording.admitted()
+        try:
+            own = await self._authorize(outer.user, inner, asked)
+            answer = await self._route(inner, asked, own)
+        except ApiError as error:
+            recording.answered(failure(error))
+            raise
+        except (asyncio.CancelledError, GeneratorExit):
+            recording.left()
+            raise
+        except Exception:
+            recording.panicked = True
+            recording.answered(failure(InternalError("Internal error occurred")))
+            raise
+        outer.warnings += inner.warnings
+        if recording.answered(answer):
+            await recording.written()
+        return answer
+
     def _refusal(self, request: Request, error: ApiError) -> Answer:
         if self._served.facade.owns(request.path):
             return self._served.facade.refuse(request, error)
