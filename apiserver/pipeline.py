@@ -26,6 +26,7 @@ from .auth.service_accounts.issuer import CONFIGURATION_PATH, KEYS_PATH, Issuer
 from .cors import Cors
 from .errors import ApiError, InternalError, MethodNotAllowed, Timeout, Unauthorized
 from .facade.facade import Facade
+from .facade.inner import Inner
 from .fairness.gate import Gate
 from .fairness.widths import Widths
 from .freshness import Freshness
@@ -84,6 +85,7 @@ class Served:
     discovery: Discovery
     openapi: OpenApi
     facade: Facade
+    inner: Inner
     audit: Audit
     rates: RequestRates
     open_requests: OpenRequests
@@ -102,6 +104,7 @@ class Pipeline:
 
     def __init__(self, served: Served) -> None:
         self._served = served
+        served.inner.through(self.ask)
         self._promptly = Promptly(served.settings.http.request_timeout_s)
         self._cors = Cors(served.settings.cors_origins)
 
@@ -154,7 +157,8 @@ class Pipeline:
         asked = parse(inner.method, inner.path, inner.query)
         recording = self._served.audit.begin(inner, asked)
         inner.user, inner.proven = outer.user, outer.proven
-        assert outer.user is not None and outer.proven is not None, outer.path
+        assert outer.user is not None, outer.path
+        assert outer.proven is not None, outer.path
         if recording.is_by(outer.proven):
             await recording.admitted()
         try:

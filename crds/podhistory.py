@@ -21,6 +21,9 @@ ACTIONS: Mapping[str, str] = {
 }
 """What an event's reason means; others stand for themselves."""
 
+FIRST = ("created", "scheduled")
+"""What comes before everything else that happened in the same second."""
+
 Mapped = Mapping[str, Any]
 
 
@@ -36,7 +39,10 @@ class Entry(NamedTuple):
 def history_of(pod: Mapped, events: list[Entry]) -> list[Entry]:
     """Everything that is known, the oldest first: the pod's own memory fills in for events that are gone."""
     told = {entry.action for entry in events}
-    return sorted([*events, *(entry for entry in of_pod(pod) if entry.action not in told)])
+    known = [*events, *(entry for entry in of_pod(pod) if entry.action not in told)]
+    return sorted(
+        known, key=lambda entry: (entry.at, FIRST.index(entry.action) if entry.action in FIRST else len(FIRST))
+    )
 
 
 def of_pod(pod: Mapped) -> Iterator[Entry]:
