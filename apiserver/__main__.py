@@ -27,6 +27,7 @@ from .auth.identities import node_identity
 from .auth.kubeconfig import add_kubeconfig_command
 from .cors import Cors
 from .migration import add_migrate_command
+from .packs.flags import add_blob_flags, blob_place
 from .running import in_a_loop, serve_alone
 from .settings import WORKERS_MAX, Settings
 from .stores import add_etcd_flags, etcd_access
@@ -103,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="processes that serve, besides one that keeps the store; default 1: everything in one process",
     )
+    add_blob_flags(parser)
     add_etcd_flags(parser)
     add_audit_flags(parser)
     add_identity_flags(parser)
@@ -132,6 +134,7 @@ def _settings(parsed: argparse.Namespace) -> Settings:
         tls_min_version=parsed.tls_min_version,
         encryption_config=parsed.encryption_provider_config,
         workers=parsed.workers,
+        blobs=blob_place(parsed),
         etcd=etcd_access(parsed),
         audit=audit_settings(parsed),
         service_accounts=service_account_settings(parsed),

@@ -78,9 +78,8 @@ from .http.server import HttpServer
 from .kinds import builtin_resources
 from .limits import Limits
 from .metrics import Metrics
-from .packs.blobs import BlobStore
 from .packs.bundles import Bundles
-from .packs.partials import Partials
+from .packs.places import open_place
 from .packs.sweeping import sweep_forever
 from .pipeline import Pipeline, Served, SubresourceHandler
 from .placements import Placements
@@ -243,8 +242,7 @@ class _Parts:
             self.versions,
             Quotas(self.resources, self.records),
         )
-        self.blobs = BlobStore.local(settings.data_dir / "blobs", spool=place.name)
-        self.partials = Partials(self.blobs, settings.data_dir / "blobs" / ".partial")
+        self.blobs, self.partials = open_place(settings.blobs, settings.data_dir)
         self.agent_tls = AgentTls(authority)
         agents = self.agent_tls.context
         self.logs = PodLogs(self.lookup, agents)

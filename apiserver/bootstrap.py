@@ -1,15 +1,20 @@
-"""The objects every cluster has from its first moment: `manifests/bootstrap/*.yaml`. Each start makes the missing ones."""
+"""The objects every cluster has from its first moment: `manifests/bootstrap/*.yaml`. Each start makes the missing ones.
+
+Those that an older version has made say nothing of settings that came later: they get the defaults, so that what one
+reads is what holds.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from importlib.resources import files
 from typing import Any, Final
 
 import structlog
 import yaml
 
-from .errors import AlreadyExists, ApiError
+from .errors import AlreadyExists, ApiError, Forbidden, Invalid, NotFound
 from .registry.options import Target, Writing
 from .registry.writes import Writes
 from .request import User
@@ -54,9 +59,20 @@ class Bootstrap:
         try:
             await self._writes.create(target, obj, Writing(SERVER, validation="Ignore", consults=False))
         except AlreadyExists:
-            return True
+            return await self._is_whole(replace(target, name=obj["metadata"]["name"]))
         except ApiError as error:
             log.warning("a bootstrap object is not there yet", name=obj["metadata"]["name"], reason=error.message)
+            return False
+        return True
+
+    async def _is_whole(self, target: Target) -> bool:
+        """Give what is there the defaults that are missing: every write does, and one that changes nothing is none."""
+        try:
+            await self._writes.patch(target, lambda old: old, Writing(SERVER, validation="Ignore", consults=False))
+        except (Forbidden, Invalid, NotFound) as error:
+            log.warning("a bootstrap object stays as it is", name=target.name, reason=error.message)
+        except ApiError as error:
+            log.warning("a bootstrap object could not be looked at yet", name=target.name, reason=error.message)
             return False
         return True
 

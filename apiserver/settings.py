@@ -124,6 +124,25 @@ class EtcdAccess:
 
 
 @dataclass(frozen=True, slots=True)
+class BlobPlace:
+    """Where bundles are kept. Keys for a bucket come from the environment or from the files of `aws configure`."""
+
+    where: str = ""
+    """A folder, `s3://BUCKET/PREFIX`, or nothing for `blobs` in the data directory. Several servers may have one bucket, or
+    one folder that all of them mount."""
+    endpoint: str = ""
+    """The object storage as the server reaches it. Without it: AWS_ENDPOINT_URL, the profile's, or Amazon's."""
+    region: str = ""
+    """Its region. Without it: AWS_REGION, the profile's, or `us-east-1`, which most other storages take for theirs."""
+    ca_file: Path | None = None
+    """PEM certificates that sign the storage's, beside the system's."""
+    download_endpoint: str = ""
+    """The storage as nodes and people reach it, if that is another address than ours."""
+    direct_downloads: bool = True
+    """Whether clients that ask for it are sent to the storage for a bundle, with an address that is good for minutes."""
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceAccountSettings:
     """How tokens of service accounts are issued and believed. They are signed with `pki/sa.key`."""
 
@@ -205,6 +224,8 @@ class Settings:
     encryption_config: Path | None = None
     """The file with the keys of Secrets in the store, a Kubernetes EncryptionConfiguration. Without one, the server makes
     DATA_DIR/pki/encryption.yaml with a key of its own: nobody has to think of it for Secrets not to be on disk in clear."""
+    blobs: BlobPlace = field(default_factory=BlobPlace)
+    """Where bundles are kept."""
     etcd: EtcdAccess = field(default_factory=EtcdAccess)
     """How an etcd that `store` names is reached."""
     audit: AuditSettings = field(default_factory=AuditSettings)

@@ -6,6 +6,7 @@ command -v etcd >/dev/null || missing="$missing etcd-server"
 command -v etcdctl >/dev/null || missing="$missing etcd-client"
 command -v node >/dev/null || missing="$missing nodejs"
 command -v chromium >/dev/null || missing="$missing chromium"
+/usr/bin/python3 -c 'import swift' 2>/dev/null || missing="$missing python3-swift" # an object storage that speaks S3
 if [ -n "$missing" ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         echo "installing for the tests:$missing"

@@ -13,6 +13,7 @@ from .container import (
     KILLED_EXIT,
     LOST_REASON,
     MOUNT_FAILED,
+    OWN_FAULTS,
     ContainerLife,
     start_effect,
 )
@@ -130,8 +131,10 @@ class PodLife:
             if life.entry_called(news.attempt, news.at):
                 yield Emit(self.uid, life.name, "Normal", "Started", f"Started container {life.name}")
         elif isinstance(news, Exited):
-            if life.ended(news.attempt, news.exit) and life.called_at is None and news.exit.code != 0:
-                yield Emit(self.uid, life.name, "Warning", "Failed", f"Error: {news.exit.reason}: {news.exit.message}")
+            asked_to = life.wish is not None and life.wish.reason not in OWN_FAULTS
+            ended = life.ended(news.attempt, news.exit)
+            if ended and not asked_to and life.called_at is None and news.exit.code != 0:
+                yield Emit(self.uid, life.name, "Warning", "Failed", _never_called(news.exit))
         elif isinstance(news, Hooked):
             yield from life.hooked(news.attempt, news.kind, news.ok, self._own_grace_s(), now)
         elif life.probed(news.attempt, news.kind, news.ok, now) and not news.ok:
@@ -261,6 +264,12 @@ class PodLife:
         if known is not None:
             life.remember(known)
         return life
+
+
+def _never_called(ended: Exit) -> str:
+    """Why a program ended before it began its work; one that says nothing has at least an exit code."""
+    message = ended.message or f"it ended with exit code {ended.code} before it was called"
+    return f"Error: {ended.reason or 'Error'}: {message}"
 
 
 def _foreign_verdict(pod: Pod, ours: PodStatus | None = None) -> tuple[str, str] | None:

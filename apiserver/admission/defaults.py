@@ -9,7 +9,7 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
-from stark.crds.annotations import TAINT_NOT_READY, TAINT_UNREACHABLE
+from stark.crds.annotations import MODE, MODE_DAEMON_SET, TAINT_NOT_READY, TAINT_UNREACHABLE
 from stark.crds.autoscaler_forms import FULL, with_defaults
 from stark.crds.batch import BACKOFF_LIMIT, BACKOFF_LIMIT_NONE
 from stark.crds.pods import TERMINATION_GRACE_PERIOD_SECONDS
@@ -52,6 +52,18 @@ async def deployment_defaults(attributes: Attributes, lookup: Lookup) -> None:
         rolling = strategy.setdefault("rollingUpdate", {})
         for bound in ("maxUnavailable", "maxSurge"):
             rolling.setdefault(bound, ROLLING_UPDATE_BOUND)
+    _warn_of_unread_replicas(attributes, attributes.object)
+
+
+def _warn_of_unread_replicas(attributes: Attributes, deployment: dict[str, Any]) -> None:
+    """With a pod on every node nobody reads the number of pods, except kubectl, which waits for so many."""
+    annotations = (deployment.get("metadata") or {}).get("annotations") or {}
+    replicas = deployment["spec"].get("replicas", 1)
+    if annotations.get(MODE) == MODE_DAEMON_SET and isinstance(replicas, int) and replicas > 1:
+        attributes.warnings.append(
+            f"spec.replicas: not read in the mode DaemonSet, but `kubectl rollout status` waits for {replicas} updated "
+            "pods: set it to 0"
+        )
 
 
 async def statefulset_defaults(attributes: Attributes, lookup: Lookup) -> None:

@@ -236,6 +236,7 @@ CONTROLLER_RULES: Mapping[str, tuple[Rule, ...]] = {
         Rule(("get", "update"), (ANY,), ("*/scale",)),
         Rule(("get",), (ANY,), (ANY,)),
         Rule(READ, ("",), ("pods",)),
+        Rule(READ, ("apps",), ("deployments",)),
         Rule(("list",), ("metrics.k8s.io",), ("pods",)),
         Rule(READ, ("stark.dev",), ("clusterconfigs",)),
     ),

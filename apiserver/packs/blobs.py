@@ -2,39 +2,35 @@
 
 An upload is hashed while it is written to a private spool file, and becomes visible only when it is complete, durable
 and has the digest it was announced with: a blob that can be read is right. Uploading the same bytes twice is the same
-as once. Reading goes through `obstore`, so a blob may come from a local folder or a bucket; what an upload needs from
-the local disk is the spool, which is emptied at every start.
+as once. Whether the blobs lie in a folder or a bucket is `objects`' affair; what an upload needs from the local disk is
+the spool, from which every start removes what nobody writes any more.
 """
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import hashlib
 import os
 import re
-import shutil
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
 
-import obstore
-from obstore.exceptions import BaseError
-from obstore.store import LocalStore, ObjectStore
-
-from ..errors import RequestEntityTooLarge, ServiceUnavailable
-from .spooling import disk_full_is_ours, in_thread, without_stalls
+from ..errors import RequestEntityTooLarge
+from .objects import Objects
+from .spooling import disk_full_is_ours, in_thread, without_stalls, write_all
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 WRITE_BYTES = 1024 * 1024
 """Bytes gathered before a thread writes and hashes them: few thread switches, little memory."""
-READ_BYTES = 256 * 1024
 SPOOL_FOLDER = ".uploads"
-UNREFERENCED_KEPT = timedelta(hours=1)
-"""How long a blob without a pack is kept by `sweep`: an upload in progress has no pack that says so yet."""
+BLOBS = "sha256"
+"""Under what the keys of blobs are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +45,20 @@ class BlobSettings:
     """Uploads at a time; further ones wait, since they share one disk anyway."""
 
 
-def empty_spools(directory: Path) -> None:
-    """Remove what interrupted uploads left, whosever they were. Raises OSError."""
-    shutil.rmtree(directory / SPOOL_FOLDER, ignore_errors=True)
+def empty_spool(spool: Path) -> None:
+    """Remove what interrupted uploads left; those that somebody writes are locked, and stay. Raises OSError."""
+    for leftover in spool.rglob("*"):
+        if leftover.is_file() and _is_abandoned(leftover):
+            leftover.unlink(missing_ok=True)
+
+
+def _is_abandoned(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, FileNotFoundError):
+        return False
+    return True
 
 
 class WrongBytes(Exception):
@@ -66,51 +73,39 @@ class WrongBytes(Exception):
 class BlobStore:
     """Bytes by sha256 (lower-case hex). Call `open` before anything else."""
 
-    def __init__(self, objects: ObjectStore, spool: Path, settings: BlobSettings, root: Path | None = None) -> None:
-        self._objects = objects
+    def __init__(self, objects: Objects, spool: Path, settings: BlobSettings | None = None) -> None:
+        self.objects = objects
         self._spool = spool
-        self._root = root
-        self.settings = settings
-        self.turns = asyncio.Semaphore(settings.uploads_max)
-        self._publishing = asyncio.Lock()
+        self.settings = settings or BlobSettings()
+        self.turns = asyncio.Semaphore(self.settings.uploads_max)
 
     @classmethod
-    def local(cls, directory: Path, settings: BlobSettings | None = None, *, spool: str = "") -> BlobStore:
-        """Blobs in a local folder, which is made when it is missing. Who shares it with others has a `spool` of its own."""
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return cls(LocalStore(directory), directory / SPOOL_FOLDER / spool, settings or BlobSettings(), directory)
+    def local(cls, directory: Path, settings: BlobSettings | None = None) -> BlobStore:
+        """Blobs in a local folder, which is made when it is missing."""
+        return cls(Objects.folder(directory), directory / SPOOL_FOLDER, settings)
 
     async def open(self) -> None:
         """Prepare the spool and remove what interrupted uploads left there. Raises OSError."""
-        await asyncio.to_thread(self._empty_spool)
-
-    def _empty_spool(self) -> None:
         self._spool.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for leftover in self._spool.iterdir():
-            if leftover.is_dir():
-                shutil.rmtree(leftover)  # of the workers that there were once
-            else:
-                leftover.unlink(missing_ok=True)
+        await asyncio.to_thread(empty_spool, self._spool)
 
     async def size(self, sha256: str) -> int | None:
-        """Bytes of a blob; None when it is not there."""
+        """Bytes of a blob; None when it is not there. Raises ServiceUnavailable."""
         if not DIGEST.fullmatch(sha256):
             return None
-        try:
-            return (await obstore.head_async(self._objects, _key(sha256)))["size"]
-        except FileNotFoundError:
-            return None
+        meta = await self.objects.head(blob_key(sha256))
+        return None if meta is None else meta.size
 
     async def put(self, sha256: str, chunks: AsyncIterator[bytes], *, size: int | None = None) -> int:
         """Store `chunks` under their digest; returns their bytes.
 
         Raises WrongBytes when digest or `size` differ, RequestEntityTooLarge beyond the settings' bound,
-        InsufficientStorage when the disk is full, Timeout when nothing comes, ServiceUnavailable when the bucket
+        InsufficientStorage when the disk is full, Timeout when nothing comes, ServiceUnavailable when the storage
         fails. Whatever is raised, cancellation included, nothing of the upload remains.
         """
         assert DIGEST.fullmatch(sha256), sha256
         async with self.turns:
-            with disk_full_is_ours(), self._spooled() as (path, file):
+            with disk_full_is_ours(), self.spooled() as (path, file):
                 actual, received = await self._receive(file, chunks)
                 if actual != sha256 or (size is not None and received != size):
                     raise WrongBytes(actual, received)
@@ -118,20 +113,28 @@ class BlobStore:
                 return received
 
     async def publish(self, path: Path, sha256: str) -> None:
-        """Make a durable file with this digest a blob; a local store takes the file itself. Raises ServiceUnavailable."""
-        async with self._publishing:
-            await self._publish(path, sha256)
+        """Make a durable file with this digest a blob; a folder takes the file itself. Raises ServiceUnavailable."""
+        await self.objects.put(blob_key(sha256), path)
 
     @contextmanager
-    def _spooled(self) -> Iterator[tuple[Path, BinaryIO]]:
+    def spooled(self) -> Iterator[tuple[Path, BinaryIO]]:
+        """A private file for as long as the block lasts, unless it has become a blob by then. Raises OSError."""
         # Made and removed on the loop's own thread: both are quick, and a cancelled upload is gone at once.
-        path = self._spool / uuid.uuid4().hex
-        file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb", buffering=0)
+        path, file = self._locked_file()
         try:
             yield path, file
         finally:
             file.close()
             path.unlink(missing_ok=True)
+
+    def _locked_file(self) -> tuple[Path, BinaryIO]:
+        while True:
+            path = self._spool / uuid.uuid4().hex
+            file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "r+b", buffering=0)
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if os.fstat(file.fileno()).st_nlink:
+                return path, file
+            file.close()  # another server that starts took it for abandoned before it was locked
 
     async def _receive(self, file: BinaryIO, chunks: AsyncIterator[bytes]) -> tuple[str, int]:
         """Write everything durably; returns digest and bytes."""
@@ -141,9 +144,7 @@ class BlobStore:
 
         def write(piece: bytes) -> None:
             digest.update(piece)
-            view = memoryview(piece)
-            while view:
-                view = view[file.write(view) :]
+            write_all(file, piece)
 
         async for chunk in without_stalls(chunks, self.settings.idle_s):
             received += len(chunk)
@@ -157,76 +158,16 @@ class BlobStore:
         await in_thread(os.fsync, file.fileno())
         return digest.hexdigest(), received
 
-    async def _publish(self, path: Path, sha256: str) -> None:
-        if self._root is not None:
-            await in_thread(_move_durably, path, self._root / _key(sha256))
-            return
-        try:
-            await obstore.put_async(self._objects, _key(sha256), path)
-        except BaseError as error:
-            raise ServiceUnavailable(f"the blob store did not take the bundle: {error}") from error
-
     async def read(self, sha256: str, start: int, end: int) -> AsyncIterator[bytes]:
-        """The bytes from `start` to before `end`, in pieces. Raises FileNotFoundError before the first piece."""
-        if start == end:
-            return
-        result = await obstore.get_async(self._objects, _key(sha256), options={"range": (start, end)})
-        async for piece in result.stream(min_chunk_size=READ_BYTES):
-            yield bytes(piece)
+        """The bytes from `start` to before `end`, in pieces. Raises FileNotFoundError, ServiceUnavailable."""
+        return await self.objects.read(blob_key(sha256), start, end)
 
-    async def delete(self, sha256: str) -> None:
-        """Remove a blob; nothing happens when it is not there. Works when the disk is full."""
-        try:
-            await obstore.delete_async(self._objects, _key(sha256))
-        except FileNotFoundError:
-            return
-
-    async def sweep(self, named: Callable[[], Awaitable[frozenset[str]]], *, now: datetime | None = None) -> list[str]:
-        """Remove blobs that no pack names and that are older than an hour; returns their digests.
-
-        `named` is asked once the blobs are listed, and only when there is something to remove; what it raises is passed on,
-        and nothing is removed.
-        """
-        oldest_kept = (now or datetime.now(UTC)) - UNREFERENCED_KEPT
-        old: list[str] = []
-        async for page in obstore.list(self._objects, "sha256"):
-            for meta in page:
-                digest = meta["path"].rpartition("/")[2]
-                if DIGEST.fullmatch(digest) and meta["last_modified"] < oldest_kept:
-                    old.append(digest)
-        kept = await named() if old else frozenset()
-        return [digest for digest in old if digest not in kept and await self._delete_if_older(digest, oldest_kept)]
-
-    async def _delete_if_older(self, sha256: str, oldest_kept: datetime) -> bool:
-        # The same bytes may have been uploaded again since the listing: looked at and removed in one step.
-        async with self._publishing:
-            try:
-                meta = await obstore.head_async(self._objects, _key(sha256))
-            except FileNotFoundError:
-                return False
-            if meta["last_modified"] >= oldest_kept:
-                return False
-            await self.delete(sha256)
-            return True
+    async def signed_url(self, sha256: str, lifetime: timedelta) -> str | None:
+        """Where anybody may read a blob for a while; None where that cannot be. Raises ServiceUnavailable."""
+        return await self.objects.signed_url(blob_key(sha256), lifetime)
 
 
-def _key(sha256: str) -> str:
+def blob_key(sha256: str) -> str:
+    """Where a blob lies."""
     # Two levels, because a folder with a hundred thousand entries is slow to list and to repair.
-    return f"sha256/{sha256[:2]}/{sha256}"
-
-
-def _move_durably(path: Path, target: Path) -> None:
-    for folder in (target.parent.parent, target.parent):
-        if not folder.exists():
-            folder.mkdir(mode=0o700, exist_ok=True)
-            _sync_folder(folder.parent)
-    os.replace(path, target)
-    _sync_folder(target.parent)
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    return f"{BLOBS}/{sha256[:2]}/{sha256}"

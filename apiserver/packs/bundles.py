@@ -7,12 +7,16 @@ although equal bytes are stored once.
 An upload may come in parts: `Content-Range: bytes 0-99/1000` with the first hundred bytes is answered 308 with
 `Range: bytes=0-99`, which says what has come (no Range: nothing); `Content-Range: bytes */1000` without a body only asks.
 The last part is answered like an upload in one piece. (So do the resumable uploads of Google Cloud Storage.)
+
+A download with `?direct=true` may be answered 307 with an address in the object storage that is good for some minutes and
+for these bytes alone. Who follows it must show the storage nothing of what it has shown us, and check the digest, as ever.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, Protocol
 
 import orjson
@@ -25,6 +29,10 @@ from .ranges import Extent, Unsatisfiable, parse_content_range, parse_range
 
 GROUP = "stark.dev"
 BYTES = "application/octet-stream"
+DIRECT = "direct"
+"""The parameter of whoever would fetch the bytes from the object storage."""
+SIGNED_FOR = timedelta(minutes=5)
+"""How long the address to which they are sent is good: for clocks that differ, and no longer. It is used at once."""
 AVAILABLE, PENDING = "Available", "Pending"
 
 Object = dict[str, Any]
@@ -71,7 +79,7 @@ class Bundles:
         """Store the body as a bundle of the pack, or as a part of one, and answer with the pack once it is whole.
 
         Raises NotFound (no such pack), Invalid (not a bundle of it, or other bytes than announced),
-        RequestEntityTooLarge, InsufficientStorage.
+        RequestEntityTooLarge, InsufficientStorage, ServiceUnavailable (the storage; nothing is recorded then).
         """
         pack = await self._packs.read(pack_name)
         index = bundle_index(pack, sha256)
@@ -99,10 +107,9 @@ class Bundles:
             raise BadRequest(f'Content-Range must be "bytes FIRST-LAST/{size}" or "bytes */{size}"')
         if name.sha256 in ((pack.get("status") or {}).get("uploaded") or ()):
             return size
-        if brought.part is None:
-            return self._partials.there(name)
-        pack_name = pack["metadata"]["name"]
-        with _wrong_bytes_are_invalid(pack_name, name.sha256, index, size):
+        with _wrong_bytes_are_invalid(pack["metadata"]["name"], name.sha256, index, size):
+            if brought.part is None:
+                return await self._partials.there(name, size)
             return await self._partials.append(name, brought.part.start, size, request.body.chunks())
 
     async def _store(self, request: Request, pack_name: str, sha256: str, index: int, size: int | None) -> None:
@@ -110,22 +117,30 @@ class Bundles:
             await self._blobs.put(sha256, request.body.chunks(), size=size)
 
     async def get_bundle(self, request: Request, pack_name: str, sha256: str) -> Response | Stream:
-        """The bytes of a bundle, or the part that Range asks for. Raises NotFound, BadRequest."""
+        """The bytes of a bundle, or the part that Range asks for. Raises NotFound, BadRequest, ServiceUnavailable."""
         if not DIGEST.fullmatch(sha256):
             raise BadRequest(f'"{sha256}" is not a sha256 in lower-case hex')
         pack = await self._packs.read(pack_name)
+        message = f'bundle "{sha256}" of packs.{GROUP} "{pack_name}" not found'
+        not_there = NotFound(message, group=GROUP, kind="packs", name=pack_name)
         uploaded = (pack.get("status") or {}).get("uploaded") or ()
         size = await self._blobs.size(sha256) if sha256 in uploaded else None
         if size is None or bundle_index(pack, sha256) is None:
-            message = f'bundle "{sha256}" of packs.{GROUP} "{pack_name}" not found'
-            raise NotFound(message, group=GROUP, kind="packs", name=pack_name)
+            raise not_there
         etag = f'"sha256:{sha256}"'
         headers = {"ETag": etag, "Accept-Ranges": "bytes", "Cache-Control": "private, max-age=31536000, immutable"}
         if _names_tag(request.headers.get("if-none-match", ""), etag):
             return Response(304, b"", BYTES, headers)
-        return self._download(request, sha256, size, headers)
+        if request.method == "GET" and request.query.flag(DIRECT):
+            url = await self._blobs.signed_url(sha256, SIGNED_FOR)
+            if url is not None:
+                return Response(307, b"", BYTES, {"Location": url, "Cache-Control": "no-store"})
+        try:
+            return await self._download(request, sha256, size, headers)
+        except FileNotFoundError as error:
+            raise not_there from error
 
-    def _download(self, request: Request, sha256: str, size: int, headers: dict[str, str]) -> Response | Stream:
+    async def _download(self, request: Request, sha256: str, size: int, headers: dict[str, str]) -> Response | Stream:
         extent = Extent(0, size)
         status = 200
         condition = request.headers.get("if-range", headers["ETag"])
@@ -140,8 +155,7 @@ class Bundles:
         headers["Content-Length"] = str(extent.end - extent.start)
         if request.method == "HEAD":
             return Response(status, b"", BYTES, headers)
-        chunks: AsyncIterator[bytes] = self._blobs.read(sha256, extent.start, extent.end)
-        return Stream(chunks, status, BYTES, headers)
+        return Stream(await self._blobs.read(sha256, extent.start, extent.end), status, BYTES, headers)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import asyncio
 import errno
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from typing import BinaryIO
 
 from ..errors import InsufficientStorage, Timeout
 
@@ -35,6 +36,13 @@ async def without_stalls(chunks: AsyncIterator[bytes], idle_s: float) -> AsyncIt
         except TimeoutError as error:
             raise Timeout(f"nothing of the bundle came for {idle_s:g} s") from error
         yield chunk
+
+
+def write_all(file: BinaryIO, piece: bytes) -> None:
+    """Write all of it to an unbuffered file, which may take less at a time."""
+    view = memoryview(piece)
+    while view:
+        view = view[file.write(view) :]
 
 
 async def in_thread(work: Callable[..., object], *arguments: object) -> None:

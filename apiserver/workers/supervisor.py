@@ -29,7 +29,6 @@ from typing import Any, Final
 import structlog
 
 from ..auth.files import private_directory
-from ..packs.blobs import empty_spools
 from ..running import EXIT_ERROR, EXIT_OK, CannotServe, explained, in_a_loop, own, say_ready
 from ..settings import Settings
 from ..store.remote import SharedRevision
@@ -213,8 +212,6 @@ class Supervisor:
             # The first worker makes what every cluster has; the others find it there.
             before = {self._keeper.name: (), self._workers[0].name: (self._keeper,)}
             if all(other.was_ready for other in before.get(child.name, (self._keeper, self._workers[0]))):
-                if not self._is_announced and child is self._workers[0]:
-                    empty_spools(self._settings.data_dir / "blobs")
                 self._fork(child)
         if not self._is_announced and all(child.is_ready for child in self._children()):
             self._is_announced = True

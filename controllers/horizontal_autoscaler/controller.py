@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from stark.client.errors import ApiError, Conflict, Fenced
+from stark.crds.annotations import MODE, MODE_DAEMON_SET
+from stark.crds.apps import Deployment
 from stark.crds.autoscaling import HorizontalPodAutoscaler
 from stark.crds.cluster import CLUSTER_CONFIG_NAME, ClusterConfig, ClusterConfigSpec
 from stark.crds.pods import Pod
@@ -65,6 +67,7 @@ class HorizontalAutoscalers(Controller):
         self._given = settings
         self._autoscalers = context.informers.of(HorizontalPodAutoscaler)
         self._pods = context.informers.of(Pod)
+        self._deployments = context.informers.of(Deployment)
         self._config = context.informers.of(ClusterConfig)
         self._targets = Targets(context.api)
         self._memories: dict[str, _Memory] = {}
@@ -81,8 +84,13 @@ class HorizontalAutoscalers(Controller):
         )
 
     def sources(self) -> Sequence[Source[Any]]:
-        """Autoscalers; the pods and the settings are looked at when it is time."""
-        return (Source(self._autoscalers), Source(self._pods, lambda _: ()), Source(self._config, lambda _: ()))
+        """Autoscalers; the others are looked at when it is time."""
+        looked_at: list[Source[Any]] = [
+            Source(self._pods, lambda _: ()),
+            Source(self._deployments, lambda _: ()),
+            Source(self._config, lambda _: ()),
+        ]
+        return (Source(self._autoscalers), *looked_at)
 
     async def reconcile(self, key: str) -> Outcome:
         """Look, decide, scale, report; once a period, and when the spec has changed."""
@@ -108,14 +116,23 @@ class HorizontalAutoscalers(Controller):
             await self._report(hpa, Plan(unreachable(hpa, str(error), now), memory.history))
             return
         scaled = self._scaled(hpa, memory, target)
+        if self._is_on_every_node(hpa, target):
+            scaled = replace(scaled, on_every_node=True)
         figures: Figures = {}
-        if needs_figures(hpa, target.replicas) and not scaled.selector_problem[0]:
+        if needs_figures(hpa, scaled) and not scaled.selector_problem[0]:
             figures = await self._figures(hpa, target, scaled)
         step = plan(hpa, scaled, figures, memory.history, settings, now)
         if step.replicas is not None:
             step = await self._scale(hpa, target, step)
         memory.history = step.history
         await self._report(hpa, step)
+
+    def _is_on_every_node(self, hpa: HorizontalPodAutoscaler, target: Target) -> bool:
+        """Whether it is a Deployment in the mode DaemonSet: what is written to its number of pods nobody reads."""
+        if (target.resource.group, target.resource.kind) != ("apps", "Deployment"):
+            return False
+        found = self._deployments.get(f"{hpa.metadata.namespace}/{hpa.spec.scale_target_ref.name}")
+        return found is not None and found.metadata.annotations.get(MODE) == MODE_DAEMON_SET
 
     def _scaled(self, hpa: HorizontalPodAutoscaler, memory: _Memory, target: Target) -> Scaled:
         """Which pods there are, if they are this autoscaler's alone."""

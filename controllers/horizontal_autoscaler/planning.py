@@ -34,6 +34,7 @@ from .usage import Measure, NotMeasurable, Proposal, Samples, Tolerances, by_ave
 GOT_SCALE = "the HPA controller was able to get the target's current scale"
 NO_SCALE = "the HPA controller was unable to get the target's current scale"
 DISABLED = "scaling is disabled since the replica count of the target is zero"
+EVERY_NODE = "scaling is disabled since the target runs a pod on every node and reads no replica count"
 
 Wanted = tuple[str, str | None]
 """A resource, and the container whose use of it is meant; None: of whole pods."""
@@ -58,6 +59,13 @@ class Scaled:
     pods: Sequence[Pod] = ()
     selector_problem: tuple[str, str] = ("", "")
     """Why its pods cannot be told, as reason and message; empty when they can."""
+    on_every_node: bool = False
+    """It has a pod on every node, whatever number it wants."""
+
+    @property
+    def is_off(self) -> bool:
+        """Whether there is nothing to scale by intent."""
+        return self.replicas == 0 or self.on_every_node
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +87,9 @@ def least_of(hpa: HorizontalPodAutoscaler) -> int:
     return 1 if hpa.spec.min_replicas is None else hpa.spec.min_replicas
 
 
-def needs_figures(hpa: HorizontalPodAutoscaler, replicas: int) -> bool:
+def needs_figures(hpa: HorizontalPodAutoscaler, scaled: Scaled) -> bool:
     """Whether measures decide, and not the bounds alone."""
-    return replicas != 0 and least_of(hpa) <= replicas <= hpa.spec.max_replicas
+    return not scaled.is_off and least_of(hpa) <= scaled.replicas <= hpa.spec.max_replicas
 
 
 def wanted_figures(hpa: HorizontalPodAutoscaler) -> list[Wanted]:
@@ -114,10 +122,11 @@ def plan(
     """The next step. `figures` are needed when `needs_figures` says so."""
     current, history = scaled.replicas, history.begun(scaled.replicas, now)
     found = _conditions(hpa.status.conditions, now, _able("SucceededGetScale", GOT_SCALE))
-    if current == 0:
-        off = _condition("ScalingActive", "False", "ScalingDisabled", DISABLED)
-        return Plan(_seen(hpa, current, 0, None, _conditions(found, now, off)), history)
-    if not needs_figures(hpa, current):
+    if scaled.is_off:
+        why = EVERY_NODE if scaled.on_every_node else DISABLED
+        off = _condition("ScalingActive", "False", "ScalingDisabled", why)
+        return Plan(_seen(hpa, current, current, None, _conditions(found, now, off)), history)
+    if not needs_figures(hpa, scaled):
         above = current > hpa.spec.max_replicas
         bound = hpa.spec.max_replicas if above else least_of(hpa)
         side = "above Spec.MaxReplicas" if above else "below Spec.MinReplicas"
@@ -150,7 +159,8 @@ def _by_figures(
     if scaled.selector_problem[0]:
         reason, message = scaled.selector_problem
         blind = _conditions(found, now, _condition("ScalingActive", "False", reason, message))
-        return Plan(_seen(hpa, current, None, [], blind), history, told=(Told("Warning", reason, message),))
+        told = [Told("Warning", reason, message), Told("Warning", "FailedComputeMetricsReplicas", message)]
+        return Plan(_seen(hpa, current, None, [], blind), history, told=told)
     judged = [_judge(metric, scaled, figures, _tolerances(hpa, settings), settings, now) for metric in hpa.spec.metrics]
     statuses = [each.status for each in judged]
     told = [Told("Warning", *each.trouble) for each in judged if each.trouble[0]]

@@ -16,12 +16,13 @@ from stark.client.errors import AlreadyExists, ApiError, Conflict, Fenced, NotFo
 from stark.client.indexes import OrphanIndex, OwnerIndex
 from stark.crds.apps import ControllerRevision, StatefulSet
 from stark.crds.meta import controller_of
+from stark.crds.podfacts import is_finished
 from stark.crds.pods import Pod
 
 from ..kit import DONE, Context, Controller, Expectations, Outcome, RequeueAfter, Source, controller_key
 from ..kit.claims import ORPHANS, adoption, claim, release
 from .history import TEMPLATE_HASH, History, plan_history, superfluous
-from .identity import identity_labels, ordinal_of
+from .identity import identity_labels, ordinal_of, ordinals
 from .planning import Plan, plan
 
 BY_OWNER = "controller-uid"
@@ -179,8 +180,17 @@ class StatefulSets(Controller):
         except (NotFound, Conflict):
             return  # gone already, or a namesake has taken its place: the next look sees it
         self._written[0].deleted(sts.key, pod)
+        if is_finished(pod) and ordinal_of(sts.metadata.name, pod.metadata.name) in ordinals(sts):
+            self._tell_of_recreation(sts, pod)
         message = f"delete Pod {pod.metadata.name} in StatefulSet {sts.metadata.name} successful"
         self._context.recorder.event(sts, "Normal", "SuccessfulDelete", message)
+
+    def _tell_of_recreation(self, sts: StatefulSet, pod: Pod) -> None:
+        say, what = self._context.recorder.event, f"StatefulSet {sts.key} is recreating"
+        if pod.status.phase == "Failed":
+            say(sts, "Warning", "RecreatingFailedPod", f"{what} failed Pod {pod.metadata.name}")
+        else:
+            say(sts, "Normal", "RecreatingTerminatedPod", f"{what} terminated Pod {pod.metadata.name}")
 
     async def _report(self, sts: StatefulSet, step: Plan) -> None:
         if step.status.model_dump(exclude_defaults=True) != sts.status.model_dump(exclude_defaults=True):

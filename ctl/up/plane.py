@@ -39,6 +39,8 @@ class PlaneSettings:
     """Port it listens on."""
     store: str
     """`sqlite` or `etcd=URL[,URL...]`."""
+    blobs: str
+    """Where bundles are kept: a folder, `s3://BUCKET/PREFIX`, or nothing for one in the data directory."""
     workers: int
     """How many processes of the API server serve."""
     agents: int
@@ -107,6 +109,7 @@ class Plane:
             settings.store,
             "--workers",
             str(settings.workers),
+            *(["--blobs", settings.blobs] if settings.blobs else []),
         ]
         for name in self.node_names():
             directory = settings.data_dir / "agents" / name

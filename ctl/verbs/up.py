@@ -45,6 +45,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--store", default="sqlite", metavar="STORE", help="sqlite (default) or etcd=URL[,URL...]")
     parser.add_argument(
+        "--blobs",
+        default="",
+        metavar="PLACE",
+        help="where bundles are kept: a folder, or s3://BUCKET/PREFIX with AWS_... in the environment (default: DIR/blobs)",
+    )
+    parser.add_argument(
         "--workers",
         type=int,
         default=1,
@@ -141,6 +147,7 @@ def _settings(args: argparse.Namespace, directory: Path) -> PlaneSettings:
         address=args.address,
         port=args.port or _free_port(args.address),
         store=args.store,
+        blobs=args.blobs,
         workers=args.workers,
         agents=args.agents,
         agent_options=tuple(options),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from stark.apiserver.settings import Settings
+from stark.apiserver.store.protocol import Put
+from stark.apiserver.stores import open_store
 from tests.support.apiserver import Api, api_server, pod
 
 CONFIG = "/apis/stark.dev/v1/clusterconfigs/cluster"
@@ -100,3 +104,22 @@ async def test_without_the_object_every_setting_has_its_default(api: Api) -> Non
             pass
     await configure(api, maxPods=8)
     assert (await api.get(CONFIG)).ok()["spec"]["maxPods"] == 8
+
+
+async def test_settings_that_came_later_are_shown_in_what_an_older_version_wrote(tmp_path: Path) -> None:
+    store = await open_store(Settings(tmp_path, store="memory"))
+    key = b"/registry/stark.dev/clusterconfigs/cluster"
+    try:
+        async with api_server(tmp_path, opened=store) as api:
+            new = (await api.get(CONFIG)).ok()
+        old, _ = await store.get(key)
+        assert old is not None
+        written = {**json.loads(old.value), "spec": {"maxPods": 7}}
+        await store.txn([], [Put(key, json.dumps(written, separators=(",", ":")).encode())])
+        async with api_server(tmp_path, opened=store) as api:
+            assert (await api.get(CONFIG)).ok()["spec"] == {**new["spec"], "maxPods": 7}
+            settled = await store.get(key)
+        async with api_server(tmp_path, opened=store):
+            assert await store.get(key) == (settled[0], await store.revision()), "what is whole is not written again"
+    finally:
+        await store.close()

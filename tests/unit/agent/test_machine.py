@@ -205,6 +205,24 @@ def test_a_failed_pull_is_shown_and_then_its_back_off() -> None:
     assert "digest differs" in ((life.container.state.waiting and life.container.state.waiting.message) or "")
 
 
+@pytest.mark.parametrize(
+    ("reason_", "told"),
+    [
+        pytest.param("PackLoadError", ["Error: PackLoadError: why"], id="by its own words"),
+        pytest.param("", ["Error: Error: it ended with exit code 3 before it was called"], id="by its exit code"),
+    ],
+)
+def test_a_program_that_never_began_its_work_is_told_of_unless_it_was_stopped(reason_: str, told: list[str]) -> None:
+    for is_stopped in (False, True):
+        life = Life()
+        life.prepared()
+        life.say(Started("u1", "main", 0, life.now, "e"))
+        if is_stopped:
+            life.say(PodSeen(pod(meta={"deletionTimestamp": "2026-01-01T00:00:00Z"})))
+        life.exit(3, reason=reason_)
+        assert [event.message for event in life.all(Emit) if event.reason == "Failed"] == ([] if is_stopped else told)
+
+
 PROBE = {"httpGet": {"port": 80}, "periodSeconds": 10}
 
 

@@ -196,6 +196,16 @@ async def test_a_rolling_update_has_bounds(objects: Objects, given: Object, stor
     assert (await admitted(objects, DEPLOYMENTS, rolling))["spec"]["strategy"].get("rollingUpdate") == stored
 
 
+@pytest.mark.parametrize(("replicas", "warns"), [(0, False), (1, False), (2, True)])
+async def test_a_number_of_pods_that_nobody_reads_is_warned_of(objects: Objects, replicas: int, warns: bool) -> None:
+    everywhere = deployment()
+    everywhere["spec"]["replicas"] = replicas
+    assert not (await admit(objects, DEPLOYMENTS, everywhere)).warnings
+    everywhere["metadata"]["annotations"] = {"stark.dev/mode": "DaemonSet"}
+    found = (await admit(objects, DEPLOYMENTS, everywhere)).warnings
+    assert [text.partition(":")[0] for text in found] == ["spec.replicas"] * warns
+
+
 @pytest.mark.parametrize(
     ("given", "stored"),
     [

@@ -30,8 +30,10 @@ from stark.apiserver.errors import (
 )
 from stark.apiserver.packs.blobs import BlobSettings, BlobStore
 from stark.apiserver.packs.bundles import Bundles
-from stark.apiserver.packs.partials import PARTIALS_MAX, PartialName, Partials
+from stark.apiserver.packs.objects import Objects
+from stark.apiserver.packs.partials import PARTIALS_MAX, FolderPartials, PartialName
 from stark.apiserver.packs.ranges import Extent, Unsatisfiable, parse_range
+from stark.apiserver.packs.sweeping import sweep
 from stark.apiserver.request import Response, Stream
 from tests.support.server_side import chunks_of, request
 
@@ -83,7 +85,7 @@ async def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
     if request.param == "local":
         store = BlobStore.local(tmp_path / "blobs", settings)
     else:
-        store = BlobStore(MemoryStore(), tmp_path / "blobs", settings)
+        store = BlobStore(Objects(MemoryStore()), tmp_path / "blobs", settings)
     await store.open()
     return store
 
@@ -106,7 +108,7 @@ async def download(bundles: Bundles, name: str, digest: str, **headers: str) -> 
 
 
 def bundles_of(blobs: BlobStore, packs: Packs, partials: Path = Path("/nowhere")) -> Bundles:
-    return Bundles(blobs, Partials(blobs, partials), packs)
+    return Bundles(blobs, FolderPartials(blobs, partials), packs)
 
 
 def in_pieces(content: bytes) -> list[bytes]:
@@ -353,11 +355,11 @@ async def test_only_old_blobs_without_a_pack_are_swept(tmp_path: Path) -> None:
     async def nobody_can_tell() -> frozenset[str]:
         raise ServiceUnavailable("the store is away")
 
-    assert await blobs.sweep(named) == []
+    assert await sweep(blobs.objects, named) == []
     with pytest.raises(ServiceUnavailable):
-        await blobs.sweep(nobody_can_tell, now=later)
+        await sweep(blobs.objects, nobody_can_tell, now=later)
     assert files(tmp_path) == sorted([kept, dropped])
-    assert await blobs.sweep(named, now=later) == [dropped]
+    assert await sweep(blobs.objects, named, now=later) == [dropped]
     assert files(tmp_path) == [kept]
 
 
@@ -404,7 +406,7 @@ async def test_parts_that_are_other_bytes_than_announced_leave_nothing(blobs: Bl
 
 
 async def test_one_request_writes_an_upload_and_few_unfinished_ones_are_kept(blobs: BlobStore, tmp_path: Path) -> None:
-    partials = Partials(blobs, tmp_path / "partial")
+    partials = FolderPartials(blobs, tmp_path / "partial")
     name = PartialName("uid", sha256(CONTENT))
     begun, go_on = asyncio.Event(), asyncio.Event()
 
@@ -425,5 +427,5 @@ async def test_one_request_writes_an_upload_and_few_unfinished_ones_are_kept(blo
     for number in range(PARTIALS_MAX):
         await partials.append(PartialName(f"u{number}", name.sha256), 0, 2, at_once())
     assert len(files(tmp_path / "partial")) == PARTIALS_MAX
-    assert partials.there(name) == 0
-    assert partials.expire(now=time.time() + 2 * 24 * 3600) == PARTIALS_MAX
+    assert await partials.there(name, len(CONTENT)) == 0
+    assert await partials.expire(now=time.time() + 2 * 24 * 3600) == PARTIALS_MAX

@@ -209,6 +209,15 @@ def test_bounds_come_before_measures(current: int, replicas: int | None, reason:
     assert (active is not None and active.reason == "ScalingDisabled") is (current == 0)
 
 
+@pytest.mark.parametrize("replicas", [1, 3, 9])
+def test_what_runs_on_every_node_is_not_scaled(replicas: int) -> None:
+    step = plan(autoscaler(least=2, most=5), Scaled(replicas, on_every_node=True), {}, History(), SETTINGS, NOW)
+    active = find_condition(step.status.conditions, "ScalingActive")
+    assert active is not None
+    assert (step.replicas, active.status, active.reason) == (None, "False", "ScalingDisabled")
+    assert "every node" in (active.message or "")
+
+
 def test_what_was_done_is_said_and_remembered() -> None:
     hpa = autoscaler(behavior={"scaleUp": {"policies": [{"type": "Pods", "value": 1, "periodSeconds": 60}]}})
     step = wants([pod(0), pod(1)], used(100, 100), hpa)
@@ -374,7 +383,8 @@ def test_pods_that_several_autoscalers_count_are_nobodys() -> None:
     assert reason == "AmbiguousSelector"
     assert message == "pods by selector app=web are controlled by multiple HPAs: [default/two default/web]"
     step = plan(autoscaler(), Scaled(1, pods, (reason, message)), {}, History(), SETTINGS, NOW)
-    assert (step.replicas, step.told[0].reason) == (None, "AmbiguousSelector")
+    assert step.replicas is None
+    assert [each.reason for each in step.told] == ["AmbiguousSelector", "FailedComputeMetricsReplicas"]
 
 
 def test_the_use_of_a_pod_is_that_of_its_containers() -> None:
