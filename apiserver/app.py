@@ -66,6 +66,8 @@ from .encryption.store import EncryptingStore
 from .encryption.upkeep import KeyUpkeep
 from .facade.encryption_keys import EncryptionKeys
 from .facade.facade import Facade
+from .facade.inner import Inner
+from .facade.rest import rest_routes
 from .fairness.gate import Gate
 from .fairness.metrics import FairnessCollector
 from .fairness.upkeep import Upkeep
@@ -313,6 +315,7 @@ class _Parts:
                 {("", "pods"): self.placements.foretell},
             )
         )
+        inner = Inner()
         self.metrics.watch_feed(self.feed)
         self.metrics.registry.register(FairnessCollector(self.gate.levels))
         return Served(
@@ -335,8 +338,10 @@ class _Parts:
                     *EncryptionKeys(self.encryption, self.authorizer).routes(),
                     *AgentPage().routes(),
                     *TokenDesk(self.node_tokens, self.lookup, self.authorizer).routes(),
+                    *rest_routes(inner),
                 ]
             ),
+            inner,
             self.audit,
             self.people.rates,
             self.people.open_requests,
