@@ -19,7 +19,7 @@ from .admission.builtin import builtin_chain
 from .admission.chain import BoundChain, Only, Step
 from .admission.cluster import ClusterRules
 from .admission.escalation import ROLE_KINDS, Escalation
-from .admission.isolation import IsolationRights
+from .admission.isolation import IsolationRights, isolation_concerns
 from .admission.pack_trust import PackTrust
 from .admission.podspecs import spec_concerns
 from .admission.policies.compiled import Policies
@@ -66,6 +66,8 @@ from .encryption.store import EncryptingStore
 from .encryption.upkeep import KeyUpkeep
 from .facade.encryption_keys import EncryptionKeys
 from .facade.facade import Facade
+from .facade.inner import Inner
+from .facade.rest import rest_routes
 from .fairness.gate import Gate
 from .fairness.metrics import FairnessCollector
 from .fairness.upkeep import Upkeep
@@ -280,7 +282,7 @@ class _Parts:
         trust = PackTrust(CachedObjects(self.feed, "stark.dev", "packtrustpolicies"))
         judges: list[Step] = [
             Only(Escalation(self.authorizer, self.roles), *ROLE_KINDS),
-            Only(IsolationRights(self.authorizer), when=spec_concerns),
+            Only(IsolationRights(self.authorizer), when=isolation_concerns),
             Only(trust, when=spec_concerns, idle=trust.none),
         ]
         cluster = ClusterRules(self.config.spec, self.config.count)
@@ -313,6 +315,7 @@ class _Parts:
                 {("", "pods"): self.placements.foretell},
             )
         )
+        inner = Inner()
         self.metrics.watch_feed(self.feed)
         self.metrics.registry.register(FairnessCollector(self.gate.levels))
         return Served(
@@ -335,8 +338,10 @@ class _Parts:
                     *EncryptionKeys(self.encryption, self.authorizer).routes(),
                     *AgentPage().routes(),
                     *TokenDesk(self.node_tokens, self.lookup, self.authorizer).routes(),
+                    *rest_routes(inner),
                 ]
             ),
+            inner,
             self.audit,
             self.people.rates,
             self.people.open_requests,

@@ -26,6 +26,7 @@ from .auth.service_accounts.issuer import CONFIGURATION_PATH, KEYS_PATH, Issuer
 from .cors import Cors
 from .errors import ApiError, InternalError, MethodNotAllowed, Timeout, Unauthorized
 from .facade.facade import Facade
+from .facade.inner import Inner
 from .fairness.gate import Gate
 from .fairness.widths import Widths
 from .freshness import Freshness
@@ -84,6 +85,7 @@ class Served:
     discovery: Discovery
     openapi: OpenApi
     facade: Facade
+    inner: Inner
     audit: Audit
     rates: RequestRates
     open_requests: OpenRequests
@@ -102,6 +104,7 @@ class Pipeline:
 
     def __init__(self, served: Served) -> None:
         self._served = served
+        served.inner.through(self.ask)
         self._promptly = Promptly(served.settings.http.request_timeout_s)
         self._cors = Cors(served.settings.cors_origins)
 
@@ -146,6 +149,34 @@ class Pipeline:
             if isinstance(error, ApiError):
                 return self._refusal(request, error)
             raise
+        return answer
+
+    async def ask(self, outer: Request, inner: Request) -> Answer:
+        """The answer to `inner`, which a handler of `outer` asks for the same person: judged and recorded as if they had
+        asked it themselves, but within the seat and the rate of `outer`. Raises an ApiError."""
+        asked = parse(inner.method, inner.path, inner.query)
+        recording = self._served.audit.begin(inner, asked)
+        inner.user, inner.proven = outer.user, outer.proven
+        assert outer.user is not None, outer.path
+        assert outer.proven is not None, outer.path
+        if recording.is_by(outer.proven):
+            await recording.admitted()
+        try:
+            own = await self._authorize(outer.user, inner, asked)
+            answer = await self._route(inner, asked, own)
+        except ApiError as error:
+            recording.answered(failure(error))
+            raise
+        except (asyncio.CancelledError, GeneratorExit):
+            recording.left()
+            raise
+        except Exception:
+            recording.panicked = True
+            recording.answered(failure(InternalError("Internal error occurred")))
+            raise
+        outer.warnings += inner.warnings
+        if recording.answered(answer):
+            await recording.written()
         return answer
 
     def _refusal(self, request: Request, error: ApiError) -> Answer:

@@ -26,6 +26,8 @@ CONNECTIONS: Final = ("exec", "attach", "portforward", "proxy")
 LONG_SUBRESOURCES: Final = ("log", "bundles", *CONNECTIONS)
 PROBES: Final = ("/healthz", "/livez", "/readyz", "/metrics", "/version")
 NAMESPACES: Final = "namespaces"
+CORE_VERSION: Final = "v1"
+"""The only one of the group without a name: whatever else lies below `/api` is the facade's."""
 NAMESPACE_SUBRESOURCES: Final = ("status", "finalize")
 
 
@@ -69,7 +71,7 @@ class Asked:
 def parse(method: str, path: str, query: Query) -> Asked:
     """What the request asks. Never fails: a path that is no resource's is just a path."""
     parts = path.strip("/").split("/")
-    if parts[0] == "api" and len(parts) > 2:
+    if parts[0] == "api" and len(parts) > 2 and parts[1] == CORE_VERSION:
         group, version, rest = "", parts[1], parts[2:]
     elif parts[0] == "apis" and len(parts) > 3:
         group, version, rest = parts[1], parts[2], parts[3:]
