@@ -195,7 +195,7 @@ class Workshop:
         runtime = self.runtime(pack.spec.runtime)
         if runtime is None:
             raise NotReady(CONFIG_REASON, f"this node has no runtime for {pack.spec.runtime} packs")
-        kind = chosen(isolation_wanted(pod.metadata.annotations), self._means.refused)
+        kind = self._kind(pod)
         wishes = wishes_of(pod, container, kind, self._mounts(pod, container, attempt))
         note = self._settled(pod, kind, wishes, running)
         user, owner = note.user, owner_of(pod, note)
@@ -249,6 +249,10 @@ class Workshop:
             **_streams(container),
             "deadline_s": program.timeout_ms / 1000 if program.timeout_ms else None,
         }
+
+    def _kind(self, pod: Pod) -> str:
+        """Its class of isolation: never another than at first, whatever is written on it. Raises Unoffered."""
+        return chosen(self.isolation(pod.uid) or isolation_wanted(pod.metadata.annotations), self._means.refused)
 
     def _settled(self, pod: Pod, kind: str, wishes: Wishes, running: frozenset[str]) -> PodNote:
         """What is decided for the pod as a whole, and kept."""

@@ -71,9 +71,6 @@ def _parser(usual: Defaults) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="stark-apiserver", description="The API server of a Stark cluster.")
     parser.add_argument("--version", action="version", version=f"stark-apiserver {VERSION}")
     parser.add_argument("--data-dir", type=Path, help="certificates, store and bundles; made when missing")
-    parser.add_argument(
-        "--listen", default=usual.listen, metavar="HOST:PORT", help="default $HOST and $PORT, or 127.0.0.1:6443"
-    )
     parser.add_argument("--name", action="append", default=[], metavar="HOST", help="another name or address of ours")
     parser.add_argument("--store", default="sqlite", metavar="sqlite|memory|etcd=URL[,URL]", help="default %(default)s")
     parser.add_argument(
@@ -91,6 +88,36 @@ def _parser(usual: Defaults) -> argparse.ArgumentParser:
         default=[],
         metavar="NODE=FILE",
         help="give an agent of this machine an identity",
+    )
+    _add_listening_flags(parser, usual)
+    parser.add_argument(
+        "--encryption-provider-config",
+        type=Path,
+        metavar="FILE",
+        help="keys of Secrets in the store; default DATA_DIR/pki/encryption.yaml, made when missing",
+    )
+    parser.add_argument(
+        "--workers",
+        type=_workers,
+        default=1,
+        metavar="N",
+        help="processes that serve, besides one that keeps the store; default 1: everything in one process",
+    )
+    add_blob_flags(parser)
+    add_etcd_flags(parser)
+    add_audit_flags(parser)
+    add_identity_flags(parser)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    add_kubeconfig_command(commands)
+    add_ca_command(commands)
+    add_migrate_command(commands)
+    return parser
+
+
+def _add_listening_flags(parser: argparse.ArgumentParser, usual: Defaults) -> None:
+    """Flags about the port, what is spoken there, and what is told of it; the environment may know better defaults."""
+    parser.add_argument(
+        "--listen", default=usual.listen, metavar="HOST:PORT", help="default $HOST and $PORT, or 127.0.0.1:6443"
     )
     parser.add_argument(
         "--cors-origins",
@@ -118,28 +145,6 @@ def _parser(usual: Defaults) -> argparse.ArgumentParser:
         choices=("VersionTLS12", "VersionTLS13"),
         help="the oldest TLS that is spoken; default %(default)s",
     )
-    parser.add_argument(
-        "--encryption-provider-config",
-        type=Path,
-        metavar="FILE",
-        help="keys of Secrets in the store; default DATA_DIR/pki/encryption.yaml, made when missing",
-    )
-    parser.add_argument(
-        "--workers",
-        type=_workers,
-        default=1,
-        metavar="N",
-        help="processes that serve, besides one that keeps the store; default 1: everything in one process",
-    )
-    add_blob_flags(parser)
-    add_etcd_flags(parser)
-    add_audit_flags(parser)
-    add_identity_flags(parser)
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    add_kubeconfig_command(commands)
-    add_ca_command(commands)
-    add_migrate_command(commands)
-    return parser
 
 
 def _settings(parsed: argparse.Namespace, usual: Defaults) -> Settings:

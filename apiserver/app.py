@@ -19,7 +19,7 @@ from .admission.builtin import builtin_chain
 from .admission.chain import BoundChain, Only, Step
 from .admission.cluster import ClusterRules
 from .admission.escalation import ROLE_KINDS, Escalation
-from .admission.isolation import IsolationRights
+from .admission.isolation import IsolationRights, isolation_concerns
 from .admission.pack_trust import PackTrust
 from .admission.podspecs import spec_concerns
 from .admission.policies.compiled import Policies
@@ -285,7 +285,7 @@ class _Parts:
         trust = PackTrust(CachedObjects(self.feed, "stark.dev", "packtrustpolicies"))
         judges: list[Step] = [
             Only(Escalation(self.authorizer, self.roles), *ROLE_KINDS),
-            Only(IsolationRights(self.authorizer), when=spec_concerns),
+            Only(IsolationRights(self.authorizer), when=isolation_concerns),
             Only(trust, when=spec_concerns, idle=trust.none),
         ]
         cluster = ClusterRules(self.config.spec, self.config.count)
