@@ -16,7 +16,7 @@ from pathlib import Path
 from stark.client.config import ClientConfig, ConfigError, load_kubeconfig
 from stark.crds.certificates import NODE_USER_PREFIX
 from stark.crds.names import dns_subdomain_problems, label_key_problems, label_value_problems
-from stark.crds.quantity import is_quantity
+from stark.crds.quantity import byte_count, is_quantity
 from stark.crds.version import VERSION
 
 from .app import Agent, ready_line
@@ -65,6 +65,12 @@ def _positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above zero")
     return int(text)
+
+
+def _bytes(text: str) -> int:
+    if not is_quantity(text) or (amount := byte_count(text)) < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of bytes like 500Mi or 4Gi")
+    return amount
 
 
 def _percent(text: str) -> float:
@@ -123,6 +129,21 @@ def parser() -> argparse.ArgumentParser:
         "--disk-pressure-free", type=_percent, metavar="PERCENT",
         help="free part of the disk below which pods are evicted (default 10)",
     )  # fmt: skip
+    words.add_argument(
+        "--bundle-quota", type=_bytes, metavar="SIZE", help="bytes of bundles kept, beside those in use (default 4Gi)"
+    )
+    words.add_argument(
+        "--bundle-gc-high-threshold", type=_percent, metavar="PERCENT",
+        help="used part of the disk from which unused bundles are removed (default 85)",
+    )  # fmt: skip
+    words.add_argument(
+        "--bundle-gc-low-threshold", type=_percent, metavar="PERCENT",
+        help="used part of the disk down to which they are removed then (default 80)",
+    )  # fmt: skip
+    words.add_argument(
+        "--no-direct-downloads", action="store_true",
+        help="fetch bundles from the API server only, never from the object storage that it points to",
+    )  # fmt: skip
     words.add_argument("--log-retention", type=float, metavar="SECONDS", help="how long logs outlive their pods")
     words.add_argument(
         "--backoff", type=float, metavar="SECONDS", help="wait before the second restart (default: the cluster's, 10)"
@@ -149,6 +170,7 @@ def settings_from(args: argparse.Namespace) -> AgentSettings:
         on_stop=args.on_stop,
         users=args.users,
         trusted_keys=args.trusted_keys,
+        direct_downloads=not args.no_direct_downloads,
         hide=tuple(path for path in (args.kubeconfig, *args.hide) if path is not None),
     )
     given = {
@@ -156,6 +178,9 @@ def settings_from(args: argparse.Namespace) -> AgentSettings:
         "pods_max": args.pods,
         "pids_max": args.pids_max,
         "disk_pressure_free": args.disk_pressure_free,
+        "bundle_quota_bytes": args.bundle_quota,
+        "bundle_gc_high": args.bundle_gc_high_threshold,
+        "bundle_gc_low": args.bundle_gc_low_threshold,
         "log_retention_s": args.log_retention,
         "backoff_initial_s": args.backoff,
         "backoff_max_s": args.backoff_max,
@@ -222,6 +247,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     settings = settings_from(args)
     for problem in dns_subdomain_problems(settings.name):
         parser().error(f"{settings.name!r} is no name for a node (give another one with --name): {problem}")
+    if settings.bundle_gc_low >= settings.bundle_gc_high:
+        parser().error("--bundle-gc-low-threshold must be below --bundle-gc-high-threshold")
     configure(settings.name)
     try:
         asyncio.run(serve(settings, join_settings(args), args.kubeconfig))

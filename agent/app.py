@@ -12,8 +12,8 @@ import logging
 import os
 import ssl
 import time
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -23,14 +23,14 @@ from stark.client.config import ClientConfig
 from stark.client.errors import ApiError
 from stark.crds.annotations import EFFECTIVE_ISOLATION, PORTS
 from stark.crds.cluster import ClusterConfigSpec
-from stark.crds.packs import Pack
 from stark.crds.podcontainers import container_named
 from stark.crds.pods import Pod
 
 from .accounts import AccountFiles
-from .bundles import BundleError, BundleStore
+from .bundles import BundleStore, CacheLimits
 from .cgroups import Cgroups
 from .evicting import Evictor
+from .fetching import Fetcher
 from .hands import PodHands
 from .host import address_towards, architecture, system_info
 from .isolation import Means, find_means, is_within
@@ -82,7 +82,6 @@ STIMULI_MAX = 100_000  # waiting for the machine, which takes thousands a second
 FLUSH_S = 3.0  # the last statuses get this long at the end; the next agent reports them otherwise
 LOCK_PAUSE_S = 0.1
 CLOCK_STEP_S = 0.5  # between two looks; less is a clock that is put right little by little
-BUNDLE_IDLE_S = 60.0  # a download that stalls for this long has failed
 
 PODS = Gauge("stark_agent_pods", "Pods on this node that are not yet released")
 RUNNING = Gauge("stark_agent_containers_running", "Containers whose entry point was called and that have not ended")
@@ -161,7 +160,16 @@ class Agent:
                 runtimes=runtimes,
                 cgroups=cgroups,
                 records=records,
-                bundles=BundleStore(self.settings.data_dir / "bundles", self.settings.bundle_quota_bytes, self._fetch),
+                bundles=BundleStore(
+                    self.settings.data_dir / "bundles",
+                    CacheLimits(
+                        self.settings.bundle_quota_bytes,
+                        self.settings.bundle_gc_high,
+                        self.settings.bundle_gc_low,
+                        self.settings.bundle_age_min_s,
+                    ),
+                    Fetcher(self._client, direct=self.settings.direct_downloads),
+                ),
                 shelf=shelf,
                 accounts=AccountFiles(self._client, self._config, records),
                 means=means,
@@ -533,18 +541,7 @@ class Agent:
         hands.release()
         self._tasks[hands.uid] = self._spawn(hands.run(), f"pod {hands.uid}")
 
-    # -- bundles and house ----------------------------------------------------------------------------------------
-
-    @asynccontextmanager
-    async def _fetch(self, pack: str, sha256: str) -> AsyncIterator[AsyncIterator[bytes]]:
-        path = f"{Pack.RESOURCE.path(name=pack)}/bundles/{sha256}"
-        try:
-            async with self._client.raw("GET", path) as response:
-                yield _no_stall(response.chunks())
-        except TimeoutError:
-            raise BundleError(f"bundle {sha256} of pack {pack}: nothing came for {BUNDLE_IDLE_S:g} s") from None
-        except ApiError as error:
-            raise BundleError(f"bundle {sha256} of pack {pack} cannot be fetched: {error.message}") from error
+    # -- house ----------------------------------------------------------------------------------------------------
 
     async def _renew_tokens(self) -> None:
         while True:
@@ -562,25 +559,16 @@ class Agent:
             for uid in self._unsaved & set(self._pods):
                 self._meet(self._pods[uid])
             keep = frozenset(self._machine.uids)
-            in_use = {digest for digests in self._workshop.in_use.values() for digest in digests}
             try:
                 old = await asyncio.to_thread(
                     self._workshop.shelf.expire, keep, self.settings.log_retention_s, time.time()
                 )
-                gone = self._workshop.bundles.evict(in_use)
+                gone = self._workshop.bundles.collect()
             except OSError as error:
                 log.warning("old logs and bundles could not be removed", extra={"error": str(error)})
                 continue
             if old or gone:
                 log.info("old logs and bundles removed", extra={"logs": old, "bundles": gone})
-
-
-async def _no_stall(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    while True:
-        try:
-            yield await asyncio.wait_for(anext(chunks), BUNDLE_IDLE_S)
-        except StopAsyncIteration:
-            return
 
 
 def _changed(old: Pod, new: Pod) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from stark.crds.pods import Container
 
 from .records import PodRecords
+from .trees import BLOCK_BYTES
 
 FOLDER = "endings"
 MESSAGE_MAX = 4096  # bytes of a message, the last ones; Kubernetes' figure, as the next two
@@ -46,6 +47,18 @@ class Endings:
                 return file.read(MESSAGE_MAX).decode(errors="replace")
         except OSError:
             return ""
+
+    def usage_bytes(self, uid: str, container: str) -> int:
+        """What the container's messages take on the disk: nothing keeps a program from writing more than is read."""
+        files = (self._records.folder(uid) / FOLDER).glob(f"{container}.*")
+        return sum(file.stat().st_blocks * BLOCK_BYTES for file in files)
+
+    def shorten(self, uid: str) -> None:
+        """Keep of a pod's messages what is read of them."""
+        for file in (self._records.folder(uid) / FOLDER).glob("*"):
+            if file.stat().st_size > MESSAGE_MAX:
+                container, _, attempt = file.name.rpartition(".")
+                file.write_text(self.said(uid, container, int(attempt)))
 
     @staticmethod
     def _remove(path: Path) -> bool:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from prometheus_client import Counter, Gauge
 
@@ -23,7 +21,7 @@ from .host import DiskSpace, disk_space
 from .launch import Workshop
 from .machine import Condemned, Emit
 from .settings import AgentSettings
-from .volumes.folders import usage_bytes
+from .trees import remove_tree, usage_bytes
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +94,7 @@ class Evictor:
         return PodUsage(
             containers={
                 one.name: usage_bytes(folder / "work" / one.name)
+                + self._workshop.endings.usage_bytes(pod.uid, one.name)
                 + usage_bytes(logs.folder(meta.namespace or "", meta.name, pod.uid, one.name))
                 for one in every_container(pod.spec)
             },
@@ -108,8 +107,7 @@ class Evictor:
         )
 
     def _relieve(self, pods: list[Pod], usage: Mapping[str, PodUsage], space: DiskSpace) -> None:
-        in_use = {digest for digests in self._workshop.in_use.values() for digest in digests}
-        if gone := self._workshop.bundles.evict(in_use, quota=0):
+        if gone := self._workshop.bundles.clear():
             log.warning("the disk runs out: unused bundles were removed", extra={"bundles": gone})
             return
         if any(self._runs(uid) for uid in self._gone):
@@ -133,9 +131,5 @@ class Evictor:
             written = [self._workshop.volumes.folder(uid) / v.name for v in pod.spec.volumes if v.empty_dir is not None]
             folder = self._workshop.records.folder(uid)
             for path in (*written, folder / "work", self._workshop.records.temporary_folder(uid)):
-                _remove(path)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
+                remove_tree(path)
+            self._workshop.endings.shorten(uid)

@@ -268,7 +268,8 @@ class PodHands:
 
     async def _clear_remains(self) -> None:
         await asyncio.to_thread(self._workshop.cgroups.remove, self.uid)
-        await asyncio.to_thread(kill_strays, self.uid)
+        if not self._workshop.cgroups.version:  # otherwise nothing is left, and strangers' memory need not be read
+            await asyncio.to_thread(kill_strays, self.uid)
 
     # -- news -----------------------------------------------------------------------------------------------------
 
@@ -290,7 +291,8 @@ class PodHands:
             case "refused":
                 if self._link is not None:
                     self._link.stop(name, 0.0, "Refused")  # a run that the machine does not know of must not go on
-                self._start_failed(name, attempt, "the supervisor still runs another process of this container")
+                still = "the supervisor still runs another process of this container"
+                self._start_failed(name, attempt, view.get("message", still))
 
     def _start_failed(self, container: str, attempt: int, message: str) -> None:
         now = time.time()
@@ -329,6 +331,8 @@ class PodHands:
             if runtime is not None and not reason:
                 reason = runtime.explain(code, number, tail)
             message = message or last_words(container_named(self.pod.spec, view["name"]), tail)
+        # A pack's own words: halves of characters, which JSON can say, are nothing that can be written.
+        message = message.encode(errors="replace").decode()
         return Exit(
             code, number, reason, message, view["started"] / NANO, view["exited"] / NANO, execution=view["execution"]
         )
@@ -336,7 +340,7 @@ class PodHands:
     def _remember(self, view: View, previous: View | None) -> Remembered:
         tag = view["tag"]
         if "sha256" in tag:
-            self._workshop.in_use.setdefault(self.uid, set()).add(tag["sha256"])
+            self._workshop.bundles.hold(self.uid, tag["sha256"])
         return Remembered(
             name=view["name"],
             attempt=view["attempt"],

@@ -23,11 +23,12 @@ from stark.crds.pods import Container, Pod
 from stark.crds.quantity import byte_count, milli_cpu
 
 from .accounts import KUBECONFIG, MOUNTED_AT, AccountFiles, NoToken, is_wanted
-from .bundles import BundleError, BundleStore
+from .bundles import BundleStore
 from .cgroups import Cgroups, Limits
 from .configs import ConfigSource
 from .endings import Endings
 from .environment import PATH, ConfigError, Sources, Surroundings, expand, port_variables, resolve
+from .fetching import BundleError
 from .isolation import Home, Means, Unoffered, Wishes, chosen, confine, shown_for, wishes_of
 from .logs import LogShelf
 from .packs import PackError, PackSource, bundle_for, pack_named_by
@@ -119,7 +120,6 @@ class Workshop:
         self.bundles = bundles
         self.endings = Endings(records)
         self.ports = PortBook()
-        self.in_use: dict[str, set[str]] = {}
         self._architecture = architecture
         self._runtimes = runtimes
         hasty = client.hasty(ASKED_S)
@@ -147,8 +147,7 @@ class Workshop:
             token = await self.accounts.obtain(pod)
             filling = await self._filling(pod)
             begun = time.monotonic()
-            path, cached = await self.bundles.ensure(pack.metadata.name, bundle.sha256, bundle.size)
-            self.in_use.setdefault(pod.uid, set()).add(bundle.sha256)
+            path, cached = await self.bundles.ensure(pod.uid, pack.metadata.name, bundle.sha256, bundle.size)
             found = (pack, path, bundle, sources, token, filling)
             spec = await asyncio.to_thread(self._spec, pod, container, attempt, running, *found)
         except PackError as error:
@@ -177,7 +176,7 @@ class Workshop:
     def forget(self, uid: str) -> None:
         """The pod is no more."""
         self.ports.release(uid)
-        self.in_use.pop(uid, None)
+        self.bundles.let_go(uid)
         self._isolation.pop(uid, None)
 
     def _spec(
@@ -196,7 +195,7 @@ class Workshop:
         runtime = self.runtime(pack.spec.runtime)
         if runtime is None:
             raise NotReady(CONFIG_REASON, f"this node has no runtime for {pack.spec.runtime} packs")
-        kind = chosen(isolation_wanted(pod.metadata.annotations), self._means.refused)
+        kind = self._kind(pod)
         wishes = wishes_of(pod, container, kind, self._mounts(pod, container, attempt))
         note = self._settled(pod, kind, wishes, running)
         user, owner = note.user, owner_of(pod, note)
@@ -207,6 +206,7 @@ class Workshop:
         limits = replace(limits_of(container), pids=self.settings.pids_max)
         execution = str(uuid.uuid4())
         env = self._environment(pod, container, sources, pack, execution, work, note.ports)
+        wishes.mounts.extend(self.volumes.common_memory(pod, container, note))
         wishes.mounts.extend(container_mounts(pod, container, env, self.volumes.folder(pod.uid), owner))
         program = Program(
             bundle=path,
@@ -230,7 +230,6 @@ class Workshop:
         invocation = runtime.invoke(program)
         shown = shown_for(kind, runtime.needs, self._means.hidden)
         group = self.cgroups.create(pod.uid, container.name, limits)
-        logs = self._log_folder(pod, container)
         return {
             "name": container.name,
             "attempt": attempt,
@@ -244,12 +243,16 @@ class Workshop:
             **confine(kind, self._means, user, self._home(pod, work, path, shown), wishes),
             "cgroups": list(group.procs),
             "oom_file": group.oom_file,
-            "log": str(logs / f"{attempt}.log"),
+            "log": str(self._log_folder(pod, container) / f"{attempt}.log"),
             "log_max_bytes": self.settings.log_max_bytes,
             "log_max_files": self.settings.log_max_files,
             **_streams(container),
             "deadline_s": program.timeout_ms / 1000 if program.timeout_ms else None,
         }
+
+    def _kind(self, pod: Pod) -> str:
+        """Its class of isolation: never another than at first, whatever is written on it. Raises Unoffered."""
+        return chosen(self.isolation(pod.uid) or isolation_wanted(pod.metadata.annotations), self._means.refused)
 
     def _settled(self, pod: Pod, kind: str, wishes: Wishes, running: frozenset[str]) -> PodNote:
         """What is decided for the pod as a whole, and kept."""

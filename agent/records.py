@@ -10,12 +10,13 @@ import fcntl
 import json
 import os
 import re
-import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from stark.crds.meta import Undecodable, decode, to_wire
 from stark.crds.pods import Pod
+
+from .trees import remove_tree
 
 UID_PATTERN = re.compile(r"^[A-Za-z0-9-]{1,64}$")
 FOLDER_MODE = 0o711
@@ -90,7 +91,7 @@ class PodRecords:
     def work_folder(self, uid: str, container: str, user: int | None) -> Path:
         """A fresh, empty working directory for one run of a container, and the pod's folder for temporary files."""
         work, temporary = self.folder(uid) / "work" / container, self.folder(uid) / "tmp"
-        shutil.rmtree(work, ignore_errors=True)
+        remove_tree(work)
         for folder in (self.folder(uid), self.folder(uid) / "work"):
             folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
             folder.chmod(FOLDER_MODE)
@@ -106,7 +107,7 @@ class PodRecords:
 
     def remove(self, uid: str) -> None:
         """Forget the pod."""
-        shutil.rmtree(self.folder(uid), ignore_errors=True)
+        remove_tree(self.folder(uid))
 
     def free_user(self) -> int:
         """A user id that no pod of this node has."""

@@ -68,6 +68,14 @@ class AgentSettings:
     """How long logs outlive their pod: a day, to look into what happened at night."""
     bundle_quota_bytes: int = 4 << 30
     """Bytes of cached bundles; the least recently used go first, those in use never."""
+    bundle_gc_high: float = 0.85
+    """Used share of the disk from which bundles go that no pod uses. The kubelet's figure for images."""
+    bundle_gc_low: float = 0.80
+    """Used share down to which they go then. The kubelet's figure for images."""
+    bundle_age_min_s: float = 120.0
+    """How long a new bundle is spared that, because a pod may be about to start from it. The kubelet's figure for images."""
+    direct_downloads: bool = True
+    """Whether bundles are fetched from the object storage that the API server points to, if it does."""
     backoff_initial_s: float | None = None
     """Wait before the second restart of a crashing container; doubles. Default: what the cluster's settings say
     (`initialContainerRestartPeriodSeconds`)."""

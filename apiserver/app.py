@@ -19,7 +19,7 @@ from .admission.builtin import builtin_chain
 from .admission.chain import BoundChain, Only, Step
 from .admission.cluster import ClusterRules
 from .admission.escalation import ROLE_KINDS, Escalation
-from .admission.isolation import IsolationRights
+from .admission.isolation import IsolationRights, isolation_concerns
 from .admission.pack_trust import PackTrust
 from .admission.podspecs import spec_concerns
 from .admission.policies.compiled import Policies
@@ -66,6 +66,8 @@ from .encryption.store import EncryptingStore
 from .encryption.upkeep import KeyUpkeep
 from .facade.encryption_keys import EncryptionKeys
 from .facade.facade import Facade
+from .facade.inner import Inner
+from .facade.rest import rest_routes
 from .fairness.gate import Gate
 from .fairness.metrics import FairnessCollector
 from .fairness.upkeep import Upkeep
@@ -159,7 +161,10 @@ async def serving(
     """
     authority = Authority.open(settings.data_dir / "pki")
     tls = ServerTls(
-        authority, listen_hosts(settings.host, settings.names), min_version=TLS_VERSIONS[settings.tls_min_version]
+        authority,
+        listen_hosts(settings.host, settings.names),
+        min_version=TLS_VERSIONS[settings.tls_min_version],
+        given=settings.certificates,
     )
     parts = _Parts(settings, store, authority, place)
     server = HttpServer(Pipeline(parts.served()).handle, settings.http)
@@ -280,7 +285,7 @@ class _Parts:
         trust = PackTrust(CachedObjects(self.feed, "stark.dev", "packtrustpolicies"))
         judges: list[Step] = [
             Only(Escalation(self.authorizer, self.roles), *ROLE_KINDS),
-            Only(IsolationRights(self.authorizer), when=spec_concerns),
+            Only(IsolationRights(self.authorizer), when=isolation_concerns),
             Only(trust, when=spec_concerns, idle=trust.none),
         ]
         cluster = ClusterRules(self.config.spec, self.config.count)
@@ -313,6 +318,7 @@ class _Parts:
                 {("", "pods"): self.placements.foretell},
             )
         )
+        inner = Inner()
         self.metrics.watch_feed(self.feed)
         self.metrics.registry.register(FairnessCollector(self.gate.levels))
         return Served(
@@ -335,8 +341,10 @@ class _Parts:
                     *EncryptionKeys(self.encryption, self.authorizer).routes(),
                     *AgentPage().routes(),
                     *TokenDesk(self.node_tokens, self.lookup, self.authorizer).routes(),
+                    *rest_routes(inner),
                 ]
             ),
+            inner,
             self.audit,
             self.people.rates,
             self.people.open_requests,

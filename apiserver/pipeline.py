@@ -18,6 +18,7 @@ import structlog
 from stark.crds.version import GIT_VERSION, KUBERNETES_MAJOR, KUBERNETES_MINOR
 
 from .audit.recording import DECISION, REASON, Audit, Recording
+from .auth.authentication import PROBE_PATHS
 from .auth.authorization import AuthorizationAttributes, Authorizer, forbidden
 from .auth.impersonation import impersonate
 from .auth.open_requests import OpenRequests
@@ -26,6 +27,7 @@ from .auth.service_accounts.issuer import CONFIGURATION_PATH, KEYS_PATH, Issuer
 from .cors import Cors
 from .errors import ApiError, InternalError, MethodNotAllowed, Timeout, Unauthorized
 from .facade.facade import Facade
+from .facade.inner import Inner
 from .fairness.gate import Gate
 from .fairness.widths import Widths
 from .freshness import Freshness
@@ -84,6 +86,7 @@ class Served:
     discovery: Discovery
     openapi: OpenApi
     facade: Facade
+    inner: Inner
     audit: Audit
     rates: RequestRates
     open_requests: OpenRequests
@@ -102,6 +105,7 @@ class Pipeline:
 
     def __init__(self, served: Served) -> None:
         self._served = served
+        served.inner.through(self.ask)
         self._promptly = Promptly(served.settings.http.request_timeout_s)
         self._cors = Cors(served.settings.cors_origins)
 
@@ -146,6 +150,34 @@ class Pipeline:
             if isinstance(error, ApiError):
                 return self._refusal(request, error)
             raise
+        return answer
+
+    async def ask(self, outer: Request, inner: Request) -> Answer:
+        """The answer to `inner`, which a handler of `outer` asks for the same person: judged and recorded as if they had
+        asked it themselves, but within the seat and the rate of `outer`. Raises an ApiError."""
+        asked = parse(inner.method, inner.path, inner.query)
+        recording = self._served.audit.begin(inner, asked)
+        inner.user, inner.proven = outer.user, outer.proven
+        assert outer.user is not None, outer.path
+        assert outer.proven is not None, outer.path
+        if recording.is_by(outer.proven):
+            await recording.admitted()
+        try:
+            own = await self._authorize(outer.user, inner, asked)
+            answer = await self._route(inner, asked, own)
+        except ApiError as error:
+            recording.answered(failure(error))
+            raise
+        except (asyncio.CancelledError, GeneratorExit):
+            recording.left()
+            raise
+        except Exception:
+            recording.panicked = True
+            recording.answered(failure(InternalError("Internal error occurred")))
+            raise
+        outer.warnings += inner.warnings
+        if recording.answered(answer):
+            await recording.written()
         return answer
 
     def _refusal(self, request: Request, error: ApiError) -> Answer:
@@ -386,7 +418,7 @@ class Pipeline:
     def _paths(self) -> list[str]:
         groups = {f"/apis/{resource.group}" for resource in self._served.resources if resource.group}
         versions = {resource.root for resource in self._served.resources}
-        fixed = {"/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"}
+        fixed = {"/api", "/apis", "/metrics", "/openapi/v2", "/openapi/v3", "/version", *PROBE_PATHS}
         issuer = {CONFIGURATION_PATH, KEYS_PATH} if self._served.issuer is not None else set()
         return sorted(groups | versions | fixed | issuer)
 

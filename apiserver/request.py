@@ -86,6 +86,11 @@ class Query:
         """Every value given, in order."""
         return self._values.get(name, ())
 
+    @property
+    def names(self) -> Sequence[str]:
+        """The parameters that are given."""
+        return tuple(self._values)
+
     def flag(self, name: str) -> bool:
         """True for `true`, `1`, `t` and a parameter without a value, as Kubernetes reads booleans."""
         return name in self._values and self.first(name).lower() in ("", "true", "1", "t")

@@ -24,8 +24,11 @@ OBJECT_VERBS: Final = {
 COLLECTION_VERBS: Final = {**OBJECT_VERBS, "GET": "list", "HEAD": "list", "DELETE": "deletecollection"}
 CONNECTIONS: Final = ("exec", "attach", "portforward", "proxy")
 LONG_SUBRESOURCES: Final = ("log", "bundles", *CONNECTIONS)
-PROBES: Final = ("/healthz", "/livez", "/readyz", "/metrics", "/version")
+PROBES: Final = ("/health", "/live", "/ready", "/metrics", "/version")
+"""Beginnings of such paths: `/livez/ping` is one, too."""
 NAMESPACES: Final = "namespaces"
+CORE_VERSION: Final = "v1"
+"""The only one of the group without a name: whatever else lies below `/api` is the facade's."""
 NAMESPACE_SUBRESOURCES: Final = ("status", "finalize")
 
 
@@ -69,7 +72,7 @@ class Asked:
 def parse(method: str, path: str, query: Query) -> Asked:
     """What the request asks. Never fails: a path that is no resource's is just a path."""
     parts = path.strip("/").split("/")
-    if parts[0] == "api" and len(parts) > 2:
+    if parts[0] == "api" and len(parts) > 2 and parts[1] == CORE_VERSION:
         group, version, rest = "", parts[1], parts[2:]
     elif parts[0] == "apis" and len(parts) > 3:
         group, version, rest = parts[1], parts[2], parts[3:]

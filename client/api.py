@@ -345,6 +345,20 @@ class Client:
         async with self._transport.stream(method, path + query, body=body, headers=headers, timeout_s=allowed_s) as r:
             yield r
 
+    @asynccontextmanager
+    async def download(
+        self, path: str, *, direct: bool, idle_s: float, idle_elsewhere_s: float
+    ) -> AsyncIterator[RawResponse]:
+        """The bytes at a path, as a stream. With `direct` another server may give them, to which ours points.
+
+        That one learns nothing of who we are. There are no retries. Raises as the other calls do, and Elsewhere for what
+        the other server fails at.
+        """
+        async with self._transport.download(
+            path, direct=direct, idle_s=idle_s, idle_elsewhere_s=idle_elsewhere_s
+        ) as response:
+            yield response
+
     async def get_json(self, path: str) -> Any:
         """The JSON at a path, e.g. `/version`."""
         return orjson.loads(await self._read(path))

@@ -145,6 +145,10 @@ class Unavailable(ApiError):
     code = 503
 
 
+class Elsewhere(Unavailable):
+    """The server has sent us to another one, and that did not give what it was to give."""
+
+
 class Timeout(ApiError):
     """The answer did not come in time; a write may or may not have happened."""
 

@@ -17,7 +17,7 @@ from prometheus_client import Counter
 from yarl import URL
 
 from .config import ClientConfig
-from .errors import ApiError, FrameTooLarge, Timeout, TooManyRequests, Unavailable, error_from_status
+from .errors import ApiError, Elsewhere, FrameTooLarge, Timeout, TooManyRequests, Unavailable, error_from_status
 from .exchange import Answer, Pool, TooLarge, Uncertain, Unconnected
 from .identity import Identity
 from .kinds import JSON
@@ -33,6 +33,7 @@ RETRIES_MAX = 5  # with Retry-After of a second this outlasts a server's restart
 RETRY_AFTER_MAX_S = 30.0  # a longer wait is the caller's decision: it gets the error with its retry_after_s
 RETRY_DELAY_S = 0.1  # first pause after a broken connection; doubles, with jitter
 CHUNK = 256 * 1024
+POINTED = 307  # what was asked for is elsewhere
 
 Body: TypeAlias = bytes | AsyncIterator[bytes] | None
 Fence: TypeAlias = Callable[[], float]
@@ -55,8 +56,10 @@ REQUESTS = Counter("rest_client_requests", "Answers of API servers to this progr
 class RawResponse:
     """An answer whose body has not been read. Valid inside the `async with` that gave it."""
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, *, is_elsewhere: bool = False) -> None:
         self._response = response
+        self.is_elsewhere = is_elsewhere
+        """Whether another server gave it than the one that was asked."""
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
 
@@ -67,7 +70,7 @@ class RawResponse:
                 yield chunk
         except (TimeoutError, aiohttp.ClientError) as error:
             what = f"{self._response.method} {self._response.url.path}: cut off: {_said(error)}"
-            raise Broken(what, code=0) from error
+            raise (Elsewhere if self.is_elsewhere else Broken)(what, code=0) from error
 
     async def read(self, limit: int = BODY_MAX) -> bytes:
         """The whole body. Raises FrameTooLarge over `limit` bytes."""
@@ -229,8 +232,9 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         timeout_s: float | None = None,
         idle_timeout_s: float | None = None,
+        may_point: bool = False,
     ) -> AsyncIterator[RawResponse]:
-        """One attempt; the answer is a 2xx with its body unread. Raises an ApiError."""
+        """One attempt; the answer is a 2xx with its body unread, or with `may_point` a 307. Raises an ApiError."""
         given = {**self._presented, **(headers or {})}
         timeout = aiohttp.ClientTimeout(
             total=timeout_s, sock_connect=CONNECT_TIMEOUT_S, connect=None, sock_read=idle_timeout_s
@@ -246,9 +250,48 @@ class Transport:
             REQUESTS.labels(method, response.status).inc()
             for warning in response.headers.getall("Warning", ()):
                 self._on_warning(_warning_text(warning))
-            if not 200 <= response.status < 300:
+            if not 200 <= response.status < 300 and not (may_point and response.status == POINTED):
                 raise await _refusal(method, path, response)
             yield RawResponse(response)
+
+    @asynccontextmanager
+    async def download(
+        self, path: str, *, direct: bool, idle_s: float, idle_elsewhere_s: float
+    ) -> AsyncIterator[RawResponse]:
+        """One GET, whose answer may be that another server has it (307), if `direct` says that we would go there.
+
+        That one is told nothing but the address: no token, no certificate, and it may send us nowhere else. Raises an
+        ApiError; Elsewhere for what is the other one's fault.
+        """
+        location = ""
+        asked = path + "?direct=true" if direct else path
+        async with self.stream("GET", asked, idle_timeout_s=idle_s, may_point=direct) as response:
+            location = response.headers.get("Location", "") if response.status == POINTED else ""
+            if not location:
+                yield response
+        if location:
+            async with self._elsewhere(location, idle_elsewhere_s) as response:
+                yield response
+
+    @asynccontextmanager
+    async def _elsewhere(self, location: str, idle_s: float) -> AsyncIterator[RawResponse]:
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, connect=None, sock_read=idle_s)
+        assert self._session is not None, "use the client as an async context manager"
+        try:
+            url = URL(location, encoded=True)
+            if url.scheme not in ("http", "https") or not url.host:
+                raise ValueError("not an address")
+        except ValueError:
+            raise Elsewhere("the server sends us to something that is no address", code=0) from None
+        origin = str(url.origin())  # the rest is as good as a key
+        try:
+            response = await self._session.get(url, timeout=timeout, allow_redirects=False)
+        except (TimeoutError, aiohttp.ClientError) as error:
+            raise Elsewhere(f"{origin}: {type(error).__name__}", code=0) from error
+        async with response:
+            if response.status != 200:
+                raise Elsewhere(f"{origin} answered {response.status}", code=0)
+            yield RawResponse(response, is_elsewhere=True)
 
     async def _send(
         self, method: str, path: str, body: Body, fields: list[tuple[str, str]], timeout: aiohttp.ClientTimeout

@@ -17,6 +17,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from stark.crds.version import VERSION
 
+from .elsewhere import chunks_at
 from .errors import CommandError, ServerError, Unreachable
 from .http1 import Connection, ConnectionClosed, ProtocolError, Response
 from .identity import Given
@@ -30,6 +31,8 @@ CONNECT_TIMEOUT_S = 30.0
 """Also how long a plain request may stay silent; `--request-timeout` changes it."""
 
 STREAM_CHUNK_BYTES = 65_536
+POINTED = 307
+"""What was asked for is elsewhere."""
 RESUME_INCOMPLETE = 308
 """A part was taken, and others are missing."""
 LINE_BYTES_MAX = 8 * 1024 * 1024
@@ -104,10 +107,16 @@ class Api:
         finally:
             connection.close()
 
-    def chunks(self, path: str) -> Iterator[bytes]:
-        """The body of a GET in pieces, whatever it is. Raises ServerError, Unreachable."""
-        connection, response = self._opened(self._target(path, None), "*/*")
+    def chunks(self, path: str, *, direct: bool = False) -> Iterator[bytes]:
+        """The body of a GET in pieces, whatever it is. With `direct` the server may point to another one that has it.
+
+        Raises ServerError, Unreachable, and Elsewhere for what the other one does not give.
+        """
+        connection, response = self._opened(self._target(path, {"direct": "true"} if direct else None), "*/*")
         try:
+            if direct and response.status == POINTED:
+                yield from chunks_at(next(iter(response.all("location")), ""), self.timeout_s)
+                return
             if response.status >= 300:
                 self._check(response.status, response.body.read())
             while chunk := response.body.read(STREAM_CHUNK_BYTES):

@@ -45,7 +45,9 @@ class Connection:
     def __init__(
         self, host: str, port: int, *, context: ssl.SSLContext | None, server_name: str, timeout_s: float
     ) -> None:
-        self._host = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        name = f"[{host}]" if ":" in host else host
+        # Without the scheme's own port, as RFC 9110 (4.2.3) wants it: a signed address is signed for the short form.
+        self._host = name if port == (80 if context is None else 443) else f"{name}:{port}"
         plain = socket.create_connection((host, port), timeout_s)
         try:
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
-from typing import Any, NamedTuple
-
-from stark.crds.annotations import VERSION_HISTORY
+from typing import Any
 
 from .errors import CommandError, ServerError
 from .options import Session
 from .paging import every
 
 UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-HISTORY_MAX = 20
-"""Versions remembered on a pod; the oldest go first."""
 
 Object = dict[str, Any]
-
-
-class Step(NamedTuple):
-    """One change of a pod's version."""
-
-    at: str
-    before: str
-    after: str
-    reason: str = ""
 
 
 def pods_path(namespace: str | None) -> str:
@@ -80,37 +66,3 @@ def controller_of(session: Session, pod: Object) -> str:
 def _controller(obj: Object) -> Object | None:
     owners: list[Object] = obj["metadata"].get("ownerReferences") or []
     return next((owner for owner in owners if owner.get("controller")), None)
-
-
-def version_steps(pod: Object) -> list[Step]:
-    """The changes of version that are noted on the pod, the oldest first."""
-    text = (pod["metadata"].get("annotations") or {}).get(VERSION_HISTORY) or "[]"
-    try:
-        return [Step(str(s["at"]), str(s["from"]), str(s["to"]), str(s.get("reason", ""))) for s in json.loads(text)]
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return []  # somebody else has written there
-
-
-def format_steps(steps: list[Step]) -> str:
-    """The annotation's value."""
-    kept = [
-        {"at": s.at, "from": s.before, "to": s.after, **({"reason": s.reason} if s.reason else {})}
-        for s in steps[-HISTORY_MAX:]
-    ]
-    return json.dumps(kept, separators=(",", ":"))
-
-
-def message_of(pod: Object) -> str:
-    """Why the pod is as it is, in words: its own message, what holds a container up, or why it has no node."""
-    status = pod.get("status") or {}
-    if status.get("message") or status.get("reason"):
-        return str(status.get("message") or status["reason"])
-    undone = (each for each in status.get("initContainerStatuses") or () if not each.get("ready"))
-    for container in (*undone, *(status.get("containerStatuses") or ())):
-        state = container.get("state") or {}
-        held = state.get("waiting") or state.get("terminated") or {}
-        if held.get("message") or held.get("reason"):
-            return f"{held.get('reason', '')}: {held.get('message', '')}".strip(": ")
-    conditions = {each["type"]: each for each in status.get("conditions") or ()}
-    placed = conditions.get("PodScheduled") or {}
-    return str(placed.get("message") or "") if placed.get("status") == "False" else ""

@@ -13,18 +13,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from stark.crds.images import PACK_HOST, ImageError, parse_image
+from stark.crds.packpods import CPU_MILLICORES, MEMORY_MIB, NAME_LENGTH_MAX, SUFFIX_LENGTH, label_of, resources
 
 from .errors import UsageError
 
-CPU_MILLICORES, MEMORY_MIB = 100, 128
-"""Asked for when nothing is said."""
-CPU_LIMIT_MILLICORES, MEMORY_LIMIT_MIB = 500, 512
-"""The most a pod may use, unless it asks for more than that."""
 REPLICAS_MAX = 1_000
 """Of one command: above it a slip of the finger is likelier than a wish."""
-NAME_LENGTH_MAX = 63
 SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
-SUFFIX_LENGTH = 5
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 
@@ -128,23 +123,6 @@ def pod_spec(args: argparse.Namespace, pack: str) -> dict[str, Any]:
     if args.toleration:
         spec["tolerations"] = [toleration(text) for text in args.toleration]
     return spec
-
-
-def resources(cpu: int | None, memory: int | None) -> dict[str, Any]:
-    """What is asked for, and the most that may be used."""
-    millicores, mebibytes = cpu or CPU_MILLICORES, memory or MEMORY_MIB
-    limits = (max(millicores, CPU_LIMIT_MILLICORES), max(mebibytes, MEMORY_LIMIT_MIB))
-    return {
-        "requests": {"cpu": f"{millicores}m", "memory": f"{mebibytes}Mi"},
-        "limits": {"cpu": f"{limits[0]}m", "memory": f"{limits[1]}Mi"},
-    }
-
-
-def label_of(pack: str) -> str:
-    """The pack's name as names of objects are spelled: small letters, digits and hyphens."""
-    return (
-        re.sub(r"[^a-z0-9]+", "-", pack.lower()).strip("-")[: NAME_LENGTH_MAX - SUFFIX_LENGTH - 1].rstrip("-") or "pack"
-    )
 
 
 def generated_name(pack: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from stark.crds.isolation import CLASSES
 
@@ -19,6 +20,8 @@ class Means:
     """Landlock alone keeps the pods of class `process` apart: the kernel lets us make no namespaces."""
     hidden: tuple[str, ...] = ()
     """Folders and files that no isolated pod sees."""
+    shown: tuple[Path, ...] = ()
+    """What pods see all the same of what is hidden."""
     configuration: frozenset[str] = frozenset()
     """What there is of the files a minimal root has."""
     refused: Mapping[str, str] = field(default_factory=dict)

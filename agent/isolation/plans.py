@@ -16,6 +16,8 @@ from .means import Means
 
 TEMPORARY = ("/tmp", "/var/tmp")
 """Where every pod has its own folder for temporary files."""
+COMMON = ("/dev/shm", "/dev/mqueue")
+"""Where all processes of a user find what they have in common in memory."""
 SHARED = ["net", "ipc", "uts"]
 """Namespaces that the containers of a pod have in common, as in Kubernetes."""
 CONFIGURATION = (
@@ -73,21 +75,25 @@ def confine(kind: str, means: Means, user: int | None, home: Home, wishes: Wishe
     if means.landlock:
         return _landlocked(kind, means, home, wishes)
     own = [_mount(path, read_only=wishes.read_only_root) for path in home.own]
-    shown = [_mount(path, read_only=True) for path in home.shown]
+    shown = [_mount(path, read_only=True) for path in (*means.shown, *home.shown)]
     private = _mount(home.temporary, read_only=wishes.read_only_root)
     temporary = [{**private, "target": target} for target in TEMPORARY]
     sandbox: dict[str, Any] = {
         "class": kind,
-        "namespaces": [*means.base, "mnt"],
+        "namespaces": [*means.base, "mnt", "ipc"],
+        "shared": [] if means.base else ["ipc"],
         "hide": list(means.hidden),
         "proc": "own" if "pid" in means.base else "hidden",
         "drop_capabilities": sorted(NUMBERS.values()),
-        "read_only": wishes.read_only_root,
+        # Where it is our own user, all that is ours it could change: programs, control groups, what others left.
+        "read_only": wishes.read_only_root or not means.separate_users,
+        "scoped": kind != STRICT and not means.separate_users,
         "filter": wishes.filtered,
         **_ids(wishes),
     }
     if kind == STRICT:
         spaces = [*means.base, *(name for name in ("pid", "mnt", *SHARED) if name not in means.base)]
+        shown = [_mount(path, read_only=True) for path in home.shown]
         sandbox |= {
             "namespaces": spaces,
             "shared": [*(name for name in means.base if name == "user"), *SHARED],
@@ -112,10 +118,12 @@ def _landlocked(kind: str, means: Means, home: Home, wishes: Wishes) -> dict[str
     sandbox = {
         "class": kind,
         "landlock": True,
-        "hide": list(means.hidden),
-        "show": [*own, *({"path": str(path), "read_only": True} for path in home.shown)],
-        "read_only": wishes.read_only_root,
-        "filter": wishes.filtered,
+        "hide": sorted({*means.hidden, *TEMPORARY, *COMMON}),
+        "show": [*own, *({"path": str(path), "read_only": True} for path in (*means.shown, *home.shown))],
+        "read_only": True,
+        # What Landlock does not govern: sockets by path, and what is the user's rather than a file.
+        "filter": True,
+        "alone": True,
     }
     return {"uid": None, "gid": None, "sandbox": sandbox, "mounts": wishes.mounts}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _ctypes
 import os
+from errno import ENOSYS, EPERM
 
 TYPE_CHECKING = False  # `typing` itself would cost the shim a megabyte
 if TYPE_CHECKING:
@@ -28,13 +29,19 @@ NAMESPACES = {
 """Flags of the kinds of namespaces, by the names they have in /proc/<pid>/ns."""
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP = 1, 4, 22
 PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 24, 36, 38
+KEYCTL_JOIN_SESSION_KEYRING = 1
 AT_RECURSIVE, AT_EMPTY_PATH = 0x8000, 0x1000
 MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC = 1, 2, 4, 8
 RESOLVE_NO_MAGICLINKS, RESOLVE_BENEATH = 0x02, 0x08
 
 _OPENAT2, _MOUNT_SETATTR = 437, 442
-_BY_MACHINE = {"x86_64": (56, 155), "aarch64": (220, 41), "riscv64": (220, 41), "armv7l": (120, 218)}
-"""clone and pivot_root, which the C library has no plain function for."""
+_BY_MACHINE = {
+    "x86_64": (56, 155, 250),
+    "aarch64": (220, 41, 219),
+    "riscv64": (220, 41, 219),
+    "armv7l": (120, 218, 311),
+}
+"""clone, pivot_root and keyctl, which the C library has no plain function for."""
 
 
 class _Long(_ctypes._SimpleCData):  # type: ignore[type-arg]
@@ -92,6 +99,15 @@ def setns(fd: int, flags: int) -> None:
 def clone_beside() -> int:
     """fork(2), but the new process is a child of our own parent, as the first in a new PID namespace must be for it."""
     return call("syscall", _number(0), CLONE_PARENT, 0, 0, 0, 0, says="clone")
+
+
+def leave_session_keys() -> None:
+    """Hold an empty session keyring (keyrings(7)), for ourselves and our children, where there are keyrings."""
+    try:
+        call("syscall", _number(2), KEYCTL_JOIN_SESSION_KEYRING, None, says="keyctl")
+    except OSError as error:
+        if error.errno not in (None, ENOSYS, EPERM):  # None: a machine that we know no numbers of
+            raise
 
 
 def mount(source: str | None, target: str, kind: str | None, flags: int, options: str | None = None) -> None:

@@ -21,9 +21,10 @@ ABI_MIN = 6
 ALL_ACCESS = (1 << 16) - 1
 FILE_ACCESS = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 14 | 1 << 15  # execute, write, read, truncate, ioctl of devices
 READING = 1 << 0 | 1 << 2 | 1 << 3  # execute, read files and folders
-SCOPES = 1 << 0 | 1 << 1  # abstract Unix sockets, signals
+ABSTRACT_SOCKETS, SIGNALS = 1 << 0, 1 << 1
+SCOPES = ABSTRACT_SOCKETS | SIGNALS
 PATH_BENEATH = 1
-WRITABLE = ("/dev", "/proc")  # however little of the rest is; in a root that is read-only they are no part of it
+WRITABLE = "/dev/"  # however little of the rest is; in a root that is read-only it is no part of it
 
 
 def restrict(sandbox: dict[str, Any]) -> None:
@@ -37,9 +38,23 @@ def restrict(sandbox: dict[str, Any]) -> None:
     rules = call("syscall", _CREATE, head, len(head), 0, says="Landlock")
     hidden = sandbox.get("hide", [])
     for path in _beside("/", hidden):
-        _allow(rules, path, READING if sandbox.get("read_only") and path not in WRITABLE else ALL_ACCESS)
+        is_closed = sandbox.get("read_only") and not f"{path}/".startswith(WRITABLE)
+        _allow(rules, path, READING if is_closed else ALL_ACCESS)
     for each in sandbox.get("show", ()):
         _allow(rules, each["path"], READING if each["read_only"] else ALL_ACCESS)
+    call("syscall", _RESTRICT, rules, 0, says="Landlock")
+    os.close(rules)
+
+
+def scope_sockets() -> None:
+    """Let nobody be spoken to at an abstract Unix socket of others, where the kernel can see to that."""
+    try:
+        if call("syscall", _CREATE, None, 0, 1, says="Landlock") < ABI_MIN:
+            return
+    except OSError:
+        return  # a kernel without Landlock
+    head = b"".join([number.to_bytes(8, "little") for number in (0, 0, ABSTRACT_SOCKETS)])
+    rules = call("syscall", _CREATE, head, len(head), 0, says="Landlock")
     call("syscall", _RESTRICT, rules, 0, says="Landlock")
     os.close(rules)
 

@@ -139,7 +139,8 @@ def build(sandbox: dict[str, Any], mounts: list[dict[str, Any]]) -> None:
     _lay_ground(view, plan, hidden, is_minimal=is_minimal)
     if sandbox.get("read_only") and not is_minimal:
         view.restrict("/", MOUNT_ATTR_RDONLY)
-        view.mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, SHM_OPTIONS)
+    if not is_minimal and (sandbox.get("read_only") or "ipc" in sandbox.get("namespaces", ())):
+        _part_memory(view, is_separate="ipc" in sandbox["namespaces"])
     for each in plan:
         _bind(view, each, [one for one in plan if one["outer"] == each["named"] and one is not each])
     if sandbox.get("proc"):
@@ -147,6 +148,14 @@ def build(sandbox: dict[str, Any], mounts: list[dict[str, Any]]) -> None:
         view.mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, options)
     view.seal()
     pivot_root(os.path.abspath(STAGING))
+
+
+def _part_memory(view: _View, *, is_separate: bool) -> None:
+    """Shared memory and message queues of its own, where the host has any: what is left in the host's outlives a pod."""
+    if os.path.isdir("/dev/shm"):
+        view.mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, SHM_OPTIONS)
+    if is_separate and os.path.ismount("/dev/mqueue"):
+        view.mount("mqueue", "/dev/mqueue", "mqueue", MS_NOSUID | MS_NODEV | MS_NOEXEC)
 
 
 def _in_order(mounts: list[dict[str, Any]], *, follow: bool) -> list[dict[str, Any]]:

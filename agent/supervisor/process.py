@@ -37,12 +37,19 @@ def spawn(
     """Fork and exec `spec`; returns (pid, why, init). `why` is empty, or why it could not be executed (it then exits 128);
     `init` is the first process of its PID namespace if that was made for it, also our child: its end ends all in there.
 
+    Raises OSError when no process is to be had.
+
     `spec`: argv, env, cwd, and optionally cgroups (files to enter), rlimits ([number, soft, hard]), uid, gid, groups,
     umask, mounts, sandbox. `streams` become 0, 1, 2 of the process, `control` 3; everything else is closed on exec. With
     `tty` they are one terminal, which the process gets for its own. `joined` are namespaces it shares with others.
     """
     error_r, error_w = os.pipe2(os.O_CLOEXEC)
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError:
+        os.close(error_r)
+        os.close(error_w)
+        raise
     if pid == 0:
         try:
             os.close(error_r)
@@ -90,7 +97,7 @@ def _become(
     null = os.open("/dev/null", os.O_RDONLY)
     if separate(spec, joined):
         if "pid" not in joined:
-            _leave_init(spec, error_w)
+            _leave_init(spec, error_w, resource)
         if second := clone_beside():
             os.write(error_w, b"\0pid=%d\0" % second)
             os._exit(0)
@@ -104,12 +111,13 @@ def _become(
     # Python ignores these and exec would hand the deafness on.
     for number in (_signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGHUP, _signal.SIGINT, _signal.SIGTERM):
         _signal.signal(number, _signal.SIG_DFL)
+    _let_go(3 if control is None else 4, error_w, resource)
     _limit(spec, resource)
     os.umask(0o022)
     furnish(spec, joined)
-    os.chdir(spec["cwd"])
     os.umask(spec.get("umask", 0o022))
     become_user(spec)
+    os.chdir(spec["cwd"])  # not as root, who would be let into everything, by /proc/<pid>/root even on the host
     confine(spec)
     prctl(PR_SET_PDEATHSIG, _signal.SIGKILL)
     _end_without_shim(error_w)
@@ -117,7 +125,7 @@ def _become(
     _execute(spec["argv"], spec["env"])
 
 
-def _leave_init(spec: dict[str, Any], error_w: int) -> None:
+def _leave_init(spec: dict[str, Any], error_w: int, resource: Any) -> None:
     """Start the first process of our PID namespace, which does nothing but let orphans of the container end.
 
     Were the program the first, orphans would stay zombies until no more processes can be started, and it would be deaf to
@@ -130,6 +138,7 @@ def _leave_init(spec: dict[str, Any], error_w: int) -> None:
     null = os.open("/dev/null", os.O_RDWR)
     for target in range(3):
         os.dup2(null, target)
+    _let_go(3, error_w, resource)
     _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)
     os.chdir("/")
     become_user(spec)
@@ -143,6 +152,12 @@ def _leave_init(spec: dict[str, Any], error_w: int) -> None:
         os.closerange(0, error_w + 1)
         while True:
             _signal.pause()
+
+
+def _let_go(first: int, error_w: int, resource: Any) -> None:
+    """Close what is the shim's now, not at exec: from the change of identity on, others of the same user may reach us."""
+    os.closerange(first, error_w)
+    os.closerange(error_w + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
 def _end_without_shim(error_w: int) -> None:
@@ -253,6 +268,17 @@ def _kill_adopted(execution: str) -> None:
                 os.kill(child, _signal.SIGKILL)
         except OSError:
             continue
+
+
+def kill_children() -> None:
+    """Kill whoever is left, and whom they leave to us: there may be neither a cgroup nor a marker to know them by."""
+    for _ in range(KILL_PASSES):
+        children = children_of(os.getpid())
+        for child in children:
+            os.kill(child, _signal.SIGKILL)
+            os.waitpid(child, 0)
+        if not children:
+            return
 
 
 def children_of(pid: int) -> list[int]:

@@ -10,7 +10,7 @@ import _socket
 import os
 
 from .kernel import NAMESPACES, PR_CAPBSET_DROP, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, prctl, setns, unshare
-from .landlock import restrict
+from .landlock import restrict, scope_sockets
 from .mounts import build
 from .seccomp import install
 
@@ -67,13 +67,15 @@ def furnish(spec: dict[str, Any], joined: dict[str, int]) -> None:
 def become_user(spec: dict[str, Any]) -> None:
     """Take the container's identity, and let it see itself as the user it wants to be."""
     bound_rights(spec)  # while we may
+    sandbox = spec.get("sandbox", {})
+    if sandbox.get("no_new_privs", True):
+        prctl(PR_SET_NO_NEW_PRIVS, 1)
     gid, uid = spec.get("gid"), spec.get("uid")
     if gid is not None:
         os.setgroups(spec.get("groups") or [])
         os.setgid(gid)
     if uid is not None:
         os.setuid(uid)
-    sandbox = spec.get("sandbox", {})
     if "user" in sandbox.get("namespaces", ()) or not ("run_as_user" in sandbox or "run_as_group" in sandbox):
         return
     prctl(PR_SET_DUMPABLE, 1)  # a change of identity has given our own /proc/self to root
@@ -93,16 +95,17 @@ def bound_rights(spec: dict[str, Any]) -> None:
 def confine(spec: dict[str, Any]) -> None:
     """Take away the rights that a program could still get."""
     sandbox = spec.get("sandbox", {})
-    if sandbox.get("no_new_privs", True):
-        prctl(PR_SET_NO_NEW_PRIVS, 1)
     if sandbox.get("landlock"):
         restrict(sandbox)
+    if sandbox.get("scoped"):
+        scope_sockets()
 
 
 def filter_calls(spec: dict[str, Any]) -> None:
     """The last: what comes after must need nothing that is refused."""
-    if spec.get("sandbox", {}).get("filter"):
-        install()
+    sandbox = spec.get("sandbox", {})
+    if sandbox.get("filter"):
+        install(alone=bool(sandbox.get("alone")))
 
 
 def _separate_user(uid: int, gid: int, spec: dict[str, Any]) -> None:

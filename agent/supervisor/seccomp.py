@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from errno import ENOSYS, EPERM
+from errno import EAFNOSUPPORT, ENOSYS, EPERM
 
 from .kernel import PR_SET_SECCOMP, address_of, call
 
@@ -57,6 +57,7 @@ REFUSED = {
     "nfsservctl": (180, 42),
     "open_by_handle_at": (304, 265),
     "open_tree": (428, 428),
+    "open_tree_attr": (467, 467),
     "perf_event_open": (298, 241),
     "pidfd_getfd": (438, 438),
     "pivot_root": (155, 41),
@@ -94,8 +95,26 @@ HARMLESS_PERSONALITIES = (0x0000_0000, 0x0000_0008, 0xFFFF_FFFF)
 IOCTL, SOCKET, CLONE, CLONE3 = (16, 29), (41, 198), (56, 220), (435, 435)
 TERMINAL_INPUT = (0x5412, 0x541C)
 """TIOCSTI and TIOCLINUX, by which a program types into a terminal it shares."""
-FAMILIES = (38, 40)
-"""AF_ALG, of many holes, and AF_VSOCK, which leads to a machine's host past every network namespace."""
+AF_UNIX = 1
+FAMILIES = (AF_UNIX, 2, 10, 16, 17)
+"""Of sockets: local, IPv4, IPv6, netlink, packet. Others have holes, or lead past every network namespace (AF_VSOCK)."""
+PRLIMIT = (302, 261)
+SHARED_WITH_USER = {
+    "mq_open": (240, 180),
+    "mq_unlink": (241, 181),
+    "msgctl": (71, 187),
+    "msgget": (68, 186),
+    "msgrcv": (70, 188),
+    "msgsnd": (69, 189),
+    "semctl": (66, 191),
+    "semget": (64, 190),
+    "semop": (65, 193),
+    "semtimedop": (220, 192),
+    "shmat": (30, 196),
+    "shmctl": (31, 195),
+    "shmget": (29, 194),
+}
+"""What all processes of a user have in common where there is no namespace for it."""
 NEW_NAMESPACES = 0x7E02_0000
 """The flags of clone that make them."""
 
@@ -105,28 +124,35 @@ NUMBER, ARCHITECTURE, FIRST, SECOND = 0, 4, 16, 24  # offsets in struct seccomp_
 ALLOW, ERRNO, KILL = 0x7FFF_0000, 0x0005_0000, 0x8000_0000
 
 
-def compose(machine: str) -> bytes:
-    """The filter for a machine, as the kernel takes it. Raises OSError for one we have no numbers of."""
+def compose(machine: str, *, alone: bool = False) -> bytes:
+    """The filter for a machine, as the kernel takes it. Raises OSError for one we have no numbers of.
+
+    `alone` is for who shares a user with others, and has no namespaces of its own: no local sockets but in pairs, nobody
+    else's limits, and nothing that all processes of the user have in common.
+    """
     if machine not in ARCHITECTURES:
         raise OSError(f"no filter of system calls for {machine}")
     architecture, column = ARCHITECTURES[machine]
     lines = [_line(LOAD, ARCHITECTURE), _line(EQUAL, architecture, 1, 0), _line(RETURN, KILL), _line(LOAD, NUMBER)]
     lines += [_line(GREATER, LAST, 0, 1), _line(RETURN, ERRNO | ENOSYS)]
     lines += [_line(EQUAL, CLONE3[column], 0, 1), _line(RETURN, ERRNO | ENOSYS)]  # its flags cannot be looked at
-    for numbers in REFUSED.values():
+    refused = REFUSED | SHARED_WITH_USER if alone else REFUSED
+    for numbers in refused.values():
         if numbers[column] >= 0:
             lines += [_line(EQUAL, numbers[column], 0, 1), _line(RETURN, ERRNO | EPERM)]
     lines += _looked_at(CLONE[column], FIRST, [_line(ANY_OF, NEW_NAMESPACES, 0, 1), _line(RETURN, ERRNO | EPERM)])
     lines += _looked_at(IOCTL[column], SECOND, _among(TERMINAL_INPUT))
-    lines += _looked_at(SOCKET[column], FIRST, _among(FAMILIES))
-    unknown = [_line(EQUAL, each, left, 0) for left, each in zip((3, 2, 1), HARMLESS_PERSONALITIES, strict=True)]
-    lines += _looked_at(PERSONALITY[column], FIRST, [*unknown, _line(RETURN, ERRNO | EPERM)])
+    families = tuple(each for each in FAMILIES if not (alone and each == AF_UNIX))
+    lines += _looked_at(SOCKET[column], FIRST, _none_but(families, EAFNOSUPPORT))
+    lines += _looked_at(PERSONALITY[column], FIRST, _none_but(HARMLESS_PERSONALITIES, EPERM))
+    if alone:
+        lines += _looked_at(PRLIMIT[column], FIRST, _none_but((0,), EPERM))
     return b"".join([*lines, _line(RETURN, ALLOW)])
 
 
-def install() -> None:
+def install(*, alone: bool = False) -> None:
     """Filter the calls of this process and of all it starts, for good; it must have given up new rights before."""
-    program = compose(os.uname().machine)
+    program = compose(os.uname().machine, alone=alone)
     head = (len(program) // 8).to_bytes(8, sys.byteorder)  # a 16-bit count and padding
     call("prctl", PR_SET_SECCOMP, SECCOMP_MODE_FILTER, head + address_of(program).to_bytes(8, sys.byteorder), 0, 0)
 
@@ -141,6 +167,12 @@ def _among(values: tuple[int, ...]) -> list[bytes]:
     for each in values:
         lines += [_line(EQUAL, each, 0, 1), _line(RETURN, ERRNO | EPERM)]
     return lines
+
+
+def _none_but(values: tuple[int, ...], error: int) -> list[bytes]:
+    """Go on with these, and refuse all others."""
+    lines = [_line(EQUAL, each, len(values) - at, 0) for at, each in enumerate(values)]
+    return [*lines, _line(RETURN, ERRNO | error)]
 
 
 def _looked_at(number: int, offset: int, lines: list[bytes]) -> list[bytes]:

@@ -89,11 +89,13 @@ class Sessions:
             err = given.get("stderr", given.get("tty"))
             stdin = given.get("stdin", given.get("tty"))
             null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-            env = {"TERM": TERM, **spec["env"]} if tty else {**spec["env"]}
-            env.pop(HARNESS, None)
+            env = {**({"TERM": TERM} if tty else {}), **plain_environment(spec)}
             stdin, out, err = [null if one is None else one for one in (stdin, out, err)]
             spec = {**spec, "argv": command["argv"], "env": env}
-            pid, why, _ = spawn(spec, (stdin, out, err), tty=tty, joined=joined)
+            try:
+                pid, why, _ = spawn(spec, (stdin, out, err), tty=tty, joined=joined)
+            except OSError as error:
+                pid, why = 0, str(error)
             os.close(null)
             started = Command(client, spec["name"], pid)
             if not why:
@@ -252,6 +254,11 @@ class Sessions:
         for listener in list(self._listeners.values()):
             if listener.stalled_at is not None and now >= listener.stalled_at + STALL_MAX_S:
                 self._lose(listener)
+
+
+def plain_environment(spec: dict[str, Any]) -> dict[str, str]:
+    """What commands beside a container find in their environment: what its program does, but not what its harness does."""
+    return {name: value for name, value in spec["env"].items() if name != HARNESS}
 
 
 def own(spec: dict[str, Any], fds: list[int]) -> None:

@@ -19,11 +19,11 @@ import select
 import sys
 import time
 
-from .kernel import PR_SET_CHILD_SUBREAPER, prctl
+from .kernel import PR_SET_CHILD_SUBREAPER, leave_session_keys, prctl
 from .mounts import STAGING
-from .process import FIRST_FREE_FD, kill_rest, signal_group, spawn
+from .process import FIRST_FREE_FD, kill_children, kill_rest, signal_group, spawn
 from .runs import Client, Exec, Run, oom_count, open_streams
-from .sessions import Listener, Sessions
+from .sessions import Listener, Sessions, plain_environment
 from .wire import decode, encode
 
 TYPE_CHECKING = False  # `typing` itself would cost the shim a megabyte
@@ -39,6 +39,10 @@ STATE_FILE_MAX = 256 * 1024  # bytes of the state file before it is rewritten as
 DEADLINE_GRACE_S = 5.0  # between the request to stop at the deadline and the kill
 SAVE_PAUSE_S = 5.0  # between two tries to write a state that the disk did not take
 DEADLINE_EXIT = 124
+DRAIN_READS_MAX = 32
+"""Of what a container that has ended left in a pipe: twice what fits in. Who has outlived it may go on writing."""
+REPORTED = frozenset({"Error", "PackLoadError", "OOMKilled"})
+"""Reasons that harnesses give. Others a pack has made up, perhaps one that does not count as its fault."""
 STREAMS_MAX = 3  # descriptors that come with a session
 NODE_SHUTDOWN = "NodeShutdown"
 """Why a container ended that was stopped because the agent or the host goes down: no fault of its own, whoever counts."""
@@ -89,6 +93,7 @@ class Shim:
             self._reap()
             self._expire()
             self._end_if_forgotten()
+        kill_children()
         self._record({"ev": "end"})
         os.unlink("shim.sock")
 
@@ -183,8 +188,9 @@ class Shim:
             run.view["called"] = time.time_ns()
             self._tell({"ev": "called", **run.view})
         elif kind == "failed":
+            reason = str(message.get("reason"))
             run.report = {
-                "reason": str(message.get("reason", "Error"))[:100],
+                "reason": reason if reason in REPORTED else "Error",
                 "message": str(message.get("message", ""))[:MESSAGE_MAX],
             }
 
@@ -232,11 +238,16 @@ class Shim:
     def _start(self, fd: int, spec: dict[str, Any]) -> None:
         if spec["name"] in self._runs or self._ending:
             return self._send(fd, {"ev": "refused", "name": spec["name"], "attempt": spec["attempt"]})
-        run = Run(spec)
-        ours, theirs = open_streams(run)
-        pair = _socket.socketpair() if spec.get("control") else None
-        control = pair[1].fileno() if pair else None
-        run.pid, why, run.init = spawn(spec, theirs, control, tty=bool(spec.get("tty")), joined=self._shared_with(spec))
+        try:
+            run = Run(spec)
+            ours, theirs = open_streams(run)
+            pair = _socket.socketpair() if spec.get("control") else None
+            control = pair[1].fileno() if pair else None
+            tty, joined = bool(spec.get("tty")), self._shared_with(spec)
+            run.pid, why, run.init = spawn(spec, theirs, control, tty=tty, joined=joined)
+        except OSError as error:  # no room for a log, no process to be had: the pod's others go on
+            refusal = {"ev": "refused", "name": spec["name"], "attempt": spec["attempt"]}
+            return self._send(fd, {**refusal, "message": str(error)})
         run.keep_namespaces()
         for fd in {fd for fd in theirs if fd is not None}:
             os.close(fd)
@@ -306,9 +317,14 @@ class Shim:
             why = "too many commands at once" if running else "container is not running"
             return self._send(fd, {"ev": "executed", "id": command["id"], "code": 126, "output": why})
         reader, writer = os.pipe2(os.O_CLOEXEC)
-        spec = {**run.spec, "argv": command["argv"]}
-        pid, why, _ = spawn(spec, (None, writer, writer), joined=run.namespaces)
-        os.close(writer)
+        spec = {**run.spec, "argv": command["argv"], "env": plain_environment(run.spec)}
+        try:
+            pid, why, _ = spawn(spec, (None, writer, writer), joined=run.namespaces)
+        except OSError as error:
+            os.close(reader)
+            return self._send(fd, {"ev": "executed", "id": command["id"], "code": 126, "output": str(error)})
+        finally:
+            os.close(writer)
         os.set_blocking(reader, False)
         started = Exec(fd, command["id"], pid, time.monotonic() + float(command["timeout_s"]))
         started.output = why.encode()
@@ -398,13 +414,14 @@ class Shim:
             signal_group(run.init, _signal.SIGKILL)
         kill_rest(run.pid, run.spec.get("cgroups", []), run.spec["execution"])
         for fd in list(run.streams):
-            while self._read_output(fd):
-                pass
+            for _ in range(DRAIN_READS_MAX):
+                if not self._read_output(fd):
+                    break
             if fd in self._pipes:
                 self._close_pipe(fd)
-        control = run.control
-        while control is not None and control is run.control and self._read_control(control.fileno()):
-            pass
+        for _ in range(DRAIN_READS_MAX):
+            if run.control is None or not self._read_control(run.control.fileno()):
+                break
         if run.control is not None:
             self._poll.unregister(run.control.fileno())
             del self._controls[run.control.fileno()]
@@ -561,6 +578,7 @@ def main(pod_dir: str, idle_end_s: float) -> None:
     os.chdir(pod_dir)
     os.umask(0o077)
     os.makedirs(STAGING, exist_ok=True)
+    leave_session_keys()
     while os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC) < FIRST_FREE_FD - 1:
         pass
     try:

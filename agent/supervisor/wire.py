@@ -32,8 +32,8 @@ def decode(line: bytes) -> dict[str, Any]:
     text = line.decode("utf-8", "replace").strip()
     try:
         value, end = _scan(text, 0)
-    except StopIteration:
-        raise ValueError("not JSON") from None
+    except (StopIteration, RecursionError):
+        raise ValueError("not JSON, or too deep") from None
     if end != len(text) or not isinstance(value, dict):
         raise ValueError("not one JSON object")
     return value

@@ -15,7 +15,6 @@ from .payload import VolumeError
 from .writer import Owner
 
 MNT_DETACH = 2
-BLOCK_BYTES = 512  # in which stat(2) counts, whatever the file system's own are
 EMPTY_DIR_MODE = 0o777
 SHARED_MODE = 0o2775
 """Of a folder whose files go to the group of their folder."""
@@ -65,21 +64,6 @@ def make_empty_dir(folder: Path, source: EmptyDirVolumeSource, owner: Owner) -> 
     if is_new:
         owner.give(folder)
         folder.chmod(SHARED_MODE if owner.shared else EMPTY_DIR_MODE)
-
-
-def usage_bytes(folder: Path) -> int:
-    """What a folder takes on the disk. What goes while it is looked at is not counted."""
-    total, waiting = 0, [str(folder)]
-    while waiting:
-        try:
-            with os.scandir(waiting.pop()) as entries:
-                for entry in entries:
-                    total += entry.stat(follow_symlinks=False).st_blocks * BLOCK_BYTES
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
-        except OSError:
-            continue
-    return total
 
 
 def check_host_path(source: HostPathVolumeSource) -> None:

@@ -19,7 +19,8 @@ from typing import Any
 
 from stark.client.errors import ApiError
 from stark.crds.isolation import TRUSTED
-from stark.crds.pods import Pod
+from stark.crds.podcontainers import every_container
+from stark.crds.pods import Container, Pod
 from stark.crds.volumes import Volume, named_sources
 
 from ..accounts import ENDED, AccountFiles
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 FAILED_MOUNT = "FailedMount"
 FOLDER = "volumes"
 FOLDER_MODE = 0o700
+MEMORY = ".shm"  # no volume's name
+MEMORY_BYTES = 64 << 20  # as container runtimes have it
 TOKEN_AGE_MAX_S = 24 * 3600.0
 """A token is renewed when it is as old as this, however long it counts. The kubelet's figure, as the next."""
 TOKEN_AGE_SHARE = 0.8
@@ -162,6 +165,20 @@ class VolumeKeeper:
             return is_written(folder) and self._fill(
                 volume, pod, found, folder, owner_of(pod, self._records.note(pod.uid))
             )
+
+    def common_memory(self, pod: Pod, container: Container, note: PodNote) -> list[dict[str, Any]]:
+        """What containers of a pod share at /dev/shm, as in Kubernetes: one alone has its own. Raises OSError."""
+        if note.user is None or note.isolation == TRUSTED or len(list(every_container(pod.spec))) == 1:
+            return []
+        if any(each.mount_path.rstrip("/") == "/dev/shm" for each in container.volume_mounts):
+            return []  # a volume of its own
+        folder = self.folder(pod.uid) / MEMORY
+        with self._writing:
+            self.folder(pod.uid).mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+            folder.mkdir(exist_ok=True)
+            hold_in_memory(folder, MEMORY_BYTES)
+            folder.chmod(0o1777)
+        return [{"source": str(folder), "target": "/dev/shm", "read_only": False}]
 
     def clear(self, uid: str) -> None:
         """Give the memory back that a pod's volumes take, before its folder is removed."""

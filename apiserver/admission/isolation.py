@@ -15,9 +15,10 @@ from stark.crds.isolation import TRUSTED
 from ..auth.authorization import AuthorizationAttributes, Authorizer
 from ..auth.identities import CONTROLLERS, MASTERS
 from ..errors import invalid
+from ..resources import Resource
 from .attributes import Attributes, Lookup
 from .complaints import immutable, named, refused
-from .podspecs import FoundSpec, find_spec, is_pod, written_spec
+from .podspecs import FoundSpec, find_spec, is_pod, spec_concerns, written_spec
 from .validate_security import isolation_of
 
 GROUP: Final = "stark.dev"
@@ -32,14 +33,13 @@ class IsolationRights:
 
     async def __call__(self, attributes: Attributes, lookup: Lookup) -> None:
         """Raise Forbidden when the author may not use the class, Invalid when a pod's class is changed."""
+        before = find_spec(attributes.resource, attributes.old)
+        if is_pod(attributes.resource) and before is not None:
+            _keep(attributes, before)
         found = written_spec(attributes)
         if found is None or attributes.resource.custom:
             return
-        before = find_spec(attributes.resource, attributes.old)
         wanted = isolation_of(found)
-        if before is not None and is_pod(attributes.resource) and wanted != isolation_of(before):
-            causes = list(immutable(f"metadata.annotations[{ISOLATION}]", isolation_of(before), wanted))
-            raise invalid(attributes.resource.kind, named(attributes), causes, group=attributes.resource.group)
         if wanted != TRUSTED or (before is not None and _same(found, before)):
             return
         if {MASTERS, CONTROLLERS}.isdisjoint(attributes.user.groups) and not await self._may(attributes):
@@ -52,6 +52,19 @@ class IsolationRights:
             attributes.user, "use", GROUP, "*", PLURAL, namespace=attributes.namespace, name=TRUSTED
         )
         return (await self._authorizer.authorize(asked)).is_outright
+
+
+def isolation_concerns(resource: Resource, operation: str, subresource: str) -> bool:
+    """Whether a write may ask for a class, or change it: a pod's annotations also come with its status and its binding."""
+    return spec_concerns(resource, operation, subresource) or (is_pod(resource) and operation == "UPDATE")
+
+
+def _keep(attributes: Attributes, before: FoundSpec) -> None:
+    after = find_spec(attributes.resource, attributes.object)
+    if after is None or (wanted := isolation_of(after)) == (known := isolation_of(before)):
+        return
+    causes = list(immutable(f"metadata.annotations[{ISOLATION}]", known, wanted))
+    raise invalid(attributes.resource.kind, named(attributes), causes, group=attributes.resource.group)
 
 
 def _same(found: FoundSpec, before: FoundSpec) -> bool:

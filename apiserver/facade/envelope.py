@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from ..errors import ApiError, Unauthorized
+from ..errors import ApiError, BadRequest, Unauthorized
 from ..request import Response
 
 CODES: Final[Mapping[int, str]] = {
@@ -33,6 +33,14 @@ AUTHENTICATION_REQUIRED: Final = "AUTHENTICATION_REQUIRED"
 """A 401 for a request that brought nothing; one that brought the wrong thing is UNAUTHORIZED."""
 
 
+class Refused(BadRequest):
+    """A request that makes no sense as things are; `word` is the code by which programs know it."""
+
+    def __init__(self, word: str, message: str, code: int = 400) -> None:
+        super().__init__(message)
+        self.word, self.code = word, code
+
+
 class CredentialsRefused(Unauthorized):
     """What was given as proof, a password or a token in the body, is not good."""
 
@@ -52,6 +60,8 @@ def failure(error: ApiError, *, anonymous: bool = False) -> Response:
     code = CODES.get(status, CODES[500])
     if anonymous and type(error) is Unauthorized:
         code = AUTHENTICATION_REQUIRED
+    if isinstance(error, Refused):
+        code = error.word
     told: dict[str, Any] = {"code": code, "message": error.message}
     details: dict[str, Any] = {}
     for cause in error.causes:

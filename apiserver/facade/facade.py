@@ -6,6 +6,7 @@ own question, put to the same authorizer. Some paths are for people who have not
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,8 +19,11 @@ from .envelope import failure
 
 BODY_BYTES_MAX: Final = 64 * 1024
 """Of a request: a few short texts."""
-ROOTS: Final = ("/auth", "/audit", "/api/config", "/encryption", "/agent")
+ROOTS: Final = ("/auth", "/audit", "/encryption", "/agent")
 """What the facade answers, and everything below."""
+REST_ROOT: Final = "/api/"
+"""So is this, but for the versions of the Kubernetes API that lie there."""
+CORE_VERSION: Final = re.compile(r"(v[0-9]+[a-z0-9]*)?")
 ANY_SEGMENT: Final = "*"
 
 Handler = Callable[[Request, Sequence[str]], Awaitable[Answer]]
@@ -47,6 +51,8 @@ class Facade:
     @staticmethod
     def owns(path: str) -> bool:
         """Whether the path is one of ours, there or not."""
+        if path.startswith(REST_ROOT):
+            return CORE_VERSION.fullmatch(path[len(REST_ROOT) :].partition("/")[0]) is None
         return any(path == root or path.startswith(root + "/") for root in ROOTS)
 
     async def respond(self, request: Request) -> Answer | None:
@@ -83,10 +89,12 @@ def _segments(path: str) -> list[str]:
     return path.strip("/").split("/")
 
 
-async def read_fields(request: Request, known: Mapping[str, type], required: Sequence[str] = ()) -> dict[str, Any]:
+async def read_fields(
+    request: Request, known: Mapping[str, type], required: Sequence[str] = (), limit: int = BODY_BYTES_MAX
+) -> dict[str, Any]:
     """The body's fields, all of the types in `known`. Raises BadRequest with each that is not, RequestEntityTooLarge."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    raw = await request.body.read(BODY_BYTES_MAX)
+    raw = await request.body.read(limit)
     if raw and kind != "application/json":
         # Without any type, too: so a page of another origin can send one without asking us first (the Fetch standard).
         raise UnsupportedMediaType(f"the body must be application/json, not {kind or 'without a Content-Type'}")

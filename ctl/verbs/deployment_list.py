@@ -14,9 +14,11 @@ from __future__ import annotations
 import argparse
 import sys
 
+from stark.crds.deploymentview import STATUSES, status_of
+from stark.crds.packpods import version_of
 from stark.crds.printers import human_age
 
-from ..deployments import STATUSES, Object, ready_of, status_of, version_of
+from ..deployments import Object, ready_of
 from ..errors import EXIT_OK
 from ..options import Session
 from ..output import print_object, text_table

@@ -14,8 +14,9 @@ import argparse
 
 from stark.crds.annotations import CHANGE_CAUSE, FOLLOW_LATEST, flag
 from stark.crds.images import PackRef
+from stark.crds.packpods import images_in, packs_of
 
-from ..deployments import images_in, packs_of, read, workload
+from ..deployments import read, workload
 from ..errors import EXIT_OK, CommandError
 from ..finding_packs import pack_object
 from ..options import Session

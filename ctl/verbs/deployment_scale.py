@@ -12,8 +12,9 @@ from __future__ import annotations
 import argparse
 
 from stark.crds.annotations import MODE, MODE_DAEMON_SET
+from stark.crds.deploymentview import is_daemon
 
-from ..deployments import is_daemon, read, workload
+from ..deployments import read, workload
 from ..errors import EXIT_OK
 from ..options import Session
 from ..rollouts import MERGE

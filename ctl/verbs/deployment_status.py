@@ -15,11 +15,13 @@ from datetime import UTC, datetime
 from stark.crds.annotations import CHANGE_CAUSE, FOLLOW_LATEST, REVISION, flag
 from stark.crds.crash_loop import lines as crash_lines
 from stark.crds.crash_loop import view
+from stark.crds.deploymentview import status_of
+from stark.crds.packpods import packs_of
 from stark.crds.podview import pod_state
 from stark.crds.printers import human_age
 from stark.crds.selectors import from_label_selector
 
-from ..deployments import Object, packs_of, read, ready_of, status_of, workload
+from ..deployments import Object, read, ready_of, workload
 from ..errors import EXIT_OK
 from ..options import Session
 from ..output import print_object, visible

@@ -16,13 +16,15 @@ import argparse
 import sys
 from typing import Any
 
+from stark.crds.packpods import label_of
+
 from ..errors import EXIT_ERROR, EXIT_OK, CommandError, ServerError, UsageError
 from ..options import Session
 from ..output import print_object
 from ..paging import every
 from ..pods import UID, pods_path
 from ..priorities import class_of, priority, usual_class
-from ..running import REPLICAS_MAX, add_pack_options, checked_name, label_of, pack_of, pairs, pod_spec, positive
+from ..running import REPLICAS_MAX, add_pack_options, checked_name, pack_of, pairs, pod_spec, positive
 
 NAMESPACED = False
 NODES = "/api/v1/nodes"

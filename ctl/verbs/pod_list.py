@@ -15,10 +15,10 @@ import argparse
 import sys
 from typing import get_args
 
+from stark.crds.packpods import packs_of, version_of
 from stark.crds.podview import PodState, pod_state
 from stark.crds.printers import human_age
 
-from ..deployments import packs_of, version_of
 from ..errors import EXIT_OK
 from ..options import Session
 from ..output import print_object, text_table

@@ -13,19 +13,16 @@ from __future__ import annotations
 import argparse
 from datetime import UTC, datetime
 
-from stark.crds.annotations import VERSION_HISTORY
 from stark.crds.images import PackRef
+from stark.crds.packpods import ROLLED_BACK_FROM, Step, packs_of, previous_version, rollback_patch
 from stark.crds.podview import pod_state
 
-from ..deployments import images_in, packs_of
 from ..errors import EXIT_OK, CommandError
 from ..finding_packs import pack_object
 from ..options import Session
-from ..pods import Object, Step, controller_of, find_pod, format_steps, pod_path, version_steps
+from ..pods import Object, controller_of, find_pod, pod_path
 from ..rollouts import STRATEGIC
 from ..running import image_of
-
-ROLLED_BACK_FROM = ("scheduled", "starting", "running")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -41,17 +38,14 @@ def run(args: argparse.Namespace, session: Session) -> int:
     pack, current = _pack_of(pod)
     _may_be_rolled_back(session, pod)
     version = args.ver or previous_version(pod, current)
+    if version is None:
+        raise CommandError(f"pod {pod['metadata']['name']} has run no other version: name one with --ver")
     if version == current:
         raise CommandError(f"SAME_VERSION: pod {pod['metadata']['name']} runs {pack} {version} already")
     image = image_of(pack, version)
     pack_object(session, PackRef(pack, version))
     step = Step(datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), current, version, args.reason)
-    meta = {
-        "uid": pod["metadata"]["uid"],
-        "resourceVersion": pod["metadata"]["resourceVersion"],
-        "annotations": {VERSION_HISTORY: format_steps([*version_steps(pod), step])},
-    }
-    body = {"metadata": meta, "spec": images_in(pod["spec"], pack, image)}
+    body = rollback_patch(pod, pack, image, step)
     session.api.request("PATCH", pod_path(pod), body=body, content_type=STRATEGIC)
     print(f"pod/{pod['metadata']['name']} rolled back: {pack} {current} -> {version}")
     return EXIT_OK
@@ -77,12 +71,3 @@ def _may_be_rolled_back(session: Session, pod: Object) -> None:
     if state not in ROLLED_BACK_FROM:
         allowed = ", ".join(ROLLED_BACK_FROM)
         raise CommandError(f"INVALID_STATE: pod {name} is {state}, and can be rolled back only when {allowed}")
-
-
-def previous_version(pod: Object, current: str) -> str:
-    """The last version it ran that is not the present one. Raises CommandError."""
-    for step in reversed(version_steps(pod)):
-        for version in (step.after, step.before):
-            if version != current:
-                return version
-    raise CommandError(f"pod {pod['metadata']['name']} has run no other version: name one with --ver")

@@ -11,13 +11,13 @@ import argparse
 from collections.abc import Iterator
 
 from stark.crds.annotations import CREATED_BY
+from stark.crds.packpods import message_of, packs_of
 from stark.crds.podview import pod_state, termination_reason
 
-from ..deployments import packs_of
 from ..errors import EXIT_OK
 from ..options import Session
 from ..output import print_object, visible
-from ..pods import Object, controller_of, find_pod, message_of
+from ..pods import Object, controller_of, find_pod
 
 TITLE_WIDTH = 13
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from stark.apiserver.store.protocol import (
     Store,
 )
 from tests.support.apiserver import Api, api_server
+from tests.support.object_storage import ObjectStorage, object_storage
 from tests.support.stores import (
     DURABLE,
     ENCRYPTED,
@@ -59,3 +60,17 @@ async def api(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[A
     """The API over each store. A suite that needs something of its own around the server overrides this."""
     async with open_store(request.param, tmp_path) as opened, api_server(tmp_path, opened=opened.store) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def running_storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStorage]:
+    with object_storage(tmp_path_factory.mktemp("swift")) as storage:
+        yield storage
+
+
+@pytest.fixture
+def storage(running_storage: ObjectStorage, monkeypatch: pytest.MonkeyPatch) -> ObjectStorage:
+    """A real object storage, with the keys to it in the environment."""
+    for name, value in running_storage.keys.items():
+        monkeypatch.setenv(name, value)
+    return running_storage

@@ -7,7 +7,7 @@ import hashlib
 import os
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -46,12 +46,6 @@ async def content_of(blobs: BlobStore, digest: str, start: int, end: int) -> byt
 
 def left_in(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
-
-
-@pytest.fixture(scope="module")
-def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStorage]:
-    with object_storage(tmp_path_factory.mktemp("swift")) as one:
-        yield one
 
 
 class Server:
@@ -259,9 +253,11 @@ async def test_few_unfinished_uploads_and_few_parts_are_kept(
 
 @pytest.mark.slow
 async def test_a_storage_that_is_away_is_said_to_be_and_nothing_is_acknowledged(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with object_storage(tmp_path / "swift") as storage:
+        for name, value in storage.keys.items():
+            monkeypatch.setenv(name, value)
         server = await opened(storage.place(), tmp_path)
         digest = await server.put(OTHER)
         storage.stop()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -167,3 +168,54 @@ async def test_commands_join_where_the_interpreter_of_the_supervisor_is_out_of_s
     await run.event("started")
     result = await run.link.exec("main", [*SHELL, "ulimit -n"], 10.0)
     assert (result.code, result.output) == (0, "64\n")
+
+
+USER: dict[str, Any] = {"uid": 1_500_000_001, "gid": 1_500_000_001}
+PROCESS = {"namespaces": ["mnt", "ipc"], "proc": "hidden"}
+
+
+async def test_a_working_directory_is_entered_by_the_container_s_user_and_not_by_root(
+    run: Bench, tmp_path: Path
+) -> None:
+    inner = tmp_path / "closed/open"
+    inner.mkdir(parents=True)
+    (tmp_path / "closed").chmod(0o700)
+    (inner / "secret").write_text("secret")
+    for attempt, folder in enumerate((inner, f"/proc/{os.getpid()}/root{inner}")):
+        run.start_argv(["/bin/cat", "secret"], attempt=attempt, cwd=str(folder), sandbox=PROCESS, **USER)
+        while (ended := await run.event("exited"))["attempt"] != attempt:
+            pass
+        assert (ended["code"], ended["reason"]) == (128, "InitError"), run.output(attempt=attempt)
+
+
+def file_text(path: str) -> str:
+    return Path(path).read_text()
+
+
+@pytest.fixture
+def segment() -> Iterator[None]:
+    """Shared memory of the host."""
+    made = subprocess.run(["/usr/bin/ipcmk", "-M", "4096"], capture_output=True, text=True, check=True).stdout
+    yield
+    subprocess.run(["/usr/bin/ipcrm", "-m", made.split()[-1]], check=True)
+
+
+@pytest.mark.usefixtures("segment")
+async def test_nothing_in_memory_is_shared_with_the_host_or_outlives_a_container(run: Bench) -> None:
+    script = "touch /dev/shm/stark-test; ls /dev/shm; ipcs -m | grep -c 0x || true; ipcmk -M 4096 >/dev/null; ipcs -m"
+    text = await said(run, script, [], sandbox=PROCESS, cwd="/", **USER)
+    assert text.splitlines()[:2] == ["stark-test", "0"]
+    assert "stark-test" not in os.listdir("/dev/shm")
+    assert str(USER["uid"]) in text
+    assert str(USER["uid"]) not in file_text("/proc/sysvipc/shm")
+
+
+async def test_containers_of_a_pod_have_their_shared_memory_in_common(run: Bench) -> None:
+    sandbox = {**PROCESS, "shared": ["ipc"]}
+    run.start_argv(["/bin/sleep", "60"], "first", sandbox=sandbox, **USER, cwd="/")
+    await run.event("started", "first")
+    result = await run.link.exec("first", ["/usr/bin/ipcmk", "-M", "4096"], 10.0)
+    assert result.code == 0, result
+    assert "1500000001" in await said(run, "ipcs -m", [], sandbox=sandbox, cwd="/", **USER)
+    run.link.stop("first", 0.0, "Test")
+    await run.event("exited", "first")

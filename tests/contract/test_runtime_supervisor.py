@@ -13,11 +13,13 @@ import psutil
 import pytest
 
 from stark.agent import supervisor
+from stark.agent.supervisor import kernel
 from stark.agent.supervisor.link import ShimLink, SupervisorError, read_state, start_supervisor
 from tests.support.agents import nothing_left, until
 from tests.support.runs import Bench, bench
 
 RSS_MAX_BYTES = 8 << 20
+SESSION_KEYRING = -3
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -171,3 +173,57 @@ async def test_a_forgotten_supervisor_ends_by_itself_and_leaves_its_record(tmp_p
         assert (folder / "shim.sock").exists(), "not while it has something to run"
         await until("it has ended", lambda: not (folder / "shim.sock").exists())
         assert read_state(folder)[0][0]["code"] == 6
+
+
+async def test_what_a_pack_says_on_its_channel_harms_nobody_but_itself(run: Bench) -> None:
+    run.start_argv(["/bin/sleep", "60"], "sibling")
+    await run.event("started", "sibling")
+    for attempt, said in enumerate(('"["*200000', '\'{"type":"failed","reason":"NodeShutdown"}\'')):
+        script = f"import os; os.write(3, ({said}).encode() + b'\\n'); raise SystemExit(1)"
+        run.start_argv(["/usr/bin/python3", "-I", "-c", script], attempt=attempt, control=True)
+        ended = await run.event("exited")
+        assert (ended["attempt"], ended["code"], ended["reason"]) == (attempt, 1, ("", "Error")[attempt])
+    assert not run.lost.is_set()
+    run.link.stop("sibling", 0.0, "Test")
+    await run.event("exited", "sibling")
+
+
+async def test_a_container_that_cannot_be_started_leaves_the_others_alone(run: Bench, tmp_path: Path) -> None:
+    run.start_argv(["/bin/sleep", "60"], "sibling")
+    await run.event("started", "sibling")
+    run.start_argv(["/bin/true"], log=str(tmp_path / "missing/0.log"))
+    assert "missing/0.log" in (await run.event("refused"))["message"]
+    assert not run.lost.is_set()
+    run.link.stop("sibling", 0.0, "Test")
+    await run.event("exited", "sibling")
+
+
+async def test_who_has_forgotten_where_they_belong_ends_with_the_supervisor_at_last(run: Bench) -> None:
+    line = "y" * 8_000
+    floods = f"echo \\$\\$ > daemon; trap : PIPE; while echo {line} || sleep 0.01; do :; done"
+    writes = f'setsid /usr/bin/env -i /bin/sh -c "{floods}" & sleep 0.2'
+    run.start_argv(["/bin/sh", "-c", writes])
+    await run.event("exited")  # although somebody goes on writing
+    daemon = int((run.folder / "work/main/daemon").read_text())
+    assert psutil.pid_exists(daemon)
+    run.link.shut_down()
+    await asyncio.wait_for(run.lost.wait(), 10.0)
+    assert not psutil.pid_exists(daemon)
+
+
+def known_keys() -> str:
+    return Path("/proc/keys").read_text()
+
+
+async def test_keys_of_whoever_started_the_agent_stay_with_them(tmp_path: Path) -> None:
+    kernel.leave_session_keys()
+    add_key = 248 if os.uname().machine == "x86_64" else 217
+    kernel.call("syscall", add_key, b"user", b"stark-test-key", b"secret", 6, SESSION_KEYRING)
+    try:
+        async with bench(tmp_path / "pod") as run:
+            run.start_argv(["/bin/cat", "/proc/keys"], uid=1_500_000_001, gid=1_500_000_001, cwd="/")
+            await run.event("exited")
+            assert "stark-test-key" in known_keys()
+            assert "stark-test-key" not in run.output()
+    finally:
+        kernel.leave_session_keys()

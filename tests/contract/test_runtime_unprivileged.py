@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -15,6 +16,7 @@ import pytest
 
 import stark.agent.supervisor as supervisor
 from stark.agent.isolation import Home, Means, Wishes, confine
+from stark.agent.isolation.probing import DOORS, hidden_paths
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="root can be somebody else; others cannot")
 NOBODY = 65_534
@@ -48,6 +50,14 @@ def why_not(folder: Path, kind: str, means: Means, script: str, **wishes: Any) -
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return str(json.loads(done.stdout)["why"])
+
+
+@pytest.fixture
+def theirs() -> Iterator[Path]:
+    """A folder that is no pod's, where pods of a root agent see it."""
+    with tempfile.TemporaryDirectory(dir="/var/lib") as made:
+        Path(made).chmod(0o755)
+        yield Path(made)
 
 
 NO = 'no() { if "$@" >/dev/null 2>&1; then exit 9; fi; }; '
@@ -92,3 +102,72 @@ def test_landlock_closes_what_cannot_be_hidden(folder: Path) -> None:
     finally:
         outside.kill()
         outside.wait()
+
+
+TRIES = """import ctypes, os, resource, socket, sys
+own, others, agent = sys.argv[1:]
+libc = ctypes.CDLL(None, use_errno=True)
+def connect(address):
+    with socket.socket(socket.AF_UNIX) as one: one.connect(address)
+def common():
+    if libc.shmget(0x57A12, 0, 0) < 0: raise OSError(ctypes.get_errno(), "shmget")
+reached = []
+for name, attempt in {
+    "socket": lambda: connect(others + "/doors/door.sock"),
+    "abstract socket": lambda: connect("\\0stark-test-door"),
+    "limits": lambda: resource.prlimit(int(agent), resource.RLIMIT_CPU, (1, 1)),
+    "writing": lambda: open(others + "/program", "a").close(),
+    "memory": lambda: open("/dev/shm/stark-test-shared").close(),
+    "segment": common,
+    "another's standing": lambda: open(f"/proc/{agent}/oom_score_adj", "w").write("1000"),
+}.items():
+    try: attempt()
+    except OSError: continue
+    reached.append(name)
+open(own + "/reached", "w").write(", ".join(reached))
+"""
+
+
+@pytest.mark.parametrize(
+    "means",
+    [
+        pytest.param({"base": ("user", "pid"), "views": True}, id="user namespaces"),
+        pytest.param({"landlock": True}, id="Landlock"),
+    ],
+)
+def test_the_agent_s_own_user_opens_no_door(folder: Path, theirs: Path, means: dict[str, Any]) -> None:
+    doors = theirs / "doors"
+    doors.mkdir()
+    (theirs / "program").touch()
+    for path in (theirs, doors, theirs / "program"):
+        os.chown(path, NOBODY, NOBODY)
+    script = f"""import ctypes, os, socket, time
+listening = [socket.socket(socket.AF_UNIX) for _ in range(2)]
+for one, address in zip(listening, ({str(doors / "door.sock")!r}, "\\0stark-test-door")):
+    one.bind(address)
+    one.listen()
+open("/dev/shm/stark-test-shared", "w").close()
+held = ctypes.CDLL(None).shmget(0x57A12, 4096, 0o1600)
+try:
+    print("ready", flush=True)
+    input()
+finally:
+    ctypes.CDLL(None).shmctl(held, 0, None)
+    os.unlink("/dev/shm/stark-test-shared")
+"""
+    who: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+    agent = subprocess.Popen([PYTHON, "-I", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, **who)
+    try:
+        assert agent.stdout is not None
+        assert agent.stdout.readline() == b"ready\n"
+        command = shlex.join([PYTHON, "-I", "-c", TRIES, str(folder / "pod"), str(theirs), str(agent.pid)])
+        assert why_not(folder, "process", Means(hidden=(str(doors),), **means), command) == ""
+        reached = (folder / "pod/reached").read_text()
+    finally:
+        agent.communicate(b"\n", timeout=10)
+    assert reached == ""
+
+
+def test_doors_are_hidden_from_those_who_share_our_user() -> None:
+    hidden = hidden_paths(Path("/var/tmp"), map(Path, DOORS), homes=[])
+    assert "/run" in hidden

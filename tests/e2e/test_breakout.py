@@ -294,6 +294,43 @@ def test_a_flood_of_output_does_not_fill_the_disk(up: Up, tmp_path: Path) -> Non
     up.kubectl("delete", "pod", "flood", "--wait=false")
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(
+            """os.write(3, b'{"type":"failed","message":"half \\\\ud800"}\\n'); os._exit(1)""", id="half a character"
+        ),
+        pytest.param("[(os.mkdir('d'), os.chdir('d')) for _ in range(3000)]; os._exit(1)", id="folders without end"),
+        pytest.param("os.write(3, b'[' * 200000 + b'\\n'); os._exit(1)", id="a report without end"),
+    ],
+)
+def test_the_agent_survives_its_pods(up: Up, tmp_path: Path, body: str, request: pytest.FixtureRequest) -> None:
+    name = request.node.callspec.id.split()[-1].replace("end", "deep")
+    (tmp_path / "foe.py").write_text(f"import os\nasync def default(context):\n    {body}\n")
+    pack = f"{name}-{len(body)}"
+    register(up, pack, tmp_path / "foe.py")
+    agent = up.child("stark.agent").pid
+    create(up, pack, wait=False, pack=pack)
+    up.until("it is started again", lambda: status(up, pack)["restartCount"] > 0)
+    up.kubectl("delete", "pod", pack, "--timeout=60s")
+    assert up.child("stark.agent").pid == agent
+    assert unharmed(up)
+
+
+def test_nothing_of_the_host_is_reached_by_a_working_directory(up: Up, tmp_path: Path) -> None:
+    (tmp_path / "leave.py").write_text("import os\ndef default(context): print(os.listdir('.'))\n")
+    register(up, "leave", tmp_path / "leave.py")
+    create(up, "leave", wait=False, pack="leave", workingDir=f"/proc/{up.pid}/root/root")
+
+    def message() -> str:
+        found = status(up, "leave")
+        states = [found.get("state", {}), found.get("lastState", {})]
+        return "".join((state.get("terminated") or {}).get("message", "") for state in states)
+
+    assert "No such file or directory" in up.until("it says why", message)
+    up.kubectl("delete", "pod", "leave", "--wait=false")
+
+
 def test_a_strict_pod_reaches_nobody(up: Up) -> None:
     server = up.kubectl("config", "view", "-o", "jsonpath={.clusters[0].cluster.server}").strip()
     address, port = urlsplit(server).hostname, urlsplit(server).port

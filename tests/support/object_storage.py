@@ -100,17 +100,11 @@ class ObjectStorage:
 
 @contextmanager
 def object_storage(folder: Path) -> Iterator[ObjectStorage]:
-    """One with a bucket; its keys are in the environment of this process for as long as it is there."""
+    """One with a bucket. Whoever uses it needs its `keys` in the environment."""
     storage = ObjectStorage(folder)
-    former = {name: os.environ.get(name) for name in VARIABLES}
     storage.start()
     try:
         storage.make_bucket()
-        os.environ.update(storage.keys)
         yield storage
     finally:
         storage.stop()
-        for name, value in former.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value

@@ -40,7 +40,11 @@ def test_only_the_trusted_are_not_confined() -> None:
     trusted = confine("trusted", ROOT, None, HOME, Wishes())
     assert (trusted["uid"], trusted["sandbox"]["namespaces"], trusted["mounts"]) == (None, [], [])
     process = confine("process", ROOT, 1500, HOME, Wishes())
-    assert (process["uid"], process["sandbox"]["namespaces"], process["sandbox"]["proc"]) == (1500, ["mnt"], "hidden")
+    assert (process["uid"], process["sandbox"]["namespaces"], process["sandbox"]["proc"]) == (
+        1500,
+        ["mnt", "ipc"],
+        "hidden",
+    )
     strict = confine("strict", ROOT, 1500, HOME, Wishes())
     assert {"pid", "net", "ipc", "uts", "mnt"} == set(strict["sandbox"]["namespaces"])
     assert (strict["sandbox"]["root"], strict["sandbox"]["proc"]) == ("minimal", "own")
@@ -48,15 +52,18 @@ def test_only_the_trusted_are_not_confined() -> None:
 
 def test_without_root_a_user_namespace_keeps_pods_apart() -> None:
     process = confine("process", OTHER, None, HOME, Wishes())["sandbox"]
-    assert (process["namespaces"], process["proc"]) == (["user", "pid", "mnt"], "own")
+    assert (process["namespaces"], process["proc"]) == (["user", "pid", "mnt", "ipc"], "own")
     strict = confine("strict", OTHER, None, HOME, Wishes())["sandbox"]
     assert len(strict["namespaces"]) == len(set(strict["namespaces"])) == 6
     assert strict["shared"] == ["user", "net", "ipc", "uts"]
+    assert (process["read_only"], process["scoped"], strict["scoped"]) == (True, True, False)
 
 
 def test_what_takes_namespaces_is_not_started_without_them() -> None:
     locked = Means(landlock=True, hidden=("/data",))
-    process = confine("process", locked, None, HOME, Wishes(read_only_root=True))
+    process = confine("process", locked, None, HOME, Wishes())
+    assert {"/data", "/tmp", "/dev/shm"} <= set(process["sandbox"]["hide"])
+    assert (process["sandbox"]["filter"], process["sandbox"]["alone"]) == (True, True)
     assert (process["mounts"], process["sandbox"]["landlock"], process["sandbox"]["read_only"]) == ([], True, True)
     with pytest.raises(Unoffered, match="take namespaces"):
         confine("process", locked, None, HOME, Wishes(run_as_user=5))
@@ -109,9 +116,9 @@ def test_a_program_out_of_sight_is_shown_with_what_was_installed_with_it(tmp_pat
     assert shown_for("strict", [*needs, tmp_path], []) == [tmp_path, tmp_path / "harness.cjs", tmp_path / "opt"]
 
 
-def judged(machine: str, number: int, *arguments: int, architecture: int | None = None) -> int:
+def judged(machine: str, number: int, *arguments: int, architecture: int | None = None, alone: bool = False) -> int:
     """What the kernel would do with a system call: the filter, interpreted."""
-    program = seccomp.compose(machine)
+    program = seccomp.compose(machine, alone=alone)
     lines = [program[at : at + 8] for at in range(0, len(program), 8)]
     known = seccomp.ARCHITECTURES[machine][0] if architecture is None else architecture
     data = {0: number, 4: known, 16: 0, 24: 0, **{16 + 8 * at: value for at, value in enumerate(arguments)}}
@@ -135,7 +142,7 @@ def judged(machine: str, number: int, *arguments: int, architecture: int | None 
                 at += jt if tests[code] else jf
 
 
-REFUSED, UNKNOWN = 0x0005_0001, 0x0005_0026
+REFUSED, UNKNOWN, NO_FAMILY = 0x0005_0001, 0x0005_0026, 0x0005_0061
 
 
 @pytest.mark.parametrize(("machine", "column"), [("x86_64", 0), ("aarch64", 1), ("riscv64", 1)])
@@ -144,7 +151,8 @@ def test_the_filter_refuses_what_reaches_for_the_kernel(machine: str, column: in
         assert numbers[column] < 0 or judged(machine, numbers[column]) == REFUSED
     assert judged(machine, seccomp.CLONE[column], 0x1000_0000) == REFUSED
     assert judged(machine, seccomp.IOCTL[column], 3, 0x5412) == REFUSED
-    assert judged(machine, seccomp.SOCKET[column], 40) == REFUSED
+    for family in (0, 31, 38, 40, 44):
+        assert judged(machine, seccomp.SOCKET[column], family) == NO_FAMILY
     assert judged(machine, seccomp.PERSONALITY[column], 0x0004_0000) == REFUSED
     assert judged(machine, seccomp.CLONE3[column]) == UNKNOWN
     assert judged(machine, seccomp.LAST + 1) == judged(machine, 0x4000_0001) == UNKNOWN
@@ -153,9 +161,22 @@ def test_the_filter_refuses_what_reaches_for_the_kernel(machine: str, column: in
 
 @pytest.mark.parametrize(("machine", "column"), [("x86_64", 0), ("aarch64", 1), ("riscv64", 1)])
 def test_the_filter_lets_programs_be(machine: str, column: int) -> None:
-    refused = {numbers[column] for numbers in seccomp.REFUSED.values()} | {seccomp.CLONE3[column]}
+    refused = {numbers[column] for numbers in seccomp.REFUSED.values()} | {
+        seccomp.CLONE3[column],
+        seccomp.SOCKET[column],
+    }
     for number in set(range(seccomp.LAST + 1)) - refused:
         assert judged(machine, number) == seccomp.ALLOW, number
     assert judged(machine, seccomp.CLONE[column], 0x003D_0F00) == seccomp.ALLOW  # a thread
-    assert judged(machine, seccomp.SOCKET[column], 2) == seccomp.ALLOW
+    assert {judged(machine, seccomp.SOCKET[column], family) for family in seccomp.FAMILIES} == {seccomp.ALLOW}
     assert judged(machine, seccomp.PERSONALITY[column], 0xFFFF_FFFF) == seccomp.ALLOW
+
+
+@pytest.mark.parametrize(("machine", "column"), [("x86_64", 0), ("aarch64", 1), ("riscv64", 1)])
+def test_who_shares_a_user_and_has_no_namespaces_reaches_nobody_by_them(machine: str, column: int) -> None:
+    assert judged(machine, seccomp.SOCKET[column], seccomp.AF_UNIX, alone=True) == NO_FAMILY
+    assert judged(machine, seccomp.SOCKET[column], 10, alone=True) == seccomp.ALLOW
+    assert judged(machine, seccomp.PRLIMIT[column], 0, alone=True) == seccomp.ALLOW
+    assert judged(machine, seccomp.PRLIMIT[column], 4711, alone=True) == REFUSED
+    for numbers in seccomp.SHARED_WITH_USER.values():
+        assert judged(machine, numbers[column], alone=True) == REFUSED

@@ -1,18 +1,12 @@
-"""What the node keeps: bundles by their content, ports by pod, control-group figures, and the agent's own notes."""
+"""What the node keeps: ports by pod, control-group figures, and the agent's own notes."""
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-import os
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from stark.agent.bundles import BundleError, BundleStore, Digest
 from stark.agent.cgroups import cpu_quota_us, cpu_shares, cpu_weight
 from stark.agent.noderecord import parse_taint
 from stark.agent.ports import NoPort, PortBook
@@ -21,95 +15,6 @@ from stark.agent.supervisor.link import read_state
 from stark.agent.supervisor.wire import Lines, decode, encode
 from stark.crds.meta import decode as decode_object
 from stark.crds.pods import Pod
-
-
-class Shelf:
-    """Where bundles come from in these tests."""
-
-    def __init__(self) -> None:
-        self.content: dict[str, bytes] = {}
-        self.fetched: list[str] = []
-
-    def put(self, data: bytes) -> str:
-        digest = hashlib.sha256(data).hexdigest()
-        self.content[digest] = data
-        return digest
-
-    @asynccontextmanager
-    async def fetch(self, _pack: str, sha256: str) -> AsyncIterator[AsyncIterator[bytes]]:
-        self.fetched.append(sha256)
-        data = self.content[sha256]
-
-        async def chunks() -> AsyncIterator[bytes]:
-            for at in range(0, len(data), 4):
-                await asyncio.sleep(0)
-                yield data[at : at + 4]
-
-        yield chunks()
-
-
-async def test_a_bundle_is_fetched_once_and_kept_by_its_content(tmp_path: Path) -> None:
-    shelf = Shelf()
-    digest = shelf.put(b"console.log(1)")
-    store = BundleStore(tmp_path, 1 << 20, shelf.fetch)
-    paths = await asyncio.gather(*(store.ensure("a.1", digest, 14) for _ in range(5)))
-    assert {path for path, _ in paths} == {tmp_path / digest}
-    assert shelf.fetched == [digest]
-    assert (await store.ensure("a.1", digest, 14))[1] is True
-
-
-@pytest.mark.parametrize("arrives", [b"forged bundle!", b"short", b"much longer than announced"])
-async def test_what_is_not_the_announced_content_is_refused_and_not_kept(tmp_path: Path, arrives: bytes) -> None:
-    shelf = Shelf()
-    digest = shelf.put(b"console.log(1)")
-    shelf.content[digest] = arrives
-    store = BundleStore(tmp_path, 1 << 20, shelf.fetch)
-    with pytest.raises(Digest, match=digest):
-        await store.ensure("a.1", digest, 14)
-    assert not os.listdir(tmp_path)
-
-
-async def test_a_file_that_rotted_on_disk_is_fetched_again_by_the_next_agent(tmp_path: Path) -> None:
-    shelf = Shelf()
-    digest = shelf.put(b"console.log(1)")
-    path, _ = await BundleStore(tmp_path, 1 << 20, shelf.fetch).ensure("a.1", digest, 14)
-    path.chmod(0o600)
-    path.write_bytes(b"console.log(2)")
-    assert (await BundleStore(tmp_path, 1 << 20, shelf.fetch).ensure("a.1", digest, 14))[1] is False
-    assert path.read_bytes() == b"console.log(1)"
-
-
-async def test_a_file_that_was_put_in_the_place_of_another_is_fetched_again(tmp_path: Path) -> None:
-    shelf = Shelf()
-    digest = shelf.put(b"console.log(1)")
-    store = BundleStore(tmp_path, 1 << 20, shelf.fetch)
-    path, _ = await store.ensure("a.1", digest, 14)
-    other = tmp_path / "other"
-    other.write_bytes(b"console.log(2)")
-    other.rename(path)
-    assert await store.ensure("a.1", digest, 14) == (path, False)
-    assert path.read_bytes() == b"console.log(1)"
-
-
-async def test_the_quota_evicts_the_least_recently_used_and_never_what_is_in_use(tmp_path: Path) -> None:
-    shelf = Shelf()
-    store = BundleStore(tmp_path, 25, shelf.fetch)
-    digests = [shelf.put(bytes([65 + number]) * 10) for number in range(4)]
-    for age, digest in enumerate(digests):
-        path, _ = await store.ensure("a.1", digest, 10)
-        os.utime(path, (age, age))
-    assert store.evict({digests[0]}) == [digests[1], digests[2]]
-    assert set(os.listdir(tmp_path)) == {digests[0], digests[3]}
-
-
-async def test_a_source_that_fails_is_a_bundle_error(tmp_path: Path) -> None:
-    @asynccontextmanager
-    async def refuse(_pack: str, _sha: str) -> AsyncIterator[AsyncIterator[bytes]]:
-        raise BundleError("not uploaded")
-        yield
-
-    with pytest.raises(BundleError, match="not uploaded"):
-        await BundleStore(tmp_path, 1, refuse).ensure("a.1", "0" * 64, 1)
 
 
 def pod(uid: str, *ports: dict[str, object]) -> Pod:

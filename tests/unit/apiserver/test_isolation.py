@@ -8,7 +8,7 @@ import pytest
 
 from stark.apiserver.admission.attributes import Attributes
 from stark.apiserver.admission.cluster import ClusterRules
-from stark.apiserver.admission.isolation import IsolationRights
+from stark.apiserver.admission.isolation import IsolationRights, isolation_concerns
 from stark.apiserver.admission.podspecs import FoundSpec
 from stark.apiserver.admission.validate_security import security_causes
 from stark.apiserver.auth.authorization import AuthorizationAttributes, Decision
@@ -125,13 +125,17 @@ def workload(plural: str, isolation: str | None, image: str = PACK) -> dict[str,
 
 
 async def write(
-    user: User, new: dict[str, Any], old: dict[str, Any] | None = None, plural: str = "deployments"
+    user: User,
+    new: dict[str, Any],
+    old: dict[str, Any] | None = None,
+    plural: str = "deployments",
+    subresource: str = "",
 ) -> None:
     group = "" if plural == "pods" else "apps"
     attributes = Attributes(
         operation="CREATE" if old is None else "UPDATE",
         resource=resource(group, plural),
-        subresource="",
+        subresource=subresource,
         namespace="default",
         name="web",
         object=new,
@@ -161,9 +165,13 @@ async def test_who_may_not_run_trusted_pods_may_scale_but_not_change_them() -> N
         await write(ALICE, old, workload("deployments", "process"))
 
 
-async def test_a_pod_keeps_its_class() -> None:
-    with pytest.raises(Invalid, match="field is immutable"):
-        await write(ADMIN, workload("pods", "process"), workload("pods", "strict"), "pods")
+@pytest.mark.parametrize("subresource", ["", "status", "binding"])
+async def test_a_pod_keeps_its_class(subresource: str) -> None:
+    assert isolation_concerns(resource("", "pods"), "UPDATE", subresource)
+    for new, old in (("process", "strict"), ("trusted", None)):
+        with pytest.raises(Invalid, match="field is immutable"):
+            await write(ADMIN, workload("pods", new), workload("pods", old), "pods", subresource)
+    await write(ALICE, workload("pods", "trusted"), workload("pods", "trusted"), "pods", subresource)
 
 
 async def test_the_clusters_class_is_given_to_new_pods_that_ask_for_none() -> None:
