@@ -8,7 +8,7 @@ name addresses and keys that are no client's business. That there is no such obj
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -50,6 +50,8 @@ class Objects:
         self._store = store
         self._root = root
         self._signer = signer
+        self.on_failure: Callable[[], object] = lambda: None
+        """Called for each time that the storage failed."""
 
     @classmethod
     def folder(cls, directory: Path) -> Objects:
@@ -63,15 +65,15 @@ class Objects:
             await in_thread(_move_durably, path, self._root / key)
             return
         try:
-            with _trouble_is_told():
+            with self._trouble_is_told():
                 await obstore.put_async(self._store, key, path, chunk_size=PART_BYTES, max_concurrency=PARTS_AT_ONCE)
         except FileNotFoundError as error:
-            raise _unavailable(error) from error  # there is no such bucket
+            raise self._unavailable(error) from error  # there is no such bucket
 
     async def head(self, key: str) -> Meta | None:
         """What is known of an object; None when it is not there."""
         try:
-            with _trouble_is_told():
+            with self._trouble_is_told():
                 meta = await obstore.head_async(self._store, key)
         except FileNotFoundError:
             return None
@@ -84,59 +86,57 @@ class Objects:
         """
         if start == end:
             return _nothing()
-        with _trouble_is_told():
+        with self._trouble_is_told():
             result = await obstore.get_async(self._store, key, options={"range": (start, end)})
-        return _pieces(result.stream(min_chunk_size=READ_BYTES))
+        return self._pieces(result.stream(min_chunk_size=READ_BYTES))
 
     async def delete(self, key: str) -> None:
         """Remove an object; nothing happens when it is not there. Works when the disk is full."""
         try:
-            with _trouble_is_told():
+            with self._trouble_is_told():
                 await obstore.delete_async(self._store, key)
         except FileNotFoundError:
             return
 
     async def rename(self, key: str, to: str) -> None:
         """Give an object another key; in a bucket that is a copy, and then a removal. Raises FileNotFoundError."""
-        with _trouble_is_told():
+        with self._trouble_is_told():
             await obstore.rename_async(self._store, key, to)
 
     async def list(self, prefix: str) -> list[Meta]:
         """All objects below a prefix, which ends at a slash of theirs."""
         try:
-            with _trouble_is_told():
+            with self._trouble_is_told():
                 found = [meta async for page in obstore.list(self._store, prefix) for meta in page]
         except FileNotFoundError as error:
-            raise _unavailable(error) from error  # there is no such bucket
+            raise self._unavailable(error) from error  # there is no such bucket
         return [Meta(meta["path"], meta["size"], meta["last_modified"]) for meta in found]
 
     async def signed_url(self, key: str, lifetime: timedelta) -> str | None:
         """An address from which anybody may read the object for a while; None where clients cannot reach the storage."""
         if self._signer is None:
             return None
-        with _trouble_is_told():
+        with self._trouble_is_told():
             return await obstore.sign_async(self._signer, "GET", key, lifetime)
 
+    @contextmanager
+    def _trouble_is_told(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseError as error:
+            raise self._unavailable(error) from error
 
-@contextmanager
-def _trouble_is_told() -> Iterator[None]:
-    try:
-        yield
-    except BaseError as error:
-        raise _unavailable(error) from error
+    def _unavailable(self, error: Exception) -> ServiceUnavailable:
+        self.on_failure()
+        said = str(error).partition("\n\nDebug source")[0]
+        log.warning("object storage failed", error=type(error).__name__, detail=said[:LOGGED_MAX])
+        message = "the storage of bundles does not answer as it should: try again"
+        return ServiceUnavailable(message, retry_after_s=RETRY_AFTER_S)
 
-
-def _unavailable(error: Exception) -> ServiceUnavailable:
-    said = str(error).partition("\n\nDebug source")[0]
-    log.warning("object storage failed", error=type(error).__name__, detail=said[:LOGGED_MAX])
-    message = "the storage of bundles does not answer as it should; nothing was changed: try again"
-    return ServiceUnavailable(message, retry_after_s=RETRY_AFTER_S)
-
-
-async def _pieces(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    with _trouble_is_told():
-        async for piece in stream:
-            yield bytes(piece)
+    async def _pieces(self, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        with self._trouble_is_told():
+            async for piece in stream:
+                yield bytes(piece)
 
 
 async def _nothing() -> AsyncIterator[bytes]:

@@ -55,7 +55,7 @@ def open_place(place: BlobPlace, data_dir: Path) -> tuple[BlobStore, Partials]:
     if place.where.startswith(S3):
         blobs = BlobStore(_s3_objects(place, os.environ), local / SPOOL_FOLDER)
         return blobs, BucketPartials(blobs)
-    folder = Path(place.where) if place.where else local
+    folder = Path(place.where).absolute() if place.where else local
     blobs = BlobStore.local(folder)
     return blobs, FolderPartials(blobs, folder / PARTIALS_FOLDER)
 

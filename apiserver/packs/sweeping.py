@@ -60,6 +60,10 @@ async def sweep_forever(blobs: BlobStore, partials: Expiring, packs: Packs, regi
     swept = Counter(
         "stark_apiserver_bundles_swept_total", "Bundles that no pack named and that were taken away.", registry=registry
     )
+    failures = Counter(
+        "stark_apiserver_bundle_storage_failures_total", "Times the storage of bundles failed us.", registry=registry
+    )
+    blobs.objects.on_failure = failures.inc
 
     async def named() -> frozenset[str]:
         return named_bundles(await packs())

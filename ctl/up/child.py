@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 LOG_BYTES_MAX = 10 * 1024 * 1024
@@ -68,10 +68,17 @@ class Child:
     """One program, kept running from `start` to `stop`."""
 
     def __init__(
-        self, name: str, command: Sequence[str], log: Path, *, on_line: Callable[[bytes], None] | None = None
+        self,
+        name: str,
+        command: Sequence[str],
+        log: Path,
+        *,
+        environment: Mapping[str, str] = os.environ,
+        on_line: Callable[[bytes], None] | None = None,
     ) -> None:
         self.name = name
         self._command = command
+        self._environment = environment
         self._log = RotatedFile(log)
         self._on_line = on_line
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
@@ -90,6 +97,7 @@ class Child:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 limit=LINE_BYTES_MAX,
+                env=self._environment,
                 start_new_session=True,
                 preexec_fn=_die_with_parent if sys.platform == "linux" else None,
             )

@@ -27,6 +27,11 @@ NODE_NAME_CHARS_MAX = 48
 """A node's name goes into the common name of its certificate, which has room for 52, and may get a number."""
 
 
+SERVER = "stark.apiserver"
+STORAGE_KEYS = "AWS_"
+"""How the variables begin that say who we are to an object storage: only the server is told them, no agent beside pods."""
+
+
 @dataclass(frozen=True, slots=True)
 class PlaneSettings:
     """What `starkctl up` was told."""
@@ -115,7 +120,7 @@ class Plane:
             directory = settings.data_dir / "agents" / name
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             options += ["--node-kubeconfig", f"{name}={directory / 'kubeconfig'}"]
-        self._server = self._child("apiserver", "stark.apiserver", *options)
+        self._server = self._child("apiserver", SERVER, *options)
         await self._server.start()
         await self._server.ready(SERVER_READY_S)
 
@@ -173,7 +178,11 @@ class Plane:
     def _child(self, name: str, module: str, *arguments: str) -> Child:
         log = self.settings.data_dir / "logs" / f"{name}.log"
         echo: Callable[[bytes], None] | None = _echo if self.settings.echo_logs else None
-        return Child(name, (sys.executable, "-m", module, *arguments), log, on_line=echo)
+        keeps_bundles = module == SERVER
+        environment = {
+            key: value for key, value in os.environ.items() if keeps_bundles or not key.startswith(STORAGE_KEYS)
+        }
+        return Child(name, (sys.executable, "-m", module, *arguments), log, environment=environment, on_line=echo)
 
 
 def _echo(line: bytes) -> None:

@@ -17,6 +17,7 @@ from stark.agent.fetching import Fetcher, StorageFailed
 from stark.apiserver.settings import Settings
 from stark.client.api import Client
 from stark.client.config import load_kubeconfig
+from tests.support.agents import until
 from tests.support.apiserver import Api, api_server
 from tests.support.ctl import Ctl
 from tests.support.object_storage import ObjectStorage
@@ -106,13 +107,13 @@ async def test_whoever_asks_for_it_gets_a_bundle_from_the_storage(storage: Objec
 
         before = gets_by_signed_address(storage)
         assert "object storage" not in await downloaded(ctl, tmp_path / "out")
-        assert gets_by_signed_address(storage) == before + 1
+        await until("the storage says so", lambda: gets_by_signed_address(storage) == before + 1)
         async with Client(load_kubeconfig(ctl.kubeconfig())) as client:
             fetcher = Fetcher(client, direct=True)
             async with fetcher.open("hello.1.0.0", DIGEST, direct=True) as arriving:
                 assert arriving.is_direct
                 assert b"".join([chunk async for chunk in arriving.chunks]) == SCRIPT
-            assert gets_by_signed_address(storage) == before + 2
+            await until("the storage says so", lambda: gets_by_signed_address(storage) == before + 2)
             async with Fetcher(client, direct=False).open("hello.1.0.0", DIGEST, direct=True) as arriving:
                 assert not arriving.is_direct
                 assert b"".join([chunk async for chunk in arriving.chunks]) == SCRIPT
