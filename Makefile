@@ -61,7 +61,8 @@ cover: $(STAMP) test-needs
 
 ## make bench     every benchmark, quick form
 bench: $(STAMP) test-needs
-	@for program in benchmarks/[a-z]*.py; do echo "== $$program"; $(BIN)/python $$program --quick || exit 1; done
+	@failed=""; for program in benchmarks/[a-z]*.py; do echo "== $$program"; $(BIN)/python $$program --quick || failed="$$failed $$program"; done; \
+	test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 
 ## make crds      regenerate the schemas and the pages of the kinds from the models
 crds: $(STAMP)

@@ -31,24 +31,35 @@ from .packs.flags import add_blob_flags, blob_place
 from .running import in_a_loop, serve_alone
 from .settings import WORKERS_MAX, Settings
 from .stores import add_etcd_flags, etcd_access
+from .variables import LEVELS, ORIGINS, Defaults, defaults, idle
 from .workers.supervisor import supervise
 
-ORIGINS_VARIABLE: Final = "CORS_ORIGINS"
+EXIT_USAGE: Final = 2
+LOG_LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
+
+log = structlog.get_logger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The program. Returns its exit code."""
-    parser = _parser()
+    try:
+        usual = defaults(os.environ)
+    except ValueError as error:
+        sys.stderr.write(f"stark-apiserver: {error}\n")
+        return EXIT_USAGE
+    parser = _parser(usual)
     parsed = parser.parse_args(arguments)
     if getattr(parsed, "run", None) is not None:
         return int(parsed.run(parsed))
     if parsed.data_dir is None:
         parser.error("--data-dir is required")
     try:
-        settings = _settings(parsed)
+        settings = _settings(parsed, usual)
     except ValueError as error:
         parser.error(str(error))
-    _log_as_json()
+    _log_as_json(settings.log_level)
+    for told in idle(os.environ):
+        log.warning(told)
     # A core dump would be a copy of every Secret and key in a file that nobody guards.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if settings.workers > 1:
@@ -56,11 +67,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return in_a_loop(serve_alone(settings))
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(usual: Defaults) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="stark-apiserver", description="The API server of a Stark cluster.")
     parser.add_argument("--version", action="version", version=f"stark-apiserver {VERSION}")
     parser.add_argument("--data-dir", type=Path, help="certificates, store and bundles; made when missing")
-    parser.add_argument("--listen", default="127.0.0.1:6443", metavar="HOST:PORT", help="default %(default)s")
     parser.add_argument("--name", action="append", default=[], metavar="HOST", help="another name or address of ours")
     parser.add_argument("--store", default="sqlite", metavar="sqlite|memory|etcd=URL[,URL]", help="default %(default)s")
     parser.add_argument(
@@ -79,18 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NODE=FILE",
         help="give an agent of this machine an identity",
     )
-    parser.add_argument(
-        "--cors-origins",
-        default=os.environ.get(ORIGINS_VARIABLE, ""),
-        metavar="ORIGIN[,ORIGIN]",
-        help=f"web pages that may read answers, with * as a port or in a label; default ${ORIGINS_VARIABLE}, or none",
-    )
-    parser.add_argument(
-        "--tls-min-version",
-        default="VersionTLS12",
-        choices=("VersionTLS12", "VersionTLS13"),
-        help="the oldest TLS that is spoken; default %(default)s",
-    )
+    _add_listening_flags(parser, usual)
     parser.add_argument(
         "--encryption-provider-config",
         type=Path,
@@ -115,7 +114,40 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _settings(parsed: argparse.Namespace) -> Settings:
+def _add_listening_flags(parser: argparse.ArgumentParser, usual: Defaults) -> None:
+    """Flags about the port, what is spoken there, and what is told of it; the environment may know better defaults."""
+    parser.add_argument(
+        "--listen", default=usual.listen, metavar="HOST:PORT", help="default $HOST and $PORT, or 127.0.0.1:6443"
+    )
+    parser.add_argument(
+        "--cors-origins",
+        default=usual.origins,
+        metavar="ORIGIN[,ORIGIN]",
+        help=f"web pages that may read answers, with * as a port or in a label; default ${ORIGINS}, or none",
+    )
+    parser.add_argument(
+        "--log-level",
+        default=usual.level,
+        choices=LEVELS,
+        help="what is logged at least; default $LOG_LEVEL, or info",
+    )
+    parser.add_argument(
+        "--tls-sni-cert-key",
+        action="append",
+        type=_certificate,
+        default=[],
+        metavar="CERT,KEY",
+        help="a certificate for other names of ours, shown to who asks for one of them; default $SSL_CERT and $SSL_KEY",
+    )
+    parser.add_argument(
+        "--tls-min-version",
+        default="VersionTLS12",
+        choices=("VersionTLS12", "VersionTLS13"),
+        help="the oldest TLS that is spoken; default %(default)s",
+    )
+
+
+def _settings(parsed: argparse.Namespace, usual: Defaults) -> Settings:
     """Raises ValueError."""
     host, colon, port = parsed.listen.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > 65535:
@@ -130,6 +162,8 @@ def _settings(parsed: argparse.Namespace) -> Settings:
         parsed.store,
         node_kubeconfigs=tuple(_node_and_file(text) for text in parsed.node_kubeconfig),
         access_log=parsed.access_log,
+        certificates=tuple(parsed.tls_sni_cert_key) or ((usual.certificate,) if usual.certificate else ()),
+        log_level=parsed.log_level,
         cors_origins=origins,
         tls_min_version=parsed.tls_min_version,
         encryption_config=parsed.encryption_provider_config,
@@ -142,6 +176,14 @@ def _settings(parsed: argparse.Namespace) -> Settings:
     )
     lifetime_s = parsed.cluster_signing_duration
     return settings if lifetime_s is None else replace(settings, certificate_lifetime_s=lifetime_s)
+
+
+def _certificate(text: str) -> tuple[Path, Path]:
+    """The files of a certificate and of its key."""
+    certificate, comma, key = text.partition(",")
+    if not certificate or not comma or not key:
+        raise argparse.ArgumentTypeError(f"{text!r} is not CERT,KEY")
+    return Path(certificate), Path(key)
 
 
 def _workers(text: str) -> int:
@@ -167,7 +209,7 @@ def _node_and_file(text: str) -> tuple[str, Path]:
     return node_identity(node).node_name, Path(path)
 
 
-def _log_as_json() -> None:
+def _log_as_json(level: str) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
     structlog.configure(
         processors=[
@@ -178,7 +220,7 @@ def _log_as_json() -> None:
             _with_service,
             structlog.processors.JSONRenderer(),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(LOG_LEVELS[level]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )

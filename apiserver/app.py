@@ -161,7 +161,10 @@ async def serving(
     """
     authority = Authority.open(settings.data_dir / "pki")
     tls = ServerTls(
-        authority, listen_hosts(settings.host, settings.names), min_version=TLS_VERSIONS[settings.tls_min_version]
+        authority,
+        listen_hosts(settings.host, settings.names),
+        min_version=TLS_VERSIONS[settings.tls_min_version],
+        given=settings.certificates,
     )
     parts = _Parts(settings, store, authority, place)
     server = HttpServer(Pipeline(parts.served()).handle, settings.http)

@@ -1,16 +1,28 @@
 """/healthz, /livez and /readyz: alive is "do not restart me", ready is "send me requests".
 
+/health, /live and /ready say the same as JSON, as Stark Orchestrator did; /health is about being ready, since whoever asks
+wants to know whether what they send will be answered.
+
 The store being away makes us not ready but never not alive: restarting the API server does not bring a store back.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Final
 
-from .request import Query, Response
+import orjson
 
+from stark.crds.version import VERSION
+
+from .request import Query, Response
+from .times import timestamp
+
+PLAIN: Final = {"/health": ("healthy", "unhealthy"), "/ready": ("ready", "not ready"), "/live": ("alive", "not alive")}
+"""What each says, of good and of bad."""
 CHECK_TIMEOUT_S: Final = 2.0
 """A check that takes longer has failed."""
 
@@ -24,6 +36,7 @@ class Health:
     def __init__(self) -> None:
         self._live: dict[str, Check] = {"ping": _pong}
         self._ready: dict[str, Check] = {"ping": _pong}
+        self._began = time.monotonic()
 
     def add_ready(self, name: str, check: Check) -> None:
         """One more condition of being ready."""
@@ -31,6 +44,8 @@ class Health:
 
     async def respond(self, path: str, query: Query) -> Response | None:
         """The answer for `/readyz`, `/readyz/<check>` and so on; None for another path."""
+        if path in PLAIN:
+            return await self._plain(path)
         _, endpoint, *rest = path.split("/")
         if endpoint not in ("healthz", "livez", "readyz") or len(rest) > 1:
             return None
@@ -42,6 +57,21 @@ class Health:
         excluded = set(query.all("exclude"))
         results = {name: await _result(check) for name, check in checks.items() if name not in excluded}
         return _answer(endpoint, results, verbose="verbose" in query)
+
+    async def _plain(self, path: str) -> Response:
+        """As JSON; 503 when it is not so."""
+        checks = self._live if path == "/live" else self._ready
+        results = {name: await _result(check) for name, check in checks.items()}
+        good = not any(results.values())
+        good_word, bad_word = PLAIN[path]
+        told = {
+            "status": good_word if good else bad_word,
+            "timestamp": timestamp(datetime.now(UTC)),
+            "version": VERSION,
+            "uptime": round(time.monotonic() - self._began, 3),
+            "checks": {name: reason or "ok" for name, reason in results.items()},
+        }
+        return Response(200 if good else 503, orjson.dumps(told))
 
     async def is_ready(self) -> bool:
         """All conditions of being ready hold."""

@@ -18,6 +18,7 @@ import structlog
 from stark.crds.version import GIT_VERSION, KUBERNETES_MAJOR, KUBERNETES_MINOR
 
 from .audit.recording import DECISION, REASON, Audit, Recording
+from .auth.authentication import PROBE_PATHS
 from .auth.authorization import AuthorizationAttributes, Authorizer, forbidden
 from .auth.impersonation import impersonate
 from .auth.open_requests import OpenRequests
@@ -417,7 +418,7 @@ class Pipeline:
     def _paths(self) -> list[str]:
         groups = {f"/apis/{resource.group}" for resource in self._served.resources if resource.group}
         versions = {resource.root for resource in self._served.resources}
-        fixed = {"/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"}
+        fixed = {"/api", "/apis", "/metrics", "/openapi/v2", "/openapi/v3", "/version", *PROBE_PATHS}
         issuer = {CONFIGURATION_PATH, KEYS_PATH} if self._served.issuer is not None else set()
         return sorted(groups | versions | fixed | issuer)
 

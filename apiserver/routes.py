@@ -24,7 +24,8 @@ OBJECT_VERBS: Final = {
 COLLECTION_VERBS: Final = {**OBJECT_VERBS, "GET": "list", "HEAD": "list", "DELETE": "deletecollection"}
 CONNECTIONS: Final = ("exec", "attach", "portforward", "proxy")
 LONG_SUBRESOURCES: Final = ("log", "bundles", *CONNECTIONS)
-PROBES: Final = ("/healthz", "/livez", "/readyz", "/metrics", "/version")
+PROBES: Final = ("/health", "/live", "/ready", "/metrics", "/version")
+"""Beginnings of such paths: `/livez/ping` is one, too."""
 NAMESPACES: Final = "namespaces"
 CORE_VERSION: Final = "v1"
 """The only one of the group without a name: whatever else lies below `/api` is the facade's."""

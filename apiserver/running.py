@@ -18,6 +18,7 @@ import uvloop
 
 from .app import Running, serving
 from .audit.errors import AuditError
+from .auth.given_certificates import BadCertificate
 from .auth.pki import PkiError
 from .encryption.configuration import BadConfiguration
 from .encryption.store import EncryptingStore
@@ -97,7 +98,7 @@ def explained(settings: Settings) -> Iterator[None]:
         yield
     except DataDirLocked as error:
         raise CannotServe(f"{error}: stop that process or choose another --data-dir") from error
-    except (UnknownStore, BadConfiguration, StoreError, PkiError, AuditError) as error:
+    except (UnknownStore, BadConfiguration, BadCertificate, StoreError, PkiError, AuditError) as error:
         raise CannotServe(str(error)) from error
     except OSError as error:
         raise CannotServe(listen_trouble(settings, error)) from error

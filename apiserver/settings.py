@@ -217,6 +217,11 @@ class Settings:
     as in Kubernetes: any page that a person opens could otherwise try what it may do here."""
     tls_min_version: str = "VersionTLS12"
     """`VersionTLS12` or `VersionTLS13`: the oldest TLS that is spoken with clients."""
+    certificates: tuple[tuple[Path, Path], ...] = ()
+    """Files of certificates that somebody else has signed, each with that of its key: shown to whoever asks for one of their
+    names. They are read again when they change."""
+    log_level: str = "info"
+    """`debug`, `info`, `warn` or `error`: what is logged at least."""
     access_log: str = "changes"
     """`all` requests, `changes` (writes, failures and slow requests), or `none`."""
     shutdown_timeout_s: float = 4.0

@@ -6,6 +6,9 @@ same harness started with subprocess, until it says so on its own channel. Both 
 
 Then many pods at once (a shell's `sleep`): how many a second come to run, and what they cost while they idle. Last, a
 program that writes as fast as it can: lines a second through its supervisor, and what share of a core that takes.
+
+Beside it, in the same run, what others do with the same programs: PM2, Docker and Podman (`peers/`). Those that are missing
+are installed by `python benchmarks/agent.py --install-peers`, or left out by name: `--without docker,podman`.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -28,7 +32,10 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from peers import INSTALL, TICKS, Missing, Sizes, engines, lateness_s, pm2, ticker
+
 from stark.agent.cgroups import Cgroups, Limits
+from stark.agent.logs import LogOptions, stream
 from stark.agent.runtimes import Program, Runtime
 from stark.agent.runtimes.node import NodeRuntime
 from stark.agent.runtimes.python import PythonRuntime
@@ -101,8 +108,10 @@ async def measure(rounds: int, crowd: int) -> None:
             try:
                 for tag, runtime in runtimes.items():
                     await measure_starts(api, Path(folder), tag, runtime, rounds)
+                await measure_binary_starts(api, rounds)
                 await measure_idle(api, agent)
                 await measure_logs(api, data)
+                await measure_follow(api, data)
                 await measure_crowd(api, agent, crowd)
             finally:
                 await agent.end(signal.SIGTERM)
@@ -123,6 +132,18 @@ async def measure_starts(api: AgentApi, folder: Path, tag: str, runtime: Runtime
     print(f"agent_bind_to_running_{tag}_ms: {statistics.median(ours) * 1000:.1f}")
     print(f"agent_bare_start_{tag}_ms: {statistics.median(floor) * 1000:.1f}")
     print(f"agent_start_overhead_{tag}_ms: {(statistics.median(ours) - statistics.median(floor)) * 1000:.1f}")
+
+
+async def measure_binary_starts(api: AgentApi, rounds: int) -> None:
+    """A bare command, as container engines start it."""
+    image, took = api.add_pack("bench-binary", "1.0.0", SOURCES["binary"], "binary"), []
+    for number in range(rounds):
+        name = f"binary-{number}"
+        seconds, uid = await bound_to_running_s(api, name, image)
+        took.append(seconds)
+        await api.delete(name, 0)
+        await until("gone", partial(gone, uid))
+    print(f"agent_bind_to_running_binary_ms: {statistics.median(took) * 1000:.1f}")
 
 
 def gone(uid: str) -> bool:
@@ -193,6 +214,45 @@ async def measure_logs(api: AgentApi, data: Path) -> None:
     await api.delete("writer", 0)
 
 
+async def measure_follow(api: AgentApi, data: Path) -> None:
+    """How long after a program writes a line somebody who follows its log sees it."""
+    image = api.add_pack("ticker", "1.0.0", f"#!/bin/sh\n{ticker('sleep')}".encode(), "binary")
+    uid = await api.add_pod("ticker", image)
+    folder = data / "logs" / f"default_ticker_{uid}" / "main"
+    await until("it has begun", lambda: (folder / "0.log").exists())
+    late: list[float] = []
+    async for text in stream(folder, 0, LogOptions(follow=True, tail_lines=0), lambda: False):
+        late += [seen for line in text.splitlines() if (seen := lateness_s(line)) is not None]
+        if len(late) >= TICKS:
+            break
+    print(f"agent_log_follow_ms: {statistics.median(late) * 1000:.1f}")
+    await api.delete("ticker", 0)
+
+
+def measure_peers(names: Sequence[str], sizes: Sizes) -> list[str]:
+    """What the others do; the names of those that are missing."""
+    missing = []
+    for name in names:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            try:
+                if name == "pm2":
+                    pm2.measure(Path(folder), sizes)
+                else:
+                    engines.measure(name, Path(folder), sizes)
+            except Missing as error:
+                print(f"{name}_missing: {error}")
+                missing.append(name)
+    return missing
+
+
+def install_peers(names: Sequence[str]) -> None:
+    """Run the commands that install them, and say which. Raises CalledProcessError."""
+    for name in names:
+        print(INSTALL[name])
+        words = INSTALL[name].split()
+        subprocess.run([*words, "-y"] if words[0] == "apt-get" else words, check=True)
+
+
 def measure_usage() -> None:
     """What it costs to sample what PODS idle pods use, by groups where they can be made and by processes."""
     sleepers = [subprocess.Popen(["sleep", "60"]) for _ in range(PODS)]
@@ -218,11 +278,20 @@ def measure_usage() -> None:
 
 def main() -> None:
     """Entry point."""
-    words = argparse.ArgumentParser(description=__doc__)
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--quick", action="store_true", help="fewer rounds")
+    words.add_argument("--without", default="", metavar="PEERS", help=f"peers to leave out, of {','.join(INSTALL)}")
+    words.add_argument("--install-peers", action="store_true", help="install the peers, and measure nothing")
     args = words.parse_args()
+    names = [name for name in INSTALL if name not in args.without.split(",")]
+    if args.install_peers:
+        return install_peers(names)
+    rounds, crowd = (7, 25) if args.quick else (30, PODS)
     measure_usage()
-    asyncio.run(measure(7 if args.quick else 30, 25 if args.quick else PODS))
+    asyncio.run(measure(rounds, crowd))
+    if missing := measure_peers(names, Sizes(rounds, crowd, CROWD_IDLE_S, LOG_LINES, WRITER % LOG_LINES)):
+        raise SystemExit(f"not measured: {', '.join(missing)}; python {sys.argv[0]} --install-peers")
+    return None
 
 
 if __name__ == "__main__":

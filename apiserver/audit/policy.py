@@ -31,7 +31,7 @@ kind: Policy
 omitStages: [RequestReceived]
 rules:
 - level: None
-  nonResourceURLs: ["/healthz*", "/livez*", "/readyz*"]
+  nonResourceURLs: ["/healthz*", "/livez*", "/readyz*", "/health", "/ready", "/live"]
 - level: Metadata
 """
 

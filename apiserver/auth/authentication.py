@@ -27,7 +27,8 @@ from ..request import ClientCertificate, Request, User
 from .identities import ANONYMOUS, AUTHENTICATED, CLOCK_SKEW, NODES, UNAUTHENTICATED, owner_extra
 from .revocation import Revocations, serial_of
 
-OPEN_PATHS = frozenset({"/healthz", "/livez", "/readyz", "/version", "/api/config", "/agent", CLUSTER_INFO_PATH})
+PROBE_PATHS = frozenset({"/healthz", "/livez", "/readyz", "/health", "/ready", "/live"})
+OPEN_PATHS = PROBE_PATHS | {"/version", "/api/config", "/agent", CLUSTER_INFO_PATH}
 """Answered without knowing who asks: probes and version checks come before credentials; so does logging in."""
 OPEN_PREFIXES = ("/livez/", "/readyz/", "/healthz/", "/auth/", "/agent/")
 CREDENTIAL_PATHS = frozenset({"/auth/setup/status", "/auth/setup", "/auth/login", "/auth/refresh"})

@@ -26,6 +26,7 @@ from stark.crds.pkcs10 import CLIENT_AUTH, KEY_ENCIPHERMENT, SERVER_AUTH, Public
 from stark.crds.tenancy import NOBODY, Owner
 
 from .files import PUBLIC_FILE_MODE, locked, private_directory, write_whole
+from .given_certificates import GivenCertificates, Pair
 from .identities import API_SERVER, CLOCK_SKEW, Identity, owner_uris
 
 AUTHORITY_LIFETIME = timedelta(days=3650)
@@ -293,19 +294,27 @@ class ServerTls:
         *,
         now: datetime | None = None,
         min_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2,
+        given: Sequence[Pair] = (),
     ) -> None:
+        """`given` are files of certificates for other names. Raises BadCertificate."""
         self._authority = authority
         self._hosts = tuple(dict.fromkeys(hosts))
-        # Python's own choice of ciphers: of TLS 1.2 only those with forward secrecy and authenticated encryption come first.
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = min_version
-        # Optional, because bearer tokens are another way in; whoever shows a certificate must show one of ours.
-        context.verify_mode = ssl.CERT_OPTIONAL
-        context.load_verify_locations(cadata=authority.certificate_pem.decode())
-        context.set_alpn_protocols(["http/1.1"])
-        self.context = context
+        self._min_version = min_version
+        self.context = self._new_context()
+        self._given = GivenCertificates(given, self._new_context)
+        self._given.attach(self.context)
         self._expiry = datetime.min.replace(tzinfo=UTC)
         self.refresh(now)
+
+    def _new_context(self) -> ssl.SSLContext:
+        # Python's own choice of ciphers: of TLS 1.2 only those with forward secrecy and authenticated encryption come first.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = self._min_version
+        # Optional, because bearer tokens are another way in; whoever shows a certificate must show one of ours.
+        context.verify_mode = ssl.CERT_OPTIONAL
+        context.load_verify_locations(cadata=self._authority.certificate_pem.decode())
+        context.set_alpn_protocols(["http/1.1"])
+        return context
 
     @property
     def certificate_path(self) -> Path:
@@ -319,6 +328,7 @@ class ServerTls:
 
     def refresh(self, now: datetime | None = None) -> bool:
         """Issue a new certificate if the one in use needs it; new connections get it. True when it changed."""
+        self._given.refresh()
         moment = now or datetime.now(UTC)
         if self._expiry - moment > RENEW_BEFORE:
             return False

@@ -302,7 +302,17 @@ CONTROLLER_RULES: Mapping[str, tuple[Rule, ...]] = {
 }
 """What the program `stark-controllers` may do, controller by controller; it holds the sum."""
 
-HEALTH_PATHS = ("/healthz", "/healthz/*", "/livez", "/livez/*", "/readyz", "/readyz/*")
+HEALTH_PATHS = (
+    "/healthz",
+    "/healthz/*",
+    "/livez",
+    "/livez/*",
+    "/readyz",
+    "/readyz/*",
+    "/health",
+    "/ready",
+    "/live",
+)
 
 HEALTH_RULE = Rule(("get", "head"), paths=HEALTH_PATHS)
 """What is answered to everybody, and before there are any roles: probes ask whether there are."""

@@ -88,6 +88,16 @@ async def test_a_registration_that_will_not_do_names_the_field_and_leaves_nothin
     refusal(await people.get("/api/packs/odd/versions", token=admin), 404, "NOT_FOUND")
 
 
+async def test_a_bundle_of_megabytes_may_be_in_the_body_and_one_beyond_the_limit_is_refused(
+    people: People, admin: str
+) -> None:
+    body = {"name": "large", "runtimeTag": "python", "bundleContent": "x" * (8 << 20)}
+    made = data(await people.post("/api/packs", {**body, "version": "1.0.0"}, token=admin), 201)["pack"]
+    assert (made["status"], made["bundles"][0]["size"]) == ("available", 8 << 20)
+    too_large = {**body, "version": "2.0.0", "bundleContent": "x" * (11 << 20)}
+    refusal(await people.post("/api/packs", too_large, token=admin), 413, "PAYLOAD_TOO_LARGE")
+
+
 async def test_a_larger_bundle_is_sent_to_where_the_answer_says(people: People, admin: str) -> None:
     digest = hashlib.sha256(b"later").hexdigest()
     body = {"name": "later", "version": "1.0.0", "runtimeTag": "python", "sha256": digest, "size": 5}

@@ -59,6 +59,15 @@ async def test_who_may_not_is_told_so(api: Api) -> None:
     assert 'User "system:node:n1" cannot list resource "secrets"' in message
 
 
+async def test_health_is_also_told_as_json_to_everybody(api: Api) -> None:
+    for path, word in (("/health", "healthy"), ("/ready", "ready"), ("/live", "alive")):
+        told = (await api.get(path, session=api.as_nobody())).ok()
+        assert told["status"] == word
+        assert told["uptime"] >= 0
+        assert set(told["checks"].values()) == {"ok"}
+        assert {"timestamp", "version"} <= told.keys()
+
+
 async def test_health_is_told_check_by_check(api: Api) -> None:
     verbose = (await api.get("/readyz?verbose")).ok()
     assert verbose.splitlines()[0] == "[+]ping ok"

@@ -15,6 +15,7 @@ from cryptography.x509 import CertificateSigningRequestBuilder, Name, load_pem_x
 from stark.apiserver.__main__ import _parser, _settings
 from stark.apiserver.registry.strategies.certificates import CertificateRequestStrategy
 from stark.apiserver.signing import is_due, lifetime_of, owner_of
+from stark.apiserver.variables import defaults
 from stark.crds.pkcs10 import BadRequestFile, read_request, signer_complaints
 from stark.crds.tenancy import NOBODY, Owner
 from tests.support.certificates import CLIENT, NODE_CLIENT, NODE_SERVING, csr, node_csr, request_pem
@@ -122,11 +123,13 @@ ANN = {"stark.dev/owner": ["ann"], "stark.dev/owner-role": ["admin"]}
 
 
 def test_the_longest_life_is_a_flag(tmp_path: Path) -> None:
-    given = _parser().parse_args(["--data-dir", str(tmp_path), "--cluster-signing-duration", "24h"])
-    assert _settings(given).certificate_lifetime_s == 86_400
-    assert _settings(_parser().parse_args(["--data-dir", str(tmp_path)])).certificate_lifetime_s == 365 * 86_400
+    usual = defaults({})
+    plain = ["--data-dir", str(tmp_path)]
+    given = _parser(usual).parse_args([*plain, "--cluster-signing-duration", "24h"])
+    assert _settings(given, usual).certificate_lifetime_s == 86_400
+    assert _settings(_parser(usual).parse_args(plain), usual).certificate_lifetime_s == 365 * 86_400
     with pytest.raises(SystemExit):
-        _parser().parse_args(["--data-dir", str(tmp_path), "--cluster-signing-duration", "0h"])
+        _parser(usual).parse_args([*plain, "--cluster-signing-duration", "0h"])
 
 
 @pytest.mark.parametrize(
