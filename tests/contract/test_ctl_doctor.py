@@ -16,7 +16,13 @@ async def test_a_server_alone_is_well_and_what_is_missing_beside_it_is_told(tmp_
         assert told.code == 1
         assert "BAD  controllers: never ran" in told.out
         assert "BAD  nodes: there is none" in told.out
-        for good in ("server: is ready", "clock: the server's clock", "you: are admin", "you: the certificate", "audit: is"):
+        for good in (
+            "server: is ready",
+            "clock: the server's clock",
+            "you: are admin",
+            "you: the certificate",
+            "audit: is",
+        ):
             assert f"ok   {good}" in told.out, good
         findings = json.loads((await ctl.admin("doctor", "-q", "-o", "json")).out)["findings"]
         assert {each["subject"] for each in findings} == {"controllers", "nodes"}
