@@ -42,6 +42,8 @@ SYSTEM = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32")
 """What of the host's root a minimal one has: programs and libraries."""
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 STREAMS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2", "ptmx": "pts/ptmx"}
+TERMINAL_OPTIONS = "newinstance,ptmxmode=0666,mode=620,max=256"
+"""A pod that takes all terminals there are would leave none for whoever wants to log in."""
 SHM_OPTIONS = "mode=1777,size=64m"  # as container runtimes have it
 
 
@@ -139,8 +141,9 @@ def build(sandbox: dict[str, Any], mounts: list[dict[str, Any]]) -> None:
     _lay_ground(view, plan, hidden, is_minimal=is_minimal)
     if sandbox.get("read_only") and not is_minimal:
         view.restrict("/", MOUNT_ATTR_RDONLY)
-    if not is_minimal and (sandbox.get("read_only") or "ipc" in sandbox.get("namespaces", ())):
-        _part_memory(view, is_separate="ipc" in sandbox["namespaces"])
+    is_separate = "ipc" in sandbox.get("namespaces", ())
+    if not is_minimal and (is_separate or sandbox.get("read_only")):
+        _part(view, is_separate=is_separate)
     for each in plan:
         _bind(view, each, [one for one in plan if one["outer"] == each["named"] and one is not each])
     if sandbox.get("proc"):
@@ -150,12 +153,16 @@ def build(sandbox: dict[str, Any], mounts: list[dict[str, Any]]) -> None:
     pivot_root(os.path.abspath(STAGING))
 
 
-def _part_memory(view: _View, *, is_separate: bool) -> None:
-    """Shared memory and message queues of its own, where the host has any: what is left in the host's outlives a pod."""
+def _part(view: _View, *, is_separate: bool) -> None:
+    """Shared memory, queues and terminals of its own, where the host has any: what is left in the host's outlives a pod,
+    and what is taken is nobody else's any more.
+    """
     if os.path.isdir("/dev/shm"):
         view.mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, SHM_OPTIONS)
     if is_separate and os.path.ismount("/dev/mqueue"):
         view.mount("mqueue", "/dev/mqueue", "mqueue", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    if is_separate and os.path.ismount("/dev/pts"):  # where /dev/ptmx looks, too
+        view.mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, TERMINAL_OPTIONS)
 
 
 def _in_order(mounts: list[dict[str, Any]], *, follow: bool) -> list[dict[str, Any]]:
@@ -233,7 +240,7 @@ def _add_system(view: _View) -> None:
         os.symlink(target, name, dir_fd=devices)
     os.close(devices)
     os.close(view.at("/dev/pts", "dir"))
-    view.mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620")
+    view.mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, TERMINAL_OPTIONS)
     os.close(view.at("/dev/shm", "dir"))
     view.mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, SHM_OPTIONS)
 

@@ -6,11 +6,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from stark.crds.annotations import ISOLATION
+from stark.crds.images import is_pack
+from stark.crds.isolation import PROCESS
 from stark.crds.podcontainers import every_written
 
 from ..registry.refusals import forbidden
 from .attributes import Attributes, Lookup
 from .defaults import with_default_tolerations
+from .pod_security.levels import ENFORCE, LEVELS, policy_of
 from .podspecs import find_spec, writes_pod, written_spec
 
 BOUNDS = {"pods": "maxPods", "nodes": "maxNodes"}
@@ -46,12 +49,19 @@ class ClusterRules:
             fill(container, defaults)
 
     async def isolation(self, attributes: Attributes, lookup: Lookup) -> None:
-        """The class of isolation of a new pod that asks for none."""
-        wanted = self._config().get("defaultIsolation")
-        if not wanted or not writes_pod(attributes) or attributes.operation != "CREATE" or attributes.object is None:
+        """The class of isolation of a new pod that asks for none.
+
+        Where `trusted` is forbidden a pod must not come to have it for want of anything else on its node.
+        """
+        if not writes_pod(attributes) or attributes.operation != "CREATE" or attributes.object is None:
             return
         metadata = attributes.object.setdefault("metadata", {})
-        metadata["annotations"] = {ISOLATION: wanted, **(metadata.get("annotations") or {})}
+        annotations = metadata.get("annotations") or {}
+        if annotations.get(ISOLATION):
+            return
+        wanted = self._config().get("defaultIsolation") or await _forced(attributes, lookup)
+        if wanted:
+            metadata["annotations"] = {**annotations, ISOLATION: wanted}
 
     async def tolerations(self, attributes: Attributes, lookup: Lookup) -> None:
         """How long a new pod that does not say it stays on a node that is not well."""
@@ -73,6 +83,15 @@ class ClusterRules:
                 attributes.name_of_object(),
                 f"the cluster has {limit} {resource.plural}, as many as {bound} of ClusterConfig allows",
             )
+
+
+async def _forced(attributes: Attributes, lookup: Lookup) -> str:
+    written = every_written((attributes.object or {}).get("spec") or {})
+    if not any(is_pack(container.get("image") or "") for container in written):
+        return ""  # a container engine keeps them apart
+    namespace = await lookup.get("", "namespaces", "", attributes.namespace) or {}
+    labels = (namespace.get("metadata") or {}).get("labels") or {}
+    return "" if policy_of(labels, ENFORCE).level == LEVELS[0] else PROCESS
 
 
 def fill(container: dict[str, Any], defaults: Mapping[str, Any]) -> None:

@@ -158,7 +158,7 @@ export class BrowserNode {
 
   #labels(): Record<string, string> {
     const version = /(?:Chrome|Firefox|Version)\/(\d+[.\d]*)/.exec(navigator.userAgent)?.[1] ?? '0';
-    return { 'kubernetes.io/hostname': this.identity.name, 'kubernetes.io/os': 'browser', 'stark.dev/node-type': 'browser', 'stark.dev/runtime-browser': version };
+    return { 'kubernetes.io/hostname': this.identity.name, 'kubernetes.io/os': 'browser', 'stark.dev/node-type': 'browser', 'stark.dev/runtime-browser': version, 'stark.dev/isolation-process': 'true' };
   }
 
   async #renewToken(): Promise<void> {

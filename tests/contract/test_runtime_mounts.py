@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -219,3 +220,20 @@ async def test_containers_of_a_pod_have_their_shared_memory_in_common(run: Bench
     assert "1500000001" in await said(run, "ipcs -m", [], sandbox=sandbox, cwd="/", **USER)
     run.link.stop("first", 0.0, "Test")
     await run.event("exited", "first")
+
+
+async def test_a_container_that_takes_all_terminals_leaves_those_of_the_host(run: Bench) -> None:
+    script = """import os
+held = []
+try:
+    while len(held) < 5_000:
+        held.append(os.openpty())
+except OSError:
+    os.write(held[-1][1], b"x")
+    print(len(held), os.ttyname(held[-1][1]))
+"""
+    command = shlex.join(["/usr/bin/python3", "-I", "-c", script])
+    count, name = (await said(run, command, [], sandbox=PROCESS, cwd="/", **USER)).split()
+    assert (int(count) <= 256, name) == (True, f"/dev/pts/{int(count) - 1}")
+    for fd in os.openpty():
+        os.close(fd)

@@ -174,9 +174,27 @@ async def test_a_pod_keeps_its_class(subresource: str) -> None:
     await write(ALICE, workload("pods", "trusted"), workload("pods", "trusted"), "pods", subresource)
 
 
-async def test_the_clusters_class_is_given_to_new_pods_that_ask_for_none() -> None:
-    for asked, expected in ((None, "strict"), ("process", "process")):
-        pod = workload("pods", asked)
-        attributes = Attributes("CREATE", resource("", "pods"), "", "default", "web", pod, None, ALICE)
-        await ClusterRules(lambda: {"defaultIsolation": "strict"}, lambda _: 0).isolation(attributes, Objects())
-        assert pod["metadata"]["annotations"] == {"stark.dev/isolation": expected}
+@pytest.mark.parametrize(
+    ("asked", "image", "default", "level", "expected"),
+    [
+        pytest.param(None, PACK, "strict", "", "strict", id="the cluster's"),
+        pytest.param("process", PACK, "strict", "", "process", id="its own"),
+        pytest.param("", PACK, "strict", "", "strict", id="nothing is no class"),
+        pytest.param(None, PACK, None, "", None, id="what the node has"),
+        pytest.param("", PACK, None, "baseline", "process", id="never the agent's user where that is forbidden"),
+        pytest.param(None, PACK, None, "privileged", None, id="or where it is not"),
+        pytest.param(None, "nginx", None, "restricted", None, id="a container engine's"),
+    ],
+)
+async def test_new_pods_that_ask_for_no_class_are_given_one(
+    asked: str | None, image: str, default: str | None, level: str, expected: str | None
+) -> None:
+    pod = workload("pods", None, image)
+    if asked is not None:
+        pod["metadata"]["annotations"]["stark.dev/isolation"] = asked
+    known = Objects()
+    labels = {"pod-security.kubernetes.io/enforce": level} if level else {}
+    known.add("", "namespaces", {"metadata": {"name": "default", "labels": labels}})
+    attributes = Attributes("CREATE", resource("", "pods"), "", "default", "web", pod, None, ALICE)
+    await ClusterRules(lambda: {"defaultIsolation": default}, lambda _: 0).isolation(attributes, known)
+    assert (pod["metadata"]["annotations"].get("stark.dev/isolation") or None) == expected
