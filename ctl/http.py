@@ -93,6 +93,15 @@ class Api:
         self._check(response.status, payload)
         return self._object(payload)
 
+    def probe(self, path: str) -> tuple[int, str, str]:
+        """The status of a GET, the server's Date, and the text, whatever it says. Raises Unreachable."""
+        response, payload = self._exchange("GET", self.base + path, None, self._headers("*/*", None))
+        return response.status, next(iter(response.all("date")), ""), payload.decode("utf-8", "replace")
+
+    def server_certificate(self) -> bytes | None:
+        """What the server has shown on the connection that is open (DER); None without one."""
+        return self._kept.peer_certificate() if self._kept is not None else None
+
     def lines(
         self, path: str, *, query: Mapping[str, str] | None = None, accept: str = "application/json"
     ) -> Iterator[bytes]:
