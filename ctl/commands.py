@@ -108,6 +108,7 @@ COMMANDS: dict[str, Command] = {
     "audit cis": Command("audit_cis", "About the server", "go through the CIS benchmark on this server"),
     "api-resources": Command("api_resources", "About the server", "list the kinds the server serves"),
     "version": Command("version", "About the server", "print the versions of starkctl and of the server"),
+    "doctor": Command("doctor", "About the server", "look at everything that is usually wrong, and say what to do"),
     "completion": Command("completion", "About starkctl", "print a completion script for bash, zsh or fish"),
 }
 
