@@ -202,7 +202,7 @@ async def _joined(settings: AgentSettings, join: JoinSettings | None, kubeconfig
     serving = shelf.credential("serving")
     # Both or neither: by the renewed one of a client nobody serves.
     is_good = kept.is_good(user, now) and serving is not None and serving.is_good(user, now)
-    if is_good and kept.certificate.not_valid_before_utc > given.certificate.not_valid_before_utc:
+    if is_good and kept.facts.not_valid_before_utc > given.facts.not_valid_before_utc:
         return config._replace(client_cert_data=kept.certificate_pem, client_key_data=kept.key_pem)
     shelf.forget()
     return config

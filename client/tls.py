@@ -22,11 +22,12 @@ def ssl_context(config: ClientConfig) -> ssl.SSLContext | None:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     if config.client_cert_data and config.client_key_data:
-        _load_identity(context, config.client_cert_data, config.client_key_data, config.source)
+        load_identity(context, config.client_cert_data, config.client_key_data, config.source)
     return context
 
 
-def _load_identity(context: ssl.SSLContext, cert: bytes, key: bytes, source: str) -> None:
+def load_identity(context: ssl.SSLContext, cert: bytes, key: bytes, source: str) -> None:
+    """Let the context show a certificate. Raises ConfigError, which names the source, when it is none or not the key's."""
     # OpenSSL's Python binding takes a client certificate only from a file; the directory is ours alone (0700).
     with tempfile.TemporaryDirectory(prefix="stark-tls-") as directory:
         path = Path(directory) / "identity.pem"

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 import sys
-from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from importlib import import_module
 
 from .commands import COMMANDS, GROUP_ALIASES, GROUPS, HELP_HEADING, resolve
 from .errors import EXIT_INTERRUPTED, EXIT_OK, CommandError, UsageError
+from .helping import HelpText
 from .options import Parser, Session, add_global_options, split_command
 
 
@@ -74,7 +74,7 @@ def parser_of(name: str) -> Parser:
         prog=f"starkctl {name}",
         description=module.__doc__,
         allow_abbrev=False,
-        formatter_class=RawDescriptionHelpFormatter,
+        formatter_class=HelpText,
     )
     module.configure(parser)
     if getattr(module, "CONNECTS", True):
@@ -120,9 +120,8 @@ def overview() -> str:
         lines.append(f"{subject}:")
         lines.extend(f"  {name:<{width}}  {c.summary}" for name, c in COMMANDS.items() if c.subject == subject)
         lines.append("")
-    lines.append(
-        "`starkctl COMMAND --help` tells more. Exit codes: 0 done, 1 failed, 2 wrong command line, 130 interrupted."
-    )
+    lines.append("`starkctl COMMAND --help` tells more.")
+    lines.append("Exit codes: 0 done, 1 failed, 2 wrong command line, 130 interrupted.")
     return "\n".join(lines)
 
 

@@ -13,6 +13,8 @@ from stark.crds.version import VERSION
 from .http1 import Connection, ProtocolError
 
 CHUNK_BYTES = 65_536
+CONNECT_S = 5.0
+"""How long to wait for a connection: whoever cannot reach the storage has another way."""
 
 
 class Elsewhere(Exception):
@@ -32,8 +34,9 @@ def chunks_at(location: str, timeout_s: float) -> Iterator[bytes]:
     where = f"{url.hostname}:{port}"
     context = ssl.create_default_context() if url.scheme == "https" else None
     try:
-        connection = Connection(url.hostname, port, context=context, server_name=url.hostname, timeout_s=timeout_s)
+        connection = Connection(url.hostname, port, context=context, server_name=url.hostname, timeout_s=CONNECT_S)
         try:
+            connection.patience(timeout_s)
             connection.request("GET", target, [("Accept", "*/*"), ("User-Agent", f"starkctl/{VERSION}")], None)
             response = connection.response()
             if response.status != 200:

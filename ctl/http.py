@@ -31,6 +31,9 @@ CONNECT_TIMEOUT_S = 30.0
 """Also how long a plain request may stay silent; `--request-timeout` changes it."""
 
 STREAM_CHUNK_BYTES = 65_536
+SETTLING_S = 300.0
+"""How long an upload may go unanswered once it is sent: the server may have to read all parts back from a storage and hash
+them, and to send the whole there."""
 POINTED = 307
 """What was asked for is elsewhere."""
 RESUME_INCOMPLETE = 308
@@ -89,6 +92,15 @@ class Api:
         self._warn(response)
         self._check(response.status, payload)
         return self._object(payload)
+
+    def probe(self, path: str) -> tuple[int, str, str]:
+        """The status of a GET, the server's Date, and the text, whatever it says. Raises Unreachable."""
+        response, payload = self._exchange("GET", self.base + path, None, self._headers("*/*", None))
+        return response.status, next(iter(response.all("date")), ""), payload.decode("utf-8", "replace")
+
+    def server_certificate(self) -> bytes | None:
+        """What the server has shown on the connection that is open (DER); None without one."""
+        return self._kept.peer_certificate() if self._kept is not None else None
 
     def lines(
         self, path: str, *, query: Mapping[str, str] | None = None, accept: str = "application/json"
@@ -201,6 +213,7 @@ class Api:
                 connection.request("PUT", self._target(path, None), fields, _counted(source, start, end, progress))
             except (BrokenPipeError, ConnectionResetError):
                 pass  # the server refused before it had read everything: its reason is waiting to be read
+            connection.patience(max(self.timeout_s, SETTLING_S))
             response = connection.response()
             return response, response.body.read()
         except (OSError, ProtocolError) as error:

@@ -57,6 +57,10 @@ class Connection:
             raise
         self._file = cast("io.BufferedReader", self._socket.makefile("rb", BUFFER_BYTES))
 
+    def peer_certificate(self) -> bytes | None:
+        """What the other side has shown (DER), believed or not; None without TLS."""
+        return self._socket.getpeercert(binary_form=True) if isinstance(self._socket, ssl.SSLSocket) else None
+
     def patience(self, timeout_s: float | None) -> None:
         """How long the other side may be silent; None: for ever."""
         self._socket.settimeout(timeout_s)

@@ -12,8 +12,8 @@ import logging
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
-from cryptography import x509
 from prometheus_client import Counter, Gauge
 
 from stark.client.api import Client
@@ -23,6 +23,7 @@ from stark.client.errors import ApiError, NotFound
 from stark.crds.pins import pin_of, split_bundle
 
 from .discovery import Untrusted, published
+from .reading import is_signed_by
 from .requesting import Refused, Unanswered, obtain
 from .shelf import Credential, IdentityShelf, Use
 
@@ -41,20 +42,26 @@ Apply = Callable[[Use, Credential, bytes], None]
 """Puts a credential into use, with the authorities to trust. Raises ConfigError, OSError."""
 
 
-def renew_at(certificate: x509.Certificate, share: float) -> datetime:
+class Life(Protocol):
+    """From when until when a certificate counts."""
+
+    @property
+    def not_valid_before_utc(self) -> datetime: ...
+
+    @property
+    def not_valid_after_utc(self) -> datetime: ...
+
+
+def renew_at(certificate: Life, share: float) -> datetime:
     """When a certificate is to be renewed; `share` is where in its life, between LIFE_FIRST and LIFE_LAST."""
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     return begin + (end - begin) * share
 
 
-def is_foreign(certificate: x509.Certificate, authorities: bytes) -> bool:
+def is_foreign(known: Credential, use: Use, authorities: bytes) -> bool:
     """Whether another authority signs for the cluster now: the first of those that it publishes."""
     (first, *_) = split_bundle(authorities.decode("ascii"))
-    try:
-        certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(first.encode()))
-    except Exception:  # ValueError, TypeError or InvalidSignature: each says "not by this one"
-        return True
-    return False
+    return not is_signed_by(first, known.certificate_pem, known.key_pem, serves=use == "serving")
 
 
 def succeeds(found: bytes, trusted: bytes) -> bool:
@@ -107,7 +114,7 @@ class IdentityKeeper:
         return min(self._look_s, max(0.0, self._next_in_s()))
 
     def _next_in_s(self) -> float:
-        ends = [renew_at(known.certificate, self._share[use]) for use in USES if (known := self._current(use))]
+        ends = [renew_at(known.facts, self._share[use]) for use in USES if (known := self._current(use))]
         return min(((end - self._clock()) / timedelta(seconds=1) for end in ends), default=self._look_s)
 
     def _current(self, use: Use) -> Credential | None:
@@ -139,10 +146,13 @@ class IdentityKeeper:
     async def _renew(self, use: Use) -> None:
         known = self._current(use)
         if known is not None:
-            certificate = known.certificate
+            certificate = known.facts
             EXPIRY.labels(use).set(certificate.not_valid_after_utc.timestamp())
-            is_due = renew_at(certificate, self._share[use]) <= self._clock()
-            if not is_due and not is_foreign(certificate, self._authorities):
+            now = self._clock()
+            is_due = renew_at(certificate, self._share[use]) <= now
+            # On a clock that was set back TLS accepts nobody's certificate: that says nothing about who signed it.
+            is_early = now < certificate.not_valid_before_utc
+            if not is_due and (is_early or not is_foreign(known, use, self._authorities)):
                 return
         key = self._shelf.pending_key(use)
         try:
@@ -153,6 +163,6 @@ class IdentityKeeper:
             raise
         self._shelf.keep(use, credential)
         self._apply(use, credential, self._authorities)
-        EXPIRY.labels(use).set(credential.certificate.not_valid_after_utc.timestamp())
+        EXPIRY.labels(use).set(credential.facts.not_valid_after_utc.timestamp())
         RENEWALS.labels(use, "renewed").inc()
-        log.info("certificate renewed", extra={"use": use, "until": str(credential.certificate.not_valid_after_utc)})
+        log.info("certificate renewed", extra={"use": use, "until": str(credential.facts.not_valid_after_utc)})

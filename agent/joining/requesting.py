@@ -5,11 +5,7 @@ from __future__ import annotations
 import asyncio
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
-
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from typing import TYPE_CHECKING
 
 from stark.client.api import Client
 from stark.client.backoff import Backoff
@@ -29,6 +25,9 @@ from stark.crds.meta import ObjectMeta
 
 from .shelf import Credential, Use, key_pem
 
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric import ec
+
 ANSWER_TIMEOUT_S = 900.0
 """How long one request is waited for: a person may have to decide. Then another is made, in case it was taken away."""
 LOOK_FIRST_S, LOOK_MAX_S = 0.05, 5.0
@@ -46,6 +45,10 @@ class Unanswered(Exception):
 
 def request_pem(node: str, key: ec.EllipticCurvePrivateKey, hosts: Sequence[str]) -> bytes:
     """A PKCS#10 request for a node's identity, with the names it serves by."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.x509.oid import NameOID
+
     builder = x509.CertificateSigningRequestBuilder().subject_name(
         x509.Name(
             [

@@ -13,12 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from .reading import Facts, belongs_to_its_key, read_certificate
+
+if TYPE_CHECKING:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric import ec
 
 Use = Literal["client", "serving"]
 
@@ -31,27 +32,34 @@ class Credential:
     key_pem: bytes
 
     @property
+    def facts(self) -> Facts:
+        """What the certificate says. Raises ValueError."""
+        return read_certificate(self.certificate_pem)
+
+    @property
     def certificate(self) -> x509.Certificate:
-        """The certificate, read. Raises ValueError."""
+        """The certificate, read by the cryptographic library. Raises ValueError."""
+        from cryptography import x509
+
         return x509.load_pem_x509_certificate(self.certificate_pem)
 
     def is_good(self, user: str, now: datetime) -> bool:
         """Whether it says `user`, belongs to its key, and is valid now."""
         try:
-            certificate = self.certificate
-            key = serialization.load_pem_private_key(self.key_pem, None)
+            facts = self.facts
         except ValueError:
             return False
-        names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         return (
-            [name.value for name in names] == [user]
-            and key.public_key() == certificate.public_key()
-            and certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc
+            facts.common_names == (user,)
+            and facts.not_valid_before_utc <= now < facts.not_valid_after_utc
+            and belongs_to_its_key(self.certificate_pem, self.key_pem)
         )
 
 
 def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     """In PEM, unencrypted: the directory protects it."""
+    from cryptography.hazmat.primitives import serialization
+
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -79,6 +87,9 @@ class IdentityShelf:
 
     def pending_key(self, use: Use) -> ec.EllipticCurvePrivateKey:
         """The key to ask a certificate for: one that was asked for before, or a new one. Raises OSError."""
+        from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric import ec
+
         path = self.directory / f"{use}.key"
         try:
             known = serialization.load_pem_private_key(path.read_bytes(), None)

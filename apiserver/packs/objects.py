@@ -128,8 +128,11 @@ class Objects:
 
     def _unavailable(self, error: Exception) -> ServiceUnavailable:
         self.on_failure()
-        said = str(error).partition("\n\nDebug source")[0]
-        log.warning("object storage failed", error=type(error).__name__, detail=said[:LOGGED_MAX])
+        said, _, inside = str(error).partition("\n\nDebug source")
+        # What is wrong with a connection is said only in there: a port that is closed, a certificate nobody trusts.
+        cause = " ".join(inside.partition("inner: Http(")[2].split())
+        detail = said[:LOGGED_MAX]
+        log.warning("object storage failed", error=type(error).__name__, detail=detail, cause=cause[:LOGGED_MAX])
         message = "the storage of bundles does not answer as it should: try again"
         return ServiceUnavailable(message, retry_after_s=RETRY_AFTER_S)
 

@@ -9,7 +9,7 @@ Examples:
   starkctl apply -f manifests/ -R              a directory and its subdirectories
   generate | starkctl apply -f -               from standard input
   starkctl apply -f hello.yaml --dry-run=server    only ask whether it would be accepted
-  starkctl apply -f hello.yaml --server-side       refused when another program owns what would change
+  starkctl apply -f hello.yaml --server-side       refused when another program owns a field
 """
 
 from __future__ import annotations

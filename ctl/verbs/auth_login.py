@@ -5,7 +5,7 @@ its --ca-file are remembered, too.
 
 Examples:
   starkctl auth login --email ada@example.com
-  starkctl auth login --email ada@example.com --server https://stark.example.com:6443 --ca-file ca.crt
+  starkctl auth login --email ada@example.com --server https://stark.example.com --ca-file ca.crt
   starkctl auth login --email ci@example.com < password-file
 """
 

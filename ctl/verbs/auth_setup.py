@@ -4,7 +4,7 @@ The password is asked for, or taken from STARK_PASSWORD or standard input; never
 
 Examples:
   starkctl auth setup
-  starkctl auth setup --email ada@example.com --server https://stark.example.com:6443 --ca-file ca.crt
+  starkctl auth setup --email ada@example.com --server https://stark.example.com --ca-file ca.crt
 """
 
 from __future__ import annotations

@@ -27,7 +27,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--serial", metavar="HEX", help="the serial number of one certificate, as openssl prints it")
     which.add_argument("--user", metavar="NAME", help="all certificates that this user has now")
     which.add_argument("--node", metavar="NAME", help="all certificates that this node's agent has now")
-    parser.add_argument("--reason", choices=REASONS, default="Unspecified", help="why (default Unspecified)")
+    known = ", ".join(REASONS[:-1]) + f" or {REASONS[-1]}"
+    parser.add_argument(
+        "--reason", choices=REASONS, default="Unspecified", metavar="REASON", help=f"why: {known} (default Unspecified)"
+    )
 
 
 def run(args: argparse.Namespace, session: Session) -> int:

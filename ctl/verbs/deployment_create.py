@@ -3,8 +3,8 @@
 Examples:
   starkctl deployment create web --pack hello
   starkctl deployment create web --pack hello -V 1.2.0 -r 3 --cpu 250 --memory 256
-  starkctl deployment create logs --pack log-shipper --replicas 0 -s disk=ssd     on every node with that label
-  starkctl deployment create web --pack hello --follow-latest                     and every newer release of it
+  starkctl deployment create logs --pack log-shipper --replicas 0 -s disk=ssd   on every such node
+  starkctl deployment create web --pack hello --follow-latest               and newer releases
 """
 
 from __future__ import annotations

@@ -5,10 +5,10 @@ are not sent again.
 
 Examples:
   starkctl pack register bundle.js --name hello --ver 1.0.0 --runtime node
-  starkctl pack register app.pyz --name report --ver 2.1.0 --runtime python --description "nightly report"
+  starkctl pack register app.pyz --name report --ver 2.1.0 --runtime python --description "a report"
   starkctl pack register bundle.js --name hello --ver 1.0.0 --runtime node --sign-key release.key
   starkctl pack register ./tool-arm64 --name tool --ver 1.0.0 --runtime binary --arch arm64
-  starkctl pack register --bundle amd64=tool-amd64 --bundle arm64=tool-arm64 --name tool --ver 1.0.0 --runtime binary
+  starkctl pack register --bundle amd64=x86 --bundle arm64=arm --name tool --ver 1.0.0 -r binary
 """
 
 from __future__ import annotations

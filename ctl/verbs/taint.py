@@ -8,7 +8,7 @@ Examples:
   starkctl taint nodes worker-7 dedicated=gpu:NoSchedule
   starkctl taint nodes worker-7 dedicated:NoSchedule-
   starkctl taint nodes -l zone=b maintenance=now:NoExecute --overwrite
-  starkctl taint nodes worker-7 node.kubernetes.io/out-of-service=off:NoExecute    # the machine is off
+  starkctl taint nodes worker-7 node.kubernetes.io/out-of-service=off:NoExecute   # it is off
 """
 
 from __future__ import annotations

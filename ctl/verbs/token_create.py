@@ -7,7 +7,7 @@ fingerprint of its authority, so that the machine cannot be led elsewhere.
 Examples:
   starkctl token create
   starkctl token create --ttl 2h --description "rack 7" --print-join-command
-  starkctl token create --browser        # a link instead: whoever opens it makes their browser a node
+  starkctl token create --browser        # a link: whoever opens it makes their browser a node
 """
 
 from __future__ import annotations

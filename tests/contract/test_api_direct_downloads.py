@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ from stark.agent.fetching import Fetcher, StorageFailed
 from stark.apiserver.settings import Settings
 from stark.client.api import Client
 from stark.client.config import load_kubeconfig
+from stark.client.errors import Elsewhere
 from tests.support.agents import until
 from tests.support.apiserver import Api, api_server
 from tests.support.ctl import Ctl
@@ -45,7 +47,7 @@ class Nosy:
 async def nosy_storage() -> AsyncIterator[Nosy]:
     nosy, application = Nosy(), web.Application()
     application.router.add_get("/{path:.*}", nosy.handle)
-    runner = web.AppRunner(application)
+    runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=1.0)
     await runner.setup()
     try:
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -147,6 +149,11 @@ async def breaks_off(request: web.Request) -> web.StreamResponse:
     return answer
 
 
+async def says_nothing(_: web.Request) -> web.StreamResponse:
+    await asyncio.Event().wait()
+    raise AssertionError("never")
+
+
 async def test_a_storage_that_fails_learns_nothing_and_the_server_gives_the_bundle(
     storage: ObjectStorage, tmp_path: Path
 ) -> None:
@@ -166,9 +173,13 @@ async def test_a_storage_that_fails_learns_nothing_and_the_server_gives_the_bund
                         async with fetcher.open("hello.1.0.0", DIGEST, direct=True) as arriving:
                             assert [chunk async for chunk in arriving.chunks]
                     assert "X-Amz-" not in str(caught.value)
+                nosy.answer = says_nothing
+                with pytest.raises(Elsewhere):
+                    async with client.download(PATH, direct=True, idle_s=20, idle_elsewhere_s=0.05) as answer:
+                        assert [chunk async for chunk in answer.chunks()]
                 async with fetcher.open("hello.1.0.0", DIGEST, direct=True) as arriving:
                     assert not arriving.is_direct, "for a while it is left alone"
                     assert b"".join([chunk async for chunk in arriving.chunks]) == SCRIPT
-    assert len(nosy.told) == 7
+    assert len(nosy.told) == 8
     for headers in nosy.told:
         assert {name.lower() for name in headers} <= {"host", "accept", "accept-encoding", "user-agent"}

@@ -16,16 +16,18 @@ import pytest
 from stark.apiserver.errors import BadRequest, InsufficientStorage, ServiceUnavailable
 from stark.apiserver.packs import segments
 from stark.apiserver.packs.blobs import BlobStore, WrongBytes, blob_key
-from stark.apiserver.packs.objects import Objects
+from stark.apiserver.packs.objects import PART_BYTES, Objects
 from stark.apiserver.packs.partials import PARTIALS_MAX, FolderPartials, PartialName, Partials
 from stark.apiserver.packs.places import open_place
 from stark.apiserver.packs.sweeping import sweep
 from stark.apiserver.settings import BlobPlace
 from tests.support.object_storage import ObjectStorage, object_storage
 
-CONTENT = os.urandom(3 << 20) * 3  # more than two parts of an upload to a bucket
+CONTENT = os.urandom(300_000)
+LARGE_BYTES = 2 * PART_BYTES + 5
 OTHER = b"something else"
 LATER = timedelta(hours=2)
+PIECE_BYTES = 100_000
 
 
 def sha256(content: bytes) -> str:
@@ -36,8 +38,8 @@ async def pieces(*content: bytes | BaseException) -> AsyncIterator[bytes]:
     for one in content:
         if isinstance(one, BaseException):
             raise one
-        for start in range(0, len(one), 1 << 20):
-            yield one[start : start + (1 << 20)]
+        for start in range(0, len(one), PIECE_BYTES):
+            yield one[start : start + PIECE_BYTES]
 
 
 async def content_of(blobs: BlobStore, digest: str, start: int, end: int) -> bytes:
@@ -92,11 +94,24 @@ async def test_what_was_put_is_read_in_whole_and_in_part(server: Server, place: 
     other = await opened(place, tmp_path / "two")
     assert [await other.blobs.size(sha256(one)) for one in (CONTENT, OTHER, b"")] == [len(CONTENT), len(OTHER), 0]
     assert await content_of(other.blobs, digest, 0, len(CONTENT)) == CONTENT
-    middle = await content_of(other.blobs, digest, 8_000_000, 9_000_001)
-    assert middle == CONTENT[8_000_000:9_000_001]
+    middle = await content_of(other.blobs, digest, 100_000, 200_001)
+    assert middle == CONTENT[100_000:200_001]
     assert await content_of(other.blobs, sha256(b""), 0, 0) == b""
     assert await server.keys() == sorted(map(blob_key, (digest, sha256(OTHER), sha256(b""))))
     assert not left_in(tmp_path / "one")
+
+
+@pytest.mark.slow
+async def test_what_is_sent_to_a_bucket_in_several_parts_is_one_blob(storage: ObjectStorage, tmp_path: Path) -> None:
+    server, large = await opened(storage.place("large"), tmp_path), os.urandom(LARGE_BYTES)
+    digest = await server.put(large)
+    assert await content_of(server.blobs, digest, 0, LARGE_BYTES) == large
+    name = PartialName("uid", digest)
+    assert await server.partials.append(name, 0, LARGE_BYTES, pieces(large[: PART_BYTES + 1])) == PART_BYTES + 1
+    assert (
+        await server.partials.append(name, PART_BYTES + 1, LARGE_BYTES, pieces(large[PART_BYTES + 1 :])) == LARGE_BYTES
+    )
+    assert await server.keys() == [blob_key(digest)]
 
 
 @pytest.mark.parametrize(
@@ -190,7 +205,7 @@ async def test_a_sweep_that_was_killed_is_finished_by_the_next(server: Server, i
 
 NAME = PartialName("uid", sha256(CONTENT))
 SIZE = len(CONTENT)
-CUT = 4_000_000
+CUT = 123_456
 
 
 async def test_an_upload_in_parts_goes_on_by_another_server(server: Server, place: BlobPlace, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stark.ctl.__main__ import main, parser_of
+from stark.ctl.__main__ import main, overview, parser_of
 from stark.ctl.commands import COMMANDS, GROUPS
 from stark.ctl.complete import candidates
 from stark.ctl.options import split_command
@@ -26,10 +26,25 @@ def test_options_before_the_command_count(argv: list[str], split: tuple[str | No
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_explains_itself_with_examples(name: str) -> None:
+def test_every_command_explains_itself_with_examples(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     text = parser_of(name).format_help()
     assert f"starkctl {name}" in text
     assert "Examples:" in text
+    assert [line for line in text.splitlines() if len(line) > 100] == []
+
+
+def test_help_is_as_wide_as_the_terminal_and_keeps_the_breaks_of_examples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    prose, _, examples = parser_of("apply").format_help().partition("Examples:\n")
+    assert max(map(len, prose.splitlines())) <= 58
+    assert examples.startswith("  starkctl apply -f hello.yaml\n  starkctl apply -f manifests/ -R   ")
+    options = examples.partition("\noptions:\n")[2]
+    assert "  -f, --filename FILE" in options, "what follows is said once"
+
+
+def test_the_overview_fits_a_terminal_of_a_hundred_columns() -> None:
+    assert [line for line in overview().splitlines() if len(line) > 100] == []
 
 
 @pytest.mark.parametrize(
