@@ -24,7 +24,7 @@ from stark.client.errors import ApiError
 from stark.crds.annotations import EFFECTIVE_ISOLATION, PORTS
 from stark.crds.cluster import ClusterConfigSpec
 from stark.crds.podcontainers import container_named
-from stark.crds.pods import Pod
+from stark.crds.pods import Pod, PodStatus
 
 from .accounts import AccountFiles
 from .bundles import BundleStore, CacheLimits
@@ -572,12 +572,22 @@ class Agent:
 
 
 def _changed(old: Pod, new: Pod) -> bool:
-    """Whether what is kept on disk must be written again: anything but status and version."""
+    """Whether what is kept on disk must be written again: anything but version, and of the status what a successor
+    cannot see for itself: since when the pod runs, and what probes have said."""
     before, after = old.metadata, new.metadata
-    return old.spec != new.spec or (
-        (before.deletion_timestamp, before.annotations, before.labels)
-        != (after.deletion_timestamp, after.annotations, after.labels)
+    return (
+        _verdicts(old.status) != _verdicts(new.status)
+        or old.spec != new.spec
+        or (
+            (before.deletion_timestamp, before.annotations, before.labels)
+            != (after.deletion_timestamp, after.annotations, after.labels)
+        )
     )
+
+
+def _verdicts(status: PodStatus) -> tuple[object, ...]:
+    told = (*status.init_container_statuses, *status.container_statuses)
+    return status.start_time, [(each.container_id, each.started, each.ready) for each in told]
 
 
 def ready_line(agent: Agent) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
-from stark.crds.pods import Container, RestartPolicy
+from stark.crds.pods import Container, ContainerStatus, RestartPolicy
 
 from .hooks import FAILED_POST_START, FAILURES, GRACE_MIN_S, POST_START_MAX_S, HookRun, handler_of
 from .messages import (
@@ -172,6 +172,15 @@ class ContainerLife:
         if known.called_at is not None and known.exit is None:
             self._begin_probes(known.called_at)
 
+    def believe(self, reported: ContainerStatus) -> None:
+        """Go on with what probes had said of this very run: a new agent is no news of the container, and what was ready
+        stays so until a probe has failed as often as it must."""
+        if not self.execution or (reported.container_id or "").partition("://")[2] != self.execution:
+            return
+        for kind, verdict in ((ProbeKind.STARTUP, reported.started), (ProbeKind.READINESS, reported.ready)):
+            if verdict and kind in self.probes:
+                self.probes[kind].passing = True
+
     def prepared(self, ticket: int, image_id: str) -> bool:
         """The next run can start; False when the answer is to an older question."""
         if self.stage is not Stage.PREPARING or ticket != self.ticket:
@@ -249,6 +258,8 @@ class ContainerLife:
         self.failed_at += by_s
         for run in self.probes.values():
             run.next_at += by_s
+        if self.wish is not None:  # else a preStop hook would be cut short, or the program given a day more to end
+            self.wish = replace(self.wish, until=self.wish.until + by_s)
 
     def respec(self, spec: Container, now: float) -> None:
         """The pod's spec changed; only the image matters to a container that lives."""

@@ -62,10 +62,9 @@ class Machine:
         return effects
 
     def shift(self, by_s: float) -> None:
-        """The clock was set, by so many seconds: back-offs and probes go by what has passed, not by what it shows."""
+        """The clock was set, by so many seconds: waits, graces and deadlines go by what has passed, not by what it shows."""
         for pod in self._pods.values():
-            for life in pod.lives:
-                life.shift(by_s)
+            pod.shift(by_s)
 
     def _take(self, stimulus: Stimulus, now: float) -> Iterator[Effect]:
         if isinstance(stimulus, Tick):

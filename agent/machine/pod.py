@@ -51,6 +51,8 @@ class PodLife:
         self._settings = settings
         start = pod.status.start_time
         self._started_at = start.timestamp() if start is not None else now
+        self._active_since = self._started_at
+        """From when the deadline counts: the same, as the clock shows it now."""
         self._verdict = _foreign_verdict(pod)
         self._written: PodStatus | None = None
         self._seen_stale = False
@@ -99,6 +101,12 @@ class PodLife:
         if self._verdict is None and not self._finished():
             self._verdict = verdict
 
+    def shift(self, by_s: float) -> None:
+        """The clock was set: what is due is due as long from now as before."""
+        self._active_since += by_s
+        for life in self.lives:
+            life.shift(by_s)
+
     def lost(self, runs: tuple[tuple[str, int], ...], now: float) -> None:
         """A supervisor died with these runs."""
         for life in self.lives:
@@ -146,7 +154,7 @@ class PodLife:
     def advance(self, now: float) -> Iterator[Effect]:
         """What is to be done now. Calling it again without news asks for nothing new."""
         limit = self.pod.spec.active_deadline_seconds
-        if limit is not None and now >= self._started_at + limit:
+        if limit is not None and now >= self._active_since + limit:
             if self._verdict is None and not self._finished():
                 yield Emit(self.uid, "", "Normal", DEADLINE[0], DEADLINE[1])
             self.fail(DEADLINE)
@@ -178,7 +186,7 @@ class PodLife:
             return
         limit = self.pod.spec.active_deadline_seconds
         if limit is not None and not self._finished():
-            yield self._started_at + limit
+            yield self._active_since + limit
         for life in due(self.lives, self._initialized):
             yield from life.wake_times(now)
 
@@ -263,6 +271,8 @@ class PodLife:
             known = _from_report(reported, spec, now)
         if known is not None:
             life.remember(known)
+            if reported is not None:
+                life.believe(reported)
         return life
 
 

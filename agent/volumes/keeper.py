@@ -152,6 +152,8 @@ class VolumeKeeper:
                 await self._refresh(pod, now, configs)
             except (FailedMount, OSError) as error:
                 log.warning("volume not updated", extra={"podId": pod.uid, "error": str(error)})
+            except Exception:  # one pod that nobody thought of must not take the agent from the node's others
+                log.exception("volume not updated", extra={"podId": pod.uid})
 
     async def _refresh(self, pod: Pod, now: float, configs: Configs) -> None:
         found = await self.read(pod, now, configs)

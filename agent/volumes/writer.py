@@ -43,11 +43,15 @@ def write(folder: Path, payload: Payload, owner: Owner) -> bool:
         _clean(folder, current.name)
         return False
     fresh = folder / f"..{time.strftime('%Y_%m_%d_%H_%M_%S', time.gmtime())}.{secrets.randbelow(10**9)}"
-    _make_folder(fresh, owner)
-    for path, file in wanted.items():
-        _write_file(fresh, path, file, owner)
-    _point(folder / NEW_DATA, fresh.name)
-    os.rename(folder / NEW_DATA, folder / DATA)
+    try:
+        _make_folder(fresh, owner)
+        for path, file in wanted.items():
+            _write_file(fresh, path, file, owner)
+        _point(folder / NEW_DATA, fresh.name)
+        os.rename(folder / NEW_DATA, folder / DATA)
+    except OSError:  # a full disk, above all: what is tried again and again must not fill it further
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
     for name in sorted({path.split("/")[0] for path in wanted}):
         if not (folder / name).is_symlink():
             _point(folder / name, f"{DATA}/{name}")

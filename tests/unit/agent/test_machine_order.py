@@ -324,3 +324,61 @@ def test_an_init_container_is_left_alone_when_its_image_changes() -> None:
     assert not life.all(Stop)
     life.exit(0, container="one")
     assert life.of(Prepare) == ["main"]
+
+
+@pytest.mark.parametrize("hours", [-24, 24])
+def test_a_clock_that_is_set_neither_shortens_a_grace_nor_lengthens_it(hours: int) -> None:
+    life = Life(pod(container=hooks(preStop=SLEEP)))
+    life.run()
+    delete(life)
+    life.machine.shift(hours * 3600.0)
+    life.now += hours * 3600.0
+    life.wait(12)
+    assert not life.all(Stop)
+    life.hooked(HookKind.PRE_STOP)
+    assert life.one(Stop).grace_s == 18.0
+
+
+@pytest.mark.parametrize("hours", [-24, 24])
+def test_a_clock_that_is_set_neither_brings_a_deadline_nor_puts_it_off(hours: int) -> None:
+    life = Life(pod(activeDeadlineSeconds=60))
+    life.run()
+    life.wait(20)
+    began = life.status.start_time if life.status else None
+    life.machine.shift(hours * 3600.0)
+    life.now += hours * 3600.0
+    life.wait(39)
+    assert not life.all(Stop)
+    life.wait(1)
+    assert life.one(Stop).reason == "DeadlineExceeded"
+    assert life.status is not None
+    assert life.status.start_time == began, "what was told of the past stays"
+
+
+def adopted(execution: str, *, ready: bool) -> Life:
+    """The successor of an agent that had last reported this of a container with probes."""
+    probe = {"exec": {"command": ["true"]}, "failureThreshold": 2}
+    told = {"name": "main", "containerID": "stark://e-1", "ready": ready, "started": True, "restartCount": 0}
+    seen = pod(
+        container={"readinessProbe": probe, "startupProbe": probe, "livenessProbe": probe},
+        status={"phase": "Running", "containerStatuses": [{**told, "image": IMAGE, "imageID": "", "state": {}}]},
+    )
+    life = Life(pod("other"))
+    life.say(Adopted(seen, (Remembered("main", 0, IMAGE, "", execution, T0 - 60, T0 - 60, None),)))
+    return life
+
+
+def test_what_was_ready_stays_ready_under_a_new_agent_until_its_probe_has_failed_often_enough() -> None:
+    life = adopted("e-1", ready=True)
+    assert life.container.ready
+    assert sorted(probe.kind for probe in life.all(ProbeNow)) == [ProbeKind.LIVENESS, ProbeKind.READINESS]
+    life.say(Probed("u1", "main", 0, ProbeKind.READINESS, False, ""))
+    assert life.container.ready
+    life.wait(10)
+    life.say(Probed("u1", "main", 0, ProbeKind.READINESS, False, ""))
+    assert not life.container.ready
+
+
+@pytest.mark.parametrize(("execution", "ready"), [("e-1", False), ("e-2", True)])
+def test_what_was_not_ready_or_was_another_run_must_show_it_to_a_new_agent(execution: str, ready: bool) -> None:
+    assert not adopted(execution, ready=ready).container.ready

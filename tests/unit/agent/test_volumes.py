@@ -372,3 +372,10 @@ def test_nothing_is_made_behind_a_link_that_a_pod_has_laid(tmp_path: Path) -> No
     (tmp_path / "volume/link").symlink_to(tmp_path / "outside")
     make_sub_path(tmp_path / "volume", "link/made", Owner())
     assert not list((tmp_path / "outside").iterdir())
+
+
+def test_what_cannot_be_written_leaves_nothing_however_often_it_is_tried(tmp_path: Path) -> None:
+    for _ in range(3):
+        with pytest.raises(OSError, match="exists"):
+            write(tmp_path, {"a": File(b"1", 0o644), "a/b": File(b"2", 0o644)}, Owner())
+    assert not list(tmp_path.iterdir())
