@@ -26,6 +26,7 @@ COMMANDS: dict[str, Command] = {
     "delete": Command("delete", "Objects", "delete objects by name, label or manifest"),
     "scale": Command("scale", "Objects", "set the number of replicas"),
     "logs": Command("logs", "Objects", "print what a pod wrote, or follow it"),
+    "exec": Command("exec", "Objects", "run a command in a pod"),
     "deployment create": Command("deployment_create", "Deployments", "run a pack, and keep it running"),
     "deployment list": Command("deployment_list", "Deployments", "list deployments with their versions"),
     "deployment status": Command("deployment_status", "Deployments", "tell how a deployment stands"),
