@@ -1,7 +1,8 @@
 """Make a cluster of the kubeconfig, or change one: where its server is, and whom to trust. What is not said stays.
 
 Examples:
-  starkctl config set-cluster stark --server https://stark.example.com:6443 --certificate-authority ca.crt --embed-certs
+  starkctl config set-cluster stark --server https://stark.example.com:6443
+  starkctl config set-cluster stark --certificate-authority ca.crt --embed-certs
 """
 
 from __future__ import annotations

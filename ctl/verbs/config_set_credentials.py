@@ -3,7 +3,7 @@
 Who logs in has no need of this: `starkctl auth login` and `starkctl auth kubeconfig`.
 
 Examples:
-  starkctl config set-credentials ada --client-certificate ada.crt --client-key ada.key --embed-certs
+  starkctl config set-credentials ada --client-certificate a.crt --client-key a.key --embed-certs
   starkctl config set-credentials robot --token "$(cat token)"
 """
 

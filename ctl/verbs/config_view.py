@@ -2,7 +2,7 @@
 
 Examples:
   starkctl config view
-  starkctl config view --minify --flatten --raw > portable.kubeconfig     with all keys, for another machine
+  starkctl config view --minify --flatten --raw > portable.kubeconfig     with keys, for elsewhere
   starkctl config view -o json
 """
 
