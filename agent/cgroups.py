@@ -233,7 +233,7 @@ def _children(folder: Path) -> list[Path]:
 
 def _members(folder: Path) -> set[int]:
     try:
-        return {int(word) for word in (folder / "cgroup.procs").read_text().split()}
+        return {int(word) for word in (folder / "cgroup.procs").read_text().split()} - {0}  # somebody out of our sight
     except OSError:
         return set()
 

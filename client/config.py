@@ -81,7 +81,7 @@ def load_kubeconfig(
     Looks at `path`; else at the files of $KUBECONFIG, merged as kubectl does (the first to name something wins);
     else at ~/.kube/config; else at the pod's service account.
     """
-    files = _candidates(path, environ)
+    files = kubeconfig_files(path, environ)
     present = [file for file in files if file.is_file()]
     if path is not None and not present:
         raise ConfigError(f"{path}: no such kubeconfig")
@@ -107,7 +107,8 @@ def in_cluster(environ: Mapping[str, str] = os.environ, directory: Path = IN_CLU
     )
 
 
-def _candidates(path: str | Path | None, environ: Mapping[str, str]) -> list[Path]:
+def kubeconfig_files(path: str | Path | None, environ: Mapping[str, str] = os.environ) -> list[Path]:
+    """Where kubeconfigs are looked for, there or not: `path`, else $KUBECONFIG, else ~/.kube/config."""
     if path is not None:
         return [Path(path).expanduser()]
     listed = [Path(part).expanduser() for part in environ.get("KUBECONFIG", "").split(os.pathsep) if part]
@@ -160,7 +161,7 @@ class _Merged:
     def of(cls, files: Sequence[Path]) -> _Merged:
         merged = cls(list(files))
         for file in files:
-            body = _parse(file)
+            body = read_kubeconfig(file)
             merged.current = merged.current or str(body.get("current-context") or "")
             _collect(file, body, "clusters", "cluster", merged.clusters)
             _collect(file, body, "users", "user", merged.users)
@@ -269,7 +270,8 @@ def _collect(file: Path, body: Mapping[str, Any], plural: str, singular: str, in
         into.setdefault(item["name"], _Entry(file, f"{plural}[{item['name']}].{singular}", inner))
 
 
-def _parse(file: Path) -> Mapping[str, Any]:
+def read_kubeconfig(file: Path) -> Mapping[str, Any]:
+    """The whole file, as it is. Raises ConfigError."""
     text = _read_file(file, "kubeconfig")
     if text.lstrip().startswith(b"{"):
         try:

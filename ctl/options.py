@@ -27,7 +27,7 @@ GLOBAL_WITH_VALUE = (
     "--as-user-extra",
     "--request-timeout",
 )
-GLOBAL_FLAGS = ("-k", "--insecure")
+GLOBAL_FLAGS = ("-k", "--insecure", "--no-color")
 
 
 class Parser(argparse.ArgumentParser):
@@ -70,6 +70,7 @@ def add_global_options(parser: argparse.ArgumentParser, *, short_namespace: bool
     group.add_argument(
         "-k", "--insecure", action="store_true", help="do not check the server's certificate (last resort)"
     )
+    group.add_argument("--no-color", action="store_true", help="no colours, as with $NO_COLOR")
     group.add_argument(
         "--request-timeout",
         metavar="SECONDS",

@@ -26,6 +26,43 @@ IDLE = ["/bin/sleep", "infinity"]  # a process that costs less than a copy of us
 KILL_PASSES = 16  # sweeps over a cgroup whose members may fork while being killed
 
 
+class Launch:
+    """A process of ours on the way to its program; what it says on that way comes by `fd`, which ends with it."""
+
+    def __init__(self, pid: int, fd: int) -> None:
+        self.pid = pid
+        """Another one's once the process we forked has put it in its place, and ended."""
+        self.init = 0
+        """The first process of its PID namespace if that was made for it, also our child: its end ends all in there."""
+        self.why = ""
+        """Why it could not be executed; it then exits 128."""
+        self.fd = fd
+        self._said = b""
+
+    def hear(self) -> bool:
+        """Take what it says; whether that is all, since the program runs or cannot. Waits if the descriptor does."""
+        try:
+            while part := os.read(self.fd, 4096):
+                self._said += part
+        except BlockingIOError:
+            self._understand()
+            return False
+        self._understand()
+        return True
+
+    def _understand(self) -> None:
+        why = b""
+        for piece in self._said.split(b"\0"):  # between zero bytes are numbers of others
+            name, _, number = piece.partition(b"=")
+            if name == b"pid" and number.isdigit():
+                self.pid = int(number)
+            elif name == b"init" and number.isdigit():
+                self.init = int(number)
+            else:
+                why += piece
+        self.why = why.decode("utf-8", "replace")
+
+
 def spawn(
     spec: dict[str, Any],
     streams: tuple[int | None, int, int],
@@ -33,11 +70,26 @@ def spawn(
     *,
     tty: bool = False,
     joined: dict[str, int] | None = None,
-) -> tuple[int, str, int]:
-    """Fork and exec `spec`; returns (pid, why, init). `why` is empty, or why it could not be executed (it then exits 128);
-    `init` is the first process of its PID namespace if that was made for it, also our child: its end ends all in there.
+) -> Launch:
+    """`launch`, and wait until the program runs or cannot."""
+    begun = launch(spec, streams, control, tty=tty, joined=joined)
+    first = begun.pid
+    begun.hear()
+    os.close(begun.fd)
+    if begun.pid != first:
+        os.waitpid(first, 0)
+    return begun
 
-    Raises OSError when no process is to be had.
+
+def launch(
+    spec: dict[str, Any],
+    streams: tuple[int | None, int, int],
+    control: int | None = None,
+    *,
+    tty: bool = False,
+    joined: dict[str, int] | None = None,
+) -> Launch:
+    """Fork and exec `spec`. Raises OSError when no process is to be had.
 
     `spec`: argv, env, cwd, and optionally cgroups (files to enter), rlimits ([number, soft, hard]), uid, gid, groups,
     umask, mounts, sandbox. `streams` become 0, 1, 2 of the process, `control` 3; everything else is closed on exec. With
@@ -59,22 +111,7 @@ def spawn(
         finally:
             os._exit(START_FAILED)
     os.close(error_w)
-    said = b""
-    while part := os.read(error_r, 4096):
-        said += part
-    os.close(error_r)
-    # Between zero bytes: who has taken the place of the process we forked, which has ended, and who keeps it company.
-    others = {"pid": 0, "init": 0}
-    why = b""
-    for piece in said.split(b"\0"):
-        name, _, number = piece.partition(b"=")
-        if name in (b"pid", b"init") and number.isdigit():
-            others[name.decode()] = int(number)
-        else:
-            why += piece
-    if others["pid"]:
-        os.waitpid(pid, 0)
-    return others["pid"] or pid, why.decode("utf-8", "replace"), others["init"]
+    return Launch(pid, error_r)
 
 
 def _become(
@@ -213,9 +250,18 @@ def signal_group(pid: int, number: int) -> None:
         pass
 
 
+def kill_child(pid: int) -> None:
+    """Kill a child of ours, which has not been waited for, with its group if it has made one by now."""
+    signal_group(pid, _signal.SIGKILL)
+    try:
+        os.kill(pid, _signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
 def kill_session(leader: int) -> None:
     """Kill every process of a session: its leader's group, and the jobs that a shell gave groups of their own."""
-    signal_group(leader, _signal.SIGKILL)
+    kill_child(leader)
     for name in os.listdir("/proc"):
         if not name.isdigit():
             continue
@@ -243,7 +289,7 @@ def _sweep(procs: str) -> None:
     for _ in range(KILL_PASSES):
         try:
             fd = os.open(procs, os.O_RDONLY)
-            members = os.read(fd, 65536).split()
+            members = [one for one in os.read(fd, 65536).split() if one != b"0"]  # which is somebody out of our sight
             os.close(fd)
         except OSError:
             return

@@ -6,6 +6,7 @@ import _socket
 import os
 
 from .logfile import LogFile
+from .process import Launch
 from .sandbox import wanted
 from .sessions import own
 from .wire import Lines
@@ -75,10 +76,10 @@ class Run:
 class Exec:
     """A command run beside a container, for a probe."""
 
-    def __init__(self, client: int, number: int, pid: int, deadline: float) -> None:
+    def __init__(self, client: int, number: int, launch: Launch, deadline: float) -> None:
         self.client = client
         self.number = number
-        self.pid = pid
+        self.launch = launch
         self.deadline = deadline
         self.output = b""
         self.timed_out = False

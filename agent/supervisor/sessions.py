@@ -12,7 +12,7 @@ import os
 import select
 import time
 
-from .process import kill_session, signal_group, spawn
+from .process import Launch, kill_session, launch, signal_group
 
 TYPE_CHECKING = False  # `typing` itself would cost the shim a megabyte
 if TYPE_CHECKING:
@@ -29,10 +29,10 @@ STALL_MAX_S = 30.0  # how long a listener that does not read may hold up the con
 class Command:
     """A command that runs beside a container."""
 
-    def __init__(self, client: int, container: str, pid: int) -> None:
+    def __init__(self, client: int, container: str, launch: Launch) -> None:
         self.client = client
         self.container = container
-        self.pid = pid
+        self.launch = launch
         self.kill_at: float | None = None
 
 
@@ -52,13 +52,20 @@ class Listener:
 
 
 class Sessions:
-    """All of one pod. `send(client, event, fds)` and `drop(client)` are the shim's."""
+    """All of one pod. `send(client, event, fds)`, `drop(client)` and `follow(launch, then)` are the shim's."""
 
-    def __init__(self, poll: select.poll, send: Callable[..., None], drop: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        poll: select.poll,
+        send: Callable[..., None],
+        drop: Callable[[int], None],
+        follow: Callable[[Launch, Callable[[], None]], None],
+    ) -> None:
         self._poll = poll
         self._send = send
         self._drop = drop
-        self._commands: dict[int, Command] = {}
+        self._follow = follow
+        self._commands: list[Command] = []
         self._listeners: dict[int, Listener] = {}
         self._pipes: dict[int, Listener] = {}
 
@@ -93,19 +100,27 @@ class Sessions:
             stdin, out, err = [null if one is None else one for one in (stdin, out, err)]
             spec = {**spec, "argv": command["argv"], "env": env}
             try:
-                pid, why, _ = spawn(spec, (stdin, out, err), tty=tty, joined=joined)
+                started = Command(client, spec["name"], launch(spec, (stdin, out, err), tty=tty, joined=joined))
+                self._commands.append(started)
+                self._follow(started.launch, lambda: self._begun(started))
             except OSError as error:
-                pid, why = 0, str(error)
+                why = str(error)
             os.close(null)
-            started = Command(client, spec["name"], pid)
-            if not why:
-                self._commands[pid] = started
         for fd in fds:
             os.close(fd)
         if why:
-            # Python's name for the error is of no interest to whoever typed the command.
-            return self._send(client, {"ev": "failed", "message": why.partition("Error: ")[2] or why})
-        return self._send(client, {"ev": "running", "pid": started.pid})
+            self._send(client, {"ev": "failed", "message": why})
+
+    def _begun(self, command: Command) -> None:
+        """It runs, or cannot."""
+        if command not in self._commands:
+            return None  # it was killed on the way
+        why = command.launch.why
+        if not why:
+            return self._send(command.client, {"ev": "running", "pid": command.launch.pid})
+        self._commands.remove(command)
+        # Python's name for the error is of no interest to whoever typed the command.
+        return self._send(command.client, {"ev": "failed", "message": why.partition("Error: ")[2] or why})
 
     def listen(
         self, client: int, spec: dict[str, Any] | None, command: dict[str, Any], fds: list[int], stdin: int | None
@@ -191,9 +206,9 @@ class Sessions:
 
     def container_ended(self, container: str, code: int) -> None:
         """Commands in it are killed; listeners get the rest of its output and then its end."""
-        for command in self._commands.values():
+        for command in self._commands:
             if command.container == container:
-                kill_session(command.pid)
+                kill_session(command.launch.pid)
         for listener in [one for one in self._listeners.values() if one.container == container]:
             listener.code = code
             self._end_if_done(listener)
@@ -205,20 +220,21 @@ class Sessions:
 
     def reaped(self, pid: int, code: int) -> bool:
         """A child has ended; whether it was a session's command."""
-        command = self._commands.pop(pid, None)
+        command = next((one for one in self._commands if one.launch.pid == pid), None)
         if command is None:
             return False
+        self._commands.remove(command)
         if command.kill_at is None:
             self._send(command.client, {"ev": "ended", "code": 128 - code if code < 0 else code})
         return True
 
     def hung_up(self, client: int) -> Listener | None:
         """The session's connection is gone; the listener it was, if it was one."""
-        for command in self._commands.values():
+        for command in self._commands:
             if command.client == client and command.kill_at is None:
                 command.kill_at = time.monotonic() + HANGUP_GRACE_S
-                signal_group(command.pid, _signal.SIGHUP)
-                signal_group(command.pid, _signal.SIGCONT)
+                signal_group(command.launch.pid, _signal.SIGHUP)
+                signal_group(command.launch.pid, _signal.SIGCONT)
         listener = self._listeners.get(client)
         if listener is not None:
             self._forget(listener)
@@ -241,16 +257,16 @@ class Sessions:
 
     def deadlines(self) -> list[float]:
         """When `expire` has something to do, by the monotonic clock."""
-        kills = [command.kill_at for command in self._commands.values() if command.kill_at is not None]
+        kills = [command.kill_at for command in self._commands if command.kill_at is not None]
         stalls = [one.stalled_at + STALL_MAX_S for one in self._listeners.values() if one.stalled_at is not None]
         return kills + stalls
 
     def expire(self, now: float) -> None:
         """Kill what did not take the hang-up for an end, and drop who holds up a container."""
-        for command in self._commands.values():
+        for command in self._commands:
             if command.kill_at is not None and now >= command.kill_at:
                 command.kill_at = now + 1.0  # a process in uninterruptible sleep is asked again
-                kill_session(command.pid)
+                kill_session(command.launch.pid)
         for listener in list(self._listeners.values()):
             if listener.stalled_at is not None and now >= listener.stalled_at + STALL_MAX_S:
                 self._lose(listener)

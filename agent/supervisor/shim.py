@@ -21,13 +21,15 @@ import time
 
 from .kernel import PR_SET_CHILD_SUBREAPER, leave_session_keys, prctl
 from .mounts import STAGING
-from .process import FIRST_FREE_FD, kill_children, kill_rest, signal_group, spawn
+from .process import FIRST_FREE_FD, Launch, kill_child, kill_children, kill_rest, launch, signal_group, spawn
 from .runs import Client, Exec, Run, oom_count, open_streams
 from .sessions import Listener, Sessions, plain_environment
+from .statefile import StateFile
 from .wire import decode, encode
 
 TYPE_CHECKING = False  # `typing` itself would cost the shim a megabyte
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 READ_SIZE = 64 * 1024
@@ -35,9 +37,8 @@ MESSAGE_MAX = 4096  # bytes of a termination message, as Kubernetes limits it
 CLIENT_BACKLOG_MAX = 1 << 20  # bytes a client may lag behind before it is dropped; it reconnects to a snapshot
 EXEC_OUTPUT_MAX = 10 * 1024  # bytes of a probe command's output worth keeping
 EXEC_RUNNING_MAX = 32
-STATE_FILE_MAX = 256 * 1024  # bytes of the state file before it is rewritten as one snapshot
+AS_WHOM = ("run_as_user", "run_as_group")
 DEADLINE_GRACE_S = 5.0  # between the request to stop at the deadline and the kill
-SAVE_PAUSE_S = 5.0  # between two tries to write a state that the disk did not take
 DEADLINE_EXIT = 124
 DRAIN_READS_MAX = 32
 """Of what a container that has ended left in a pipe: twice what fits in. Who has outlived it may go on writing."""
@@ -67,13 +68,12 @@ class Shim:
         self._pipes: dict[int, Run] = {}
         self._controls: dict[int, Run] = {}
         self._clients: dict[int, Client] = {}
-        self._execs: dict[int, Exec] = {}
+        self._launches: dict[int, tuple[Launch, Callable[[], None]]] = {}
+        self._execs: list[Exec] = []
         self._exec_pipes: dict[int, Exec] = {}
-        self._state = os.open("state.jsonl", os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        self._state_size = os.fstat(self._state).st_size
-        self._save_at: float | None = None
+        self._state = StateFile()
         self._ending = False
-        self._sessions = Sessions(self._poll, self._send, self._drop)
+        self._sessions = Sessions(self._poll, self._send, self._drop, self._follow)
         self._wake_r, self._wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def run(self) -> None:
@@ -110,6 +110,8 @@ class Shim:
             self._read_control(fd)
         elif fd in self._exec_pipes:
             self._read_exec(fd)
+        elif fd in self._launches:
+            self._hear_launch(fd)
         elif self._sessions.owns(fd):
             self._go_on(self._sessions.ready(fd, event))
         elif fd in self._clients:
@@ -244,7 +246,8 @@ class Shim:
             pair = _socket.socketpair() if spec.get("control") else None
             control = pair[1].fileno() if pair else None
             tty, joined = bool(spec.get("tty")), self._shared_with(spec)
-            run.pid, why, run.init = spawn(spec, theirs, control, tty=tty, joined=joined)
+            begun = spawn(spec, theirs, control, tty=tty, joined=joined)
+            run.pid, run.init, why = begun.pid, begun.init, begun.why
         except OSError as error:  # no room for a log, no process to be had: the pod's others go on
             refusal = {"ev": "refused", "name": spec["name"], "attempt": spec["attempt"]}
             return self._send(fd, {**refusal, "message": str(error)})
@@ -271,10 +274,16 @@ class Shim:
         return self._tell({"ev": "started", **run.view})
 
     def _shared_with(self, spec: dict[str, Any]) -> dict[str, int]:
-        """The namespaces that the pod's containers have in common, if one of them runs."""
-        shared = spec.get("sandbox", {}).get("shared", ())
+        """The namespaces that the pod's containers have in common, if one of them runs. Raises OSError when they cannot."""
+        sandbox = spec.get("sandbox", {})
+        shared = sandbox.get("shared", ())
         for run in self._runs.values():
             if run.namespaces:
+                theirs = run.spec.get("sandbox", {})
+                if "user" in shared and any(sandbox.get(one) != theirs.get(one) for one in AS_WHOM):
+                    raise OSError(
+                        f"it shares its user with container {run.name}, which has another runAsUser or runAsGroup"
+                    )
                 return {name: run.namespaces[name] for name in shared if name in run.namespaces}
         return {}
 
@@ -319,18 +328,36 @@ class Shim:
         reader, writer = os.pipe2(os.O_CLOEXEC)
         spec = {**run.spec, "argv": command["argv"], "env": plain_environment(run.spec)}
         try:
-            pid, why, _ = spawn(spec, (None, writer, writer), joined=run.namespaces)
+            begun = launch(spec, (None, writer, writer), joined=run.namespaces)
         except OSError as error:
             os.close(reader)
             return self._send(fd, {"ev": "executed", "id": command["id"], "code": 126, "output": str(error)})
         finally:
             os.close(writer)
         os.set_blocking(reader, False)
-        started = Exec(fd, command["id"], pid, time.monotonic() + float(command["timeout_s"]))
-        started.output = why.encode()
-        self._execs[pid] = started
+        started = Exec(fd, command["id"], begun, time.monotonic() + float(command["timeout_s"]))
+        self._execs.append(started)
         self._exec_pipes[reader] = started
-        return self._poll.register(reader, select.POLLIN)
+        self._poll.register(reader, select.POLLIN)
+        return self._follow(begun, lambda: None)
+
+    def _follow(self, begun: Launch, then: Callable[[], None]) -> None:
+        """Go on meanwhile: in a container without processor time to spare a command may take its time to begin."""
+        os.set_blocking(begun.fd, False)
+        self._launches[begun.fd] = begun, then
+        self._poll.register(begun.fd, select.POLLIN)
+
+    def _hear_launch(self, fd: int) -> None:
+        begun, then = self._launches[fd]
+        if begun.hear():
+            self._let_be(begun)
+            then()
+
+    def _let_be(self, begun: Launch) -> None:
+        """Listen no more. What has not become its program by now ends by itself, for want of a listener."""
+        if self._launches.pop(begun.fd, None) is not None:
+            self._poll.unregister(begun.fd)
+            os.close(begun.fd)
 
     def _open_session(self, fd: int, run: Run | None, command: dict[str, Any]) -> None:
         client = self._clients[fd]
@@ -357,10 +384,10 @@ class Shim:
 
     def _wait_ms(self) -> int | None:
         times = [at for run in self._runs.values() for at in (run.kill_at, run.deadline_at) if at is not None]
-        times += [started.deadline for started in self._execs.values() if not started.timed_out]
+        times += [started.deadline for started in self._execs if not started.timed_out]
         times += self._sessions.deadlines()
-        if self._save_at is not None:
-            times.append(self._save_at)
+        if self._state.save_at is not None:
+            times.append(self._state.save_at)
         if self._idle_since is not None:
             times.append(self._idle_since + self._idle_end_s)
         if not times:
@@ -378,12 +405,12 @@ class Shim:
             if run.kill_at is not None and now >= run.kill_at:
                 run.kill_at = now + 1.0  # a process in uninterruptible sleep is asked again
                 signal_group(run.pid, _signal.SIGKILL)
-        for started in self._execs.values():
+        for started in self._execs:
             if now >= started.deadline and not started.timed_out:
                 started.timed_out = True
-                signal_group(started.pid, _signal.SIGKILL)
+                kill_child(started.launch.pid)
         self._sessions.expire(now)
-        self._save_again(now)
+        self._state.save_again(now, self._views.values())
 
     def _end_if_forgotten(self) -> None:
         """With nothing to run and nobody connected, what is on record is all there is: the file outlives us."""
@@ -403,11 +430,14 @@ class Shim:
             if pid == 0:
                 return
             code = os.waitstatus_to_exitcode(status)
+            for fd in list(self._launches):  # it may have put another in its place
+                self._hear_launch(fd)
             run = next((run for run in self._runs.values() if run.pid == pid), None)
             if run is not None:
                 self._finish(run, code)
-            elif not self._sessions.reaped(pid, code) and pid in self._execs:
-                self._finish_exec(self._execs.pop(pid), code)
+            elif not self._sessions.reaped(pid, code):
+                for started in [one for one in self._execs if one.launch.pid == pid]:
+                    self._finish_exec(started, code)
 
     def _finish(self, run: Run, code: int) -> None:
         if run.init:
@@ -455,14 +485,16 @@ class Shim:
         return verdict
 
     def _finish_exec(self, started: Exec, code: int) -> None:
-        signal_group(started.pid, _signal.SIGKILL)
+        self._execs.remove(started)
+        self._let_be(started.launch)
+        signal_group(started.launch.pid, _signal.SIGKILL)
         for fd in [fd for fd, owner in self._exec_pipes.items() if owner is started]:
             self._read_exec(fd)
             if fd in self._exec_pipes:
                 self._poll.unregister(fd)
                 del self._exec_pipes[fd]
                 os.close(fd)
-        output = "timed out" if started.timed_out else started.output.decode("utf-8", "replace")
+        output = "timed out" if started.timed_out else started.launch.why or started.output.decode("utf-8", "replace")
         if started.client in self._clients:
             reply = {"ev": "executed", "id": started.number, "code": code, "output": output}
             self._send(started.client, {**reply, "timed_out": started.timed_out})
@@ -473,48 +505,8 @@ class Shim:
         return {"ev": "snapshot", "pid": os.getpid(), "sessions": True, "runs": list(self._views.values())}
 
     def _record(self, entry: dict[str, Any]) -> None:
-        """Append to the state file and wait for the disk; a full disk must not stop a pod from being stopped."""
-        data = encode(entry)
-        try:
-            if self._state_size > STATE_FILE_MAX:
-                self._compact()
-            written = os.write(self._state, data)
-            self._state_size += written
-            os.fsync(self._state)
-            if written < len(data):
-                self._unsaved("the disk is full")
-        except OSError as error:
-            self._unsaved(str(error))
-
-    def _unsaved(self, why: str) -> None:
-        """Say so, and try to write everything anew a little later."""
-        if self._save_at is None:
+        if why := self._state.record(entry, self._views.values()):
             self._tell({"ev": "unsaved", "message": why})
-        self._save_at = time.monotonic() + SAVE_PAUSE_S
-
-    def _save_again(self, now: float) -> None:
-        if self._save_at is None or now < self._save_at:
-            return
-        try:
-            self._compact()
-            self._save_at = None
-        except OSError:
-            self._save_at = now + SAVE_PAUSE_S
-
-    def _compact(self) -> None:
-        fd = os.open("state.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        ended = {"running": "started", "exited": "exited"}
-        data = b"".join([encode({"ev": ended[view["state"]], **view}) for view in self._views.values()])
-        try:
-            if os.write(fd, data) < len(data):
-                raise OSError("the disk is full")
-            os.fsync(fd)
-            os.rename("state.new", "state.jsonl")
-        except OSError:
-            os.close(fd)
-            raise
-        os.close(self._state)
-        self._state, self._state_size = fd, len(data)
 
     def _tell(self, event: dict[str, Any]) -> None:
         for fd in [fd for fd, client in self._clients.items() if not client.is_session]:

@@ -21,8 +21,9 @@ def main(folder: str, *specs: str) -> None:
     os.makedirs(STAGING, exist_ok=True)
     null = os.open("/dev/null", os.O_RDWR)
     for spec in specs:
-        pid, why, _ = spawn(decode(spec.encode()), (None, null, null))
-        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        begun = spawn(decode(spec.encode()), (None, null, null))
+        why = begun.why
+        code = os.waitstatus_to_exitcode(os.waitpid(begun.pid, 0)[1])
         if not why and code != 0:
             why = f"a program in it ended with code {code}"
         sys.stdout.buffer.write(encode({"why": why}))

@@ -54,7 +54,7 @@ def empty_spool(spool: Path) -> None:
 
 def _is_abandoned(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
+        with path.open("r+b") as file:  # NFS locks only what may be written
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, FileNotFoundError):
         return False

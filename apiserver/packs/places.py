@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from ..settings import BlobPlace
@@ -87,14 +88,19 @@ def _s3_objects(place: BlobPlace, environment: Mapping[str, str]) -> Objects:
         if authority is not None:
             options["root_certificate"] = authority
         retries: RetryConfig = {"max_retries": RETRIES_MAX, "retry_timeout": RETRYING_S}
-        return S3Store(
-            bucket,
-            prefix=prefix or None,
-            config=config,
-            client_options=options,
-            retry_config=retries,
-            credential_provider=None if profile is None else keys_of_profile(environment),
-        )
+        try:
+            return S3Store(
+                bucket,
+                prefix=prefix or None,
+                config=config,
+                client_options=options,
+                retry_config=retries,
+                credential_provider=None if profile is None else keys_of_profile(environment),
+            )
+        except BaseError as error:
+            said = str(error).partition("\n")[0]
+            doubt = "are those certificates in --s3-ca-file? " if authority is not None else ""
+            raise ValueError(f"--blobs {place.where}: the storage cannot be used: {doubt}{said}") from None
 
     own = store(endpoint)
     if not place.direct_downloads:
@@ -107,8 +113,11 @@ def _first(environment: Mapping[str, str], names: tuple[str, ...]) -> str:
 
 
 def _check_endpoint(endpoint: str) -> None:
-    url = urlsplit(endpoint)
-    if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment or url.username:
-        raise ValueError(
-            f"the endpoint of the object storage must be a URL like https://s3.example.org, not {endpoint!r}"
-        )
+    wrong = f"the endpoint of the object storage must be a URL like https://s3.example.org, not {endpoint!r}"
+    try:
+        url = urlsplit(endpoint)
+        is_good = url.scheme in ("http", "https") and url.hostname and url.port != 0
+    except ValueError:
+        raise ValueError(wrong) from None
+    if not is_good or url.query or url.fragment or url.username:
+        raise ValueError(wrong)

@@ -133,8 +133,10 @@ def _measure_follow(engine: Engine) -> None:
     words, environment = [*engine.words, "logs", "-f", made], {**os.environ, **engine.environment}
     with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        print(f"{engine.name}_log_follow_ms: {lateness_ms(iter(process.stdout)):.1f}")
-        process.kill()
+        try:
+            print(f"{engine.name}_log_follow_ms: {lateness_ms(iter(process.stdout)):.1f}")
+        finally:
+            process.kill()
     engine.removed(made)
 
 

@@ -18,6 +18,8 @@ from . import INSTALL, NEEDS, Missing, Sizes, cpu_percent, cpu_s, found, latenes
 
 APP: Final = "if (process.send) process.send('ready');\nsetInterval(() => {}, 1 << 30);\n"
 """Says that it is ready, as PM2 wants to hear it, and idles."""
+SETTLING_S: Final = 2.0
+"""Until a program of Node.js takes no more memory."""
 
 
 class Pm2:
@@ -48,8 +50,10 @@ class Pm2:
         words = [self._program, "logs", "--raw", "--lines", "0", name]
         with subprocess.Popen(words, env=self._environment, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
-            yield iter(process.stdout)
-            process.kill()
+            try:
+                yield iter(process.stdout)
+            finally:
+                process.kill()
 
 
 @contextmanager
@@ -96,10 +100,13 @@ def _measure_overhead(peer: Pm2, app: Path) -> None:
     """What PM2's container in the same process adds to a program of Node.js."""
     peer.obey(start=[peer.app("idle", app, wait_ready=True)])
     (child,) = peer.daemon.children()
-    with subprocess.Popen([found("node", "pm2"), str(app)]) as bare:
-        time.sleep(2)
-        print(f"pm2_overhead_of_a_node_process_mib: {rss_mib(child) - rss_mib(psutil.Process(bare.pid)):.1f}")
+    bare = psutil.Popen([found("node", "pm2"), str(app)])
+    try:
+        time.sleep(SETTLING_S)
+        print(f"pm2_overhead_of_a_node_process_mib: {rss_mib(child) - rss_mib(bare):.1f}")
+    finally:
         bare.kill()
+        bare.wait()
     peer.obey(stop="idle")
 
 

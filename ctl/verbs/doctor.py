@@ -20,6 +20,7 @@ from typing import Any
 
 from stark.crds.version import GIT_VERSION
 
+from ..colors import GREEN, RED, YELLOW, painted, wanted
 from ..doctor import (
     Finding,
     of_answer,
@@ -41,6 +42,7 @@ from .auth_whoami import user_of
 
 NAMESPACED = False
 MARKS = {"ok": "ok  ", "note": "note", "bad": "BAD "}
+COLORS = {"ok": GREEN, "note": YELLOW, "bad": RED}
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases"
 UNKNOWN_USER = 401
 PROGRAMS = ("node", "python3")
@@ -57,10 +59,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, session: Session) -> int:
     """Tell each finding as soon as it is there."""
     found: list[Finding] = []
+    colored = wanted(refused=args.no_color)
     for finding in look(args, session):
         found.append(finding)
         if not args.output and not (args.quiet and finding.verdict == "ok"):
-            _tell(finding)
+            _tell(finding, colored=colored)
     bad, notes = (sum(each.verdict == verdict for each in found) for verdict in ("bad", "note"))
     if args.output:
         shown = [each._asdict() for each in found if not (args.quiet and each.verdict == "ok")]
@@ -70,8 +73,9 @@ def run(args: argparse.Namespace, session: Session) -> int:
     return EXIT_ERROR if bad else EXIT_OK
 
 
-def _tell(finding: Finding) -> None:
-    print(f"{MARKS[finding.verdict]} {finding.subject}: {visible(finding.text)}")
+def _tell(finding: Finding, *, colored: bool) -> None:
+    mark = MARKS[finding.verdict]
+    print(f"{painted(mark, COLORS[finding.verdict]) if colored else mark} {finding.subject}: {visible(finding.text)}")
     if finding.advice:
         print(f"     -> {visible(finding.advice)}")
     sys.stdout.flush()

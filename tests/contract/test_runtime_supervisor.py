@@ -239,6 +239,7 @@ async def test_a_frozen_supervisor_holds_up_its_agent_for_a_while_only_and_ends(
         await until("it has ended, and what it ran", lambda: not psutil.pid_exists(pid))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a disk that is small")
 async def test_a_supervisor_whose_disk_is_full_goes_on_and_has_everything_on_record_when_there_is_room(
     tmp_path: Path,
@@ -259,3 +260,28 @@ async def test_a_supervisor_whose_disk_is_full_goes_on_and_has_everything_on_rec
             assert read_state(folder)[0][0]["code"] == 4
     finally:
         kernel.call("umount2", os.fsencode(folder), 2)
+
+
+@pytest.mark.parametrize("spaces", [pytest.param([], id="as it is"), pytest.param(["pid", "mnt"], id="in namespaces")])
+async def test_a_command_that_does_not_get_going_holds_up_nobody(run: Bench, tmp_path: Path, spaces: list[str]) -> None:
+    if spaces and os.geteuid() != 0:
+        pytest.skip("takes root")
+    gate, closed = tmp_path / "gate", tmp_path / "closed"
+    gate.touch()
+    os.mkfifo(closed)  # entered like a control group: whoever enters waits for a reader
+    sandbox = {"namespaces": spaces, "proc": "own"} if spaces else {}
+    run.start_argv(["/bin/sleep", "60"], cgroups=[str(gate)], sandbox=sandbox)
+    run.start_argv(["/bin/sleep", "60"], "sibling")
+    await run.event("started", "sibling")
+    gate.rename(tmp_path / "open")
+    gate.symlink_to(closed)
+    waiting = asyncio.create_task(run.link.exec("main", ["/bin/true"], 0.5))
+    beside = await run.link.exec("sibling", ["/bin/echo", "well"], 10.0)
+    assert (beside.code, beside.output, waiting.done()) == (0, "well\n", False)
+    assert (await waiting).timed_out
+    (tmp_path / "open").write_bytes(b"")
+    (tmp_path / "open").rename(gate)
+    assert (await run.link.exec("main", ["/bin/true"], 10.0)).code == 0
+    gate.write_bytes(b"")  # what has entered reads like members
+    run.link.stop("sibling", 0.0, "Test")
+    await run.event("exited", "sibling")

@@ -21,7 +21,7 @@ class Shim:
 
     def __init__(self) -> None:
         self.sent: list[tuple[int, dict[str, Any]]] = []
-        self.sessions = Sessions(select.poll(), self._send, self.drop)
+        self.sessions = Sessions(select.poll(), self._send, self.drop, lambda _launch, _then: None)
 
     def _send(self, client: int, event: dict[str, Any], _fds: list[int] | None = None) -> None:
         self.sent.append((client, event))

@@ -100,11 +100,21 @@ def test_keys_in_a_file_may_change_under_a_running_server(home: dict[str, str]) 
         (BlobPlace("s3://bucket/a/../b"), "is no prefix of keys"),
         (BlobPlace("s3://bucket", "s3.example.org"), "must be a URL like"),
         (BlobPlace("s3://bucket", "https://user:pass@s3.example.org"), "must be a URL like"),
+        (BlobPlace("s3://bucket", "https://s3.example.org:99999"), "must be a URL like"),
+        (BlobPlace("s3://bucket", "https://[::1"), "must be a URL like"),
         (BlobPlace("/srv/blobs", "https://s3.example.org"), "is about a bucket"),
     ],
 )
 def test_a_mistake_in_the_place_is_found_at_the_start(place: BlobPlace, said: str) -> None:
     with pytest.raises(ValueError, match=said):
+        check_place(place, {"HOME": "/nowhere"})
+
+
+@pytest.mark.parametrize("pem", ["nothing", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
+def test_authorities_that_are_none_are_found_at_the_start(tmp_path: Path, pem: str) -> None:
+    (tmp_path / "ca.pem").write_text(pem)
+    place = BlobPlace("s3://bucket", "https://s3.example.org", ca_file=tmp_path / "ca.pem")
+    with pytest.raises(ValueError, match="certificates"):
         check_place(place, {"HOME": "/nowhere"})
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from stark.ctl.colors import wanted
 from stark.ctl.doctor import (
     ESSENTIAL,
     Finding,
@@ -139,3 +140,25 @@ def test_of_many_only_some_are_named() -> None:
 )
 def test_whatever_is_not_well_has_something_to_do(found: Finding, verdict: str) -> None:
     assert (found.verdict, bool(found.advice)) == (verdict, verdict != "ok")
+
+
+@pytest.mark.parametrize(
+    ("environment", "terminal", "refused", "expected"),
+    [
+        ({}, True, False, True),
+        ({}, False, False, False),
+        ({}, True, True, False),
+        ({"NO_COLOR": "1"}, True, False, False),
+        ({"NO_COLOR": ""}, True, False, True),
+        ({"TERM": "dumb"}, True, False, False),
+    ],
+)
+def test_colours_are_for_terminals_whose_people_want_them(
+    environment: dict[str, str], terminal: bool, refused: bool, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NO_COLOR", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal)
+    assert wanted(refused=refused) is expected
