@@ -277,7 +277,7 @@ async def test_what_is_not_there_is_told_in_the_envelope_and_the_other_api_stays
 
 
 LONG = "x" * 70_000
-ODD = (
+ODD: tuple[Any, ...] = (
     None,
     True,
     0,
