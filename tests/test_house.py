@@ -90,7 +90,7 @@ def test_the_inner_doors_hold(room: str, forbidden: tuple[str, ...]) -> None:
 
 
 def test_the_agent_needs_only_what_debian_packages_for_riscv64() -> None:
-    """The rule: Debian's `main` has it for every architecture of the suite in tests/foreign.sh, whose list is the only one."""
+    """The rule: Debian's suite in tests/foreign.sh has it for every architecture. The list there is the only one."""
     listed = re.findall(r"python3-([a-z0-9-]+)", (REPO / "tests/foreign.sh").read_text())
     packaged = {name.replace("-", "_") for name in listed} | {"yarl"}  # of aiohttp
     ours = set(sys.stdlib_module_names) | {"stark", "supervisor"}
