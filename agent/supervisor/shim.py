@@ -18,6 +18,7 @@ import os
 import select
 import sys
 import time
+from errno import EINVAL
 
 from .kernel import PR_SET_CHILD_SUBREAPER, leave_session_keys, prctl
 from .mounts import STAGING
@@ -83,7 +84,11 @@ class Shim:
         _signal.signal(_signal.SIGTERM, lambda *_: self._host_stops())
         for number in (_signal.SIGINT, _signal.SIGHUP):
             _signal.signal(number, _signal.SIG_IGN)
-        prctl(PR_SET_CHILD_SUBREAPER, 1)
+        try:
+            prctl(PR_SET_CHILD_SUBREAPER, 1)
+        except OSError as error:  # an emulator's: without it what a program leaves behind is init's, not ours
+            if error.errno != EINVAL:
+                raise
         self._record({"ev": "shim", "pid": os.getpid()})
         self._poll.register(self._listener.fileno(), select.POLLIN)
         self._poll.register(self._wake_r, select.POLLIN)
