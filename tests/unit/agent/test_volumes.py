@@ -331,7 +331,7 @@ async def test_memory_has_the_size_that_was_asked_for(keeper: VolumeKeeper) -> N
 @pytest.mark.parametrize(
     ("kind", "is_fine", "message"),
     [
-        ("", ("folder", "file", "socket"), "No such file or directory"),
+        ("", ("folder", "file", "socket", "missing"), ""),
         ("Directory", ("folder",), "is not a directory"),
         ("DirectoryOrCreate", ("folder", "missing"), "is not a directory"),
         ("File", ("file",), "is not a file"),
