@@ -8,7 +8,8 @@ UP_FLAGS ?=
 PYTEST := $(BIN)/python -m pytest
 PYTEST_FLAGS ?=
 # The suite runs as two halves side by side. What the first does not name is in the second, so nothing can be forgotten.
-FIRST_HALF := tests/contract tests/unit/apiserver tests/test_house.py tests/e2e/clients tests/e2e/kubectl
+FIRST_HALF := tests/contract tests/unit/apiserver tests/test_house.py tests/e2e/clients tests/e2e/kubectl tests/e2e/browser \
+	tests/e2e/test_foreign.py
 SECOND_HALF := tests $(addprefix --ignore=,$(FIRST_HALF))
 HALVES := @$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=target first-half second-half
 SOURCES := crds client apiserver controllers agent ctl tests benchmarks docs setup.py
@@ -16,7 +17,7 @@ SOURCES := crds client apiserver controllers agent ctl tests benchmarks docs set
 # Without compiled modules on disk every start of every program would compile all it imports: seconds each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help up test test-all first-half second-half test-needs check lint format cover bench crds docs browser wheel clean
+.PHONY: help up test test-all test-arch first-half second-half test-needs check lint format cover bench crds docs browser wheel clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -32,6 +33,10 @@ test: $(STAMP) test-needs
 ## make test-all  the fast suite, then everything slow; PYTEST_FLAGS=... goes to each pytest
 test-all: test
 	$(HALVES) MARK=slow
+
+## make test-arch an agent on riscv64, emulated (no part of CI)
+test-arch: $(STAMP) test-needs
+	STARK_TEST_ARCHITECTURES=riscv64 $(PYTEST) -q -m slow $(PYTEST_FLAGS) tests/e2e/test_foreign.py
 
 first-half:
 	$(PYTEST) -q -m "$(MARK)" $(PYTEST_FLAGS) $(FIRST_HALF)

@@ -201,7 +201,7 @@ class Agent:
                 isolation={"limits": cgroups.described, **means.described},
                 classes=means.classes,
             )
-            log.info("agent starts", extra={"address": self._node_ip, "port": self.port, **facts.isolation})
+            log.info("agent starts", extra={"address": self._node_ip, "port": self.port, "isolation": facts.isolation})
             self._record = NodeRecord(
                 self.settings, facts, self._client, self._membership, self._own, self.registered.set, self._retune
             )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol, TypeVar
 
 from stark.client.api import Client
 from stark.client.errors import ApiError, NotFound
 from stark.crds.config import ConfigMap, Secret
-from stark.crds.pods import Container
+from stark.crds.podcontainers import every_container
+from stark.crds.pods import Container, Pod
+from stark.crds.volumes import named_sources
 
 from .environment import ConfigError, Sources, references
 
@@ -50,6 +52,23 @@ class ConfigSource:
     async def secret(self, namespace: str, name: str) -> Secret | None:
         """A Secret; None when there is none. Raises ConfigError when nobody can tell."""
         return await self._get(Secret, self._secrets, (namespace, name))
+
+    def keep_only(self, pods: Iterable[Pod]) -> None:
+        """Forget what none of these pods names: whoever is gone from the node has no more secrets on it."""
+        maps: set[tuple[str, str]] = set()
+        secrets: set[tuple[str, str]] = set()
+        for pod in pods:
+            namespace = pod.metadata.namespace or ""
+            for container in every_container(pod.spec):
+                wanted = references(container)
+                maps |= {(namespace, name) for name in wanted.config_maps}
+                secrets |= {(namespace, name) for name in wanted.secrets}
+            for kind, name, _ in named_sources(pod.spec.volumes):
+                (maps if kind == "configmap" else secrets).add((namespace, name))
+        for key in self._maps.keys() - maps:
+            del self._maps[key]
+        for key in self._secrets.keys() - secrets:
+            del self._secrets[key]
 
     def immutable(self, kind: type[Any], namespace: str, name: str) -> Any:
         """What was read and can never change."""

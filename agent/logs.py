@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-FOLLOW_PAUSE_S = 0.1  # a follower sees a line this much later; polling works on every file system
+from .growth import Growth
+
 READ_SIZE = 256 * 1024
 ATTEMPTS_KEPT = 2  # the current run and the previous one, which is what kubectl can ask for
 _NAME = re.compile(r"^(\d+)\.log(?:\.(\d+))?$")
@@ -245,14 +246,20 @@ async def stream(folder: Path, attempt: int, options: LogOptions, ended: Callabl
 
 
 async def _texts(path: Path, attempt: int, options: LogOptions, ended: Callable[[], bool]) -> AsyncIterator[bytes]:
-    follower = _Follower(path) if options.follow else None
-    try:
-        sources = follower.existing() if follower is not None else [*files_of(path.parent, attempt)]
-        for batch in _batches(read_run(sources, options)):
+    if options.follow:
+        async for text in _followed(path, options, ended):
+            yield text
+        return
+    for batch in _batches(read_run(files_of(path.parent, attempt), options)):
+        yield batch
+        await asyncio.sleep(0)
+
+
+async def _followed(path: Path, options: LogOptions, ended: Callable[[], bool]) -> AsyncIterator[bytes]:
+    with Growth(path.parent) as growth, contextlib.closing(_Follower(path)) as follower:
+        for batch in _batches(read_run(follower.existing(), options)):
             yield batch
             await asyncio.sleep(0)
-        if follower is None:
-            return
         joiner = _Joiner(options)
         while True:
             over = ended()
@@ -262,10 +269,7 @@ async def _texts(path: Path, attempt: int, options: LogOptions, ended: Callable[
             elif over:
                 return
             else:
-                await asyncio.sleep(FOLLOW_PAUSE_S)
-    finally:
-        if follower is not None:
-            follower.close()
+                await growth.wait()
 
 
 def _batches(texts: Iterator[bytes]) -> Iterator[bytes]:

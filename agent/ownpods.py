@@ -14,9 +14,10 @@ from typing import Protocol
 from stark.client.api import Client
 from stark.client.backoff import Backoff
 from stark.client.errors import ApiError, Gone
+from stark.client.kinds import kind_of, unstructured
 from stark.client.watching import BOOKMARK, DELETED
 from stark.crds.annotations import AnnotationError, stop_when_disconnected_s
-from stark.crds.meta import Undecodable
+from stark.crds.meta import Undecodable, decode
 from stark.crds.podfacts import is_finished
 from stark.crds.pods import Pod
 from stark.crds.podview import NODE_DISCONNECTED
@@ -89,13 +90,29 @@ class OwnPods:
                 await asyncio.sleep(backoff.next_s())
 
     async def _list(self) -> str:
-        page = await self._client.list_all(Pod, field_selector=self._selector)
-        for pod in page.items:
+        readable, unreadable, version = await self._present()
+        for pod in readable.values():
             self._see(pod)
-        present = {pod.uid for pod in page.items}
-        for uid in self._known - present:
+        for uid in self._known - readable.keys() - unreadable:
             self._lose(uid, None)
-        return page.resource_version
+        return version
+
+    async def _present(self) -> tuple[dict[str, Pod], set[str], str]:
+        """The pods that the API server has for us, the uids of those that we cannot understand, and its version.
+
+        Those may come of a server that is newer than we are. What runs of them runs on, and the others do not suffer.
+        """
+        page = await self._client.list_all(unstructured(kind_of(Pod).resource), field_selector=self._selector)
+        readable: dict[str, Pod] = {}
+        unreadable: set[str] = set()
+        for item in page.items:
+            try:
+                pod = decode(item, Pod)
+                readable[pod.uid] = pod
+            except Undecodable as error:
+                unreadable.add(item["metadata"]["uid"])
+                log.error("a pod cannot be understood", extra={"error": str(error)})
+        return readable, unreadable, page.resource_version
 
     async def _watch(self, version: str) -> str:
         events = self._client.watch(Pod, resource_version=version, field_selector=self._selector)
@@ -145,13 +162,12 @@ class OwnPods:
 
     async def _sort_out(self, here: set[str]) -> frozenset[str]:
         """The pods that are to run on. The machine is told of the others: they are gone, or on their way out."""
-        page = await self._client.list_all(Pod, field_selector=self._selector)
-        present = {pod.uid: pod for pod in page.items}
+        present, unreadable, _ = await self._present()
         for uid in here & present.keys():
             self._see(present[uid])
-        for uid in here - present.keys():
+        for uid in here - present.keys() - unreadable:
             self._lose(uid, None)
-        return frozenset(
+        return frozenset(unreadable).union(
             uid for uid, pod in present.items() if pod.metadata.deletion_timestamp is None and not is_finished(pod)
         )
 

@@ -62,8 +62,8 @@ class PodRecords:
         return self._pods / uid
 
     def uids(self) -> list[str]:
-        """Every pod that has a folder."""
-        return sorted(entry.name for entry in self._pods.iterdir() if entry.is_dir())
+        """Every pod that has a folder; what else lies there, such as `lost+found`, is not ours."""
+        return sorted(entry.name for entry in self._pods.iterdir() if UID_PATTERN.match(entry.name) and entry.is_dir())
 
     def save_pod(self, pod: Pod) -> None:
         """Keep the pod as the API server last showed it."""

@@ -19,6 +19,7 @@ from prometheus_client import Counter
 from stark.client.api import Client, PatchType
 from stark.client.backoff import Backoff
 from stark.client.errors import ApiError, Conflict, Forbidden, Invalid, NotFound, Superseded
+from stark.client.kinds import kind_of, unstructured
 from stark.crds.events import Event, EventSource
 from stark.crds.meta import ObjectMeta
 from stark.crds.pods import ObjectReference, Pod, PodStatus
@@ -30,6 +31,7 @@ from .membership import Membership
 log = logging.getLogger(__name__)
 
 WRITERS = 4  # statuses on the way at a time; a node has about a hundred pods
+ANY_POD = unstructured(kind_of(Pod).resource)  # nobody reads the answer, so it need not be understood
 EVENTS_WAITING_MAX = 500
 EVENTS_KNOWN_MAX = 512  # repetitions are counted on the same Event while it is among the last so many
 RETRY_MAX_S = 10.0
@@ -153,7 +155,7 @@ class StatusWriter:
         if job.status is not None:
             patch = status_patch(uid, job.status, job.annotations)
             await self._client.patch(
-                Pod, job.name, patch, job.namespace, type=PatchType.STRATEGIC, subresource="status"
+                ANY_POD, job.name, patch, job.namespace, type=PatchType.STRATEGIC, subresource="status"
             )
             WRITES.labels("written").inc()
             job.status = None

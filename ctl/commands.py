@@ -25,6 +25,8 @@ COMMANDS: dict[str, Command] = {
     "explain": Command("explain", "Objects", "tell where a pod goes and why, or what fields mean"),
     "delete": Command("delete", "Objects", "delete objects by name, label or manifest"),
     "scale": Command("scale", "Objects", "set the number of replicas"),
+    "label": Command("label", "Objects", "put labels on objects, or take them off"),
+    "annotate": Command("annotate", "Objects", "put annotations on objects, or take them off"),
     "logs": Command("logs", "Objects", "print what a pod wrote, or follow it"),
     "exec": Command("exec", "Objects", "run a command in a pod"),
     "deployment create": Command("deployment_create", "Deployments", "run a pack, and keep it running"),

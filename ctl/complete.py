@@ -17,7 +17,7 @@ TIMEOUT_S = 2.0
 """A person waits for the tab key: longer than this and no candidate is better than a late one."""
 NAMES_MAX = 500
 METADATA = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json"
-TAKES_OBJECTS = {"get", "describe", "delete", "scale", "logs"}
+TAKES_OBJECTS = {"get", "describe", "delete", "scale", "label", "annotate", "logs"}
 
 
 def candidates(words: Sequence[str]) -> list[str]:

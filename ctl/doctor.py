@@ -153,8 +153,16 @@ def _of_node(node: Mapped, version: str) -> Iterator[Finding]:
     if not any(label.startswith(RUNTIMES) for label in node["metadata"].get("labels") or {}):
         yield Finding(subject, "bad", "has no runtime", "install Node.js or Python on it, then restart its stark-agent")
     agent = (((node.get("status") or {}).get("nodeInfo")) or {}).get("kubeletVersion") or ""
-    if agent and version and agent.lstrip("v").split("+")[0] != version.lstrip("v").split("+")[0]:
-        yield Finding(subject, "note", f"its agent is {agent}, the server {version}", "upgrade the older one")
+    if agent and version and _own(agent) != _own(version):
+        yield Finding(
+            subject, "note", f"its agent is {_own(agent)}, the server {_own(version)}", "upgrade the older one"
+        )
+
+
+def _own(version: str) -> str:
+    """Stark's own version, which the server tells behind that of the Kubernetes API it speaks: `v1.33.0+stark-0.1.0`."""
+    _, mark, own = version.rpartition("+stark-")
+    return own if mark else version.removeprefix("v")
 
 
 def of_pods(pods: Sequence[Mapped], now: datetime) -> Iterator[Finding]:

@@ -7,6 +7,8 @@ command -v etcdctl >/dev/null || missing="$missing etcd-client"
 command -v node >/dev/null || missing="$missing nodejs"
 command -v chromium >/dev/null || missing="$missing chromium"
 /usr/bin/python3 -c 'import swift' 2>/dev/null || missing="$missing python3-swift" # an object storage that speaks S3
+command -v qemu-aarch64-static >/dev/null || missing="$missing qemu-user-static" # agents of other architectures
+command -v mmdebstrap >/dev/null || missing="$missing mmdebstrap"
 if [ -n "$missing" ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         echo "installing for the tests:$missing"

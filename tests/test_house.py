@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -86,6 +87,17 @@ def test_the_inner_doors_hold(room: str, forbidden: tuple[str, ...]) -> None:
             for word in forbidden:
                 assert name != word, path
                 assert parts[0] != word.removeprefix("stark."), path
+
+
+def test_the_agent_needs_only_what_debian_packages_for_riscv64() -> None:
+    """The rule: Debian's suite in tests/foreign.sh has it for every architecture. The list there is the only one."""
+    listed = re.findall(r"python3-([a-z0-9-]+)", (REPO / "tests/foreign.sh").read_text())
+    packaged = {name.replace("-", "_") for name in listed} | {"yarl"}  # of aiohttp
+    ours = set(sys.stdlib_module_names) | {"stark", "supervisor"}
+    for root in ("crds", "client", "agent"):
+        for path in (REPO / root).rglob("*.py"):
+            foreign = {name.split(".")[0] for level, name in imports_of(path) if level == 0} - ours
+            assert foreign <= packaged, f"{path.relative_to(REPO)}: {foreign - packaged}"
 
 
 def test_only_the_http_adapter_knows_the_http_library() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from typing import Any
 STATE_FILE = "state.jsonl"
 SOCKET = "shim.sock"
 START_TIMEOUT_S = 20.0  # a supervisor is up in 50 ms; a machine that needs longer than this is thrashing
+ANSWER_TIMEOUT_S = 30.0  # who says nothing for so long to a new agent is frozen, and must not hold up the other pods
 IDLE_END_S = 60.0  # an agent that was killed in the middle of stopping its pods may be back by then
 EVENT_MAX = 4 << 20  # bytes of one event line; a snapshot of 64 containers is far below
 REPLY_SLACK_S = 5.0  # on top of a command's own timeout
@@ -63,6 +66,13 @@ async def start_supervisor(pod_dir: Path, idle_end_s: float = IDLE_END_S) -> Non
         raise SupervisorError(f"{pod_dir}: supervisor failed: {errors.decode(errors='replace')[-500:]}")
 
 
+_UNSAID: View = {
+    "execution": "", "tag": {}, "pid": 0, "started": 0, "called": 0,
+    "exited": 0, "code": 0, "signal": 0, "reason": "", "message": "",
+}  # fmt: skip
+"""Of a run, where its supervisor is older than the word for it."""
+
+
 class ShimLink:
     """A connection to one supervisor. `on_event` gets every event, `on_lost` is called once when the socket closes."""
 
@@ -75,8 +85,8 @@ class ShimLink:
         self._replies: dict[int, asyncio.Future[View]] = {}
         self.pid = 0
 
-    async def connect(self, pod_dir: Path) -> list[View]:
-        """Connect and return what runs. Raises SupervisorError when nobody listens."""
+    async def connect(self, pod_dir: Path, timeout_s: float = ANSWER_TIMEOUT_S) -> list[View]:
+        """Connect and return what runs. Raises SupervisorError when nobody listens, or nobody answers."""
         # The path of a socket is limited to 107 bytes; through /proc the directory's name no longer counts.
         fd = os.open(pod_dir, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -85,15 +95,19 @@ class ShimLink:
             raise SupervisorError(f"{pod_dir}: {error.strerror or error}") from error
         finally:
             os.close(fd)
-        line = await reader.readline()
-        if not line:
+        try:
+            snapshot = json.loads(await asyncio.wait_for(reader.readline(), timeout_s))
+            self.pid = int(snapshot["pid"])
+            runs = [view for view in map(_whole, snapshot["runs"]) if view is not None]
+        except (OSError, ValueError, TypeError, KeyError, TimeoutError) as error:
+            # Or it would write to the record of the next one when it goes on.
+            await asyncio.to_thread(_kill_frozen, pod_dir)
             self._writer.close()
-            raise SupervisorError(f"{pod_dir}: the supervisor closed the connection")
-        snapshot = json.loads(line)
-        self.pid = snapshot["pid"]
+            raise SupervisorError(
+                f"{pod_dir}: the supervisor does not answer: {error or type(error).__name__}"
+            ) from error
         # Its parent is whoever owns the link: `close` ends it and waits for it.
         self._reader_task = asyncio.create_task(self._read(reader), name=f"supervisor {pod_dir.name}")
-        runs: list[View] = snapshot["runs"]
         return runs
 
     async def close(self) -> None:
@@ -146,7 +160,8 @@ class ShimLink:
                     if reply is not None and not reply.done():
                         reply.set_result(event)
                 else:
-                    self._on_event(event)
+                    is_run = event["ev"] in ("started", "called", "exited")
+                    self._on_event({**_UNSAID, **event} if is_run else event)
         except (ConnectionError, ValueError):
             pass  # an unreadable supervisor is as lost as a dead one
         for reply in self._replies.values():
@@ -174,10 +189,36 @@ def read_state(pod_dir: Path) -> list[tuple[View, View | None]]:
             entry = json.loads(line)
         except ValueError:
             continue
-        if entry.get("ev") not in ("started", "exited"):
+        entry = _whole(entry)
+        if entry is None or entry.get("ev") not in ("started", "exited"):
             continue
         known = last.get(entry["name"])
         if known is not None and known["attempt"] != entry["attempt"]:
             previous[entry["name"]] = known
         last[entry["name"]] = entry
     return [(view, previous.get(name)) for name, view in last.items()]
+
+
+def _whole(entry: Any) -> View | None:
+    """A run as it is told of, by a supervisor of whatever version: what it does not say is as if nothing were to be said,
+    and what it says that we do not know stays. None for what names no run."""
+    if (
+        not isinstance(entry, dict)
+        or not isinstance(entry.get("name"), str)
+        or not isinstance(entry.get("attempt"), int)
+    ):
+        return None
+    state = "exited" if entry.get("ev") == "exited" else "running"
+    return {"state": state, **_UNSAID, **entry}
+
+
+def _kill_frozen(pod_dir: Path) -> None:
+    """End a supervisor that has not told us who it is: the one whose command line names the pod's folder."""
+    wanted = os.fsencode(pod_dir)
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            if wanted in words and any(b"supervisor.shim" in word for word in words):
+                os.kill(int(entry.name), signal.SIGKILL)

@@ -18,6 +18,7 @@ import os
 import select
 import sys
 import time
+from errno import EINVAL
 
 from .kernel import PR_SET_CHILD_SUBREAPER, leave_session_keys, prctl
 from .mounts import STAGING
@@ -37,6 +38,7 @@ MESSAGE_MAX = 4096  # bytes of a termination message, as Kubernetes limits it
 CLIENT_BACKLOG_MAX = 1 << 20  # bytes a client may lag behind before it is dropped; it reconnects to a snapshot
 EXEC_OUTPUT_MAX = 10 * 1024  # bytes of a probe command's output worth keeping
 EXEC_RUNNING_MAX = 32
+AS_WHOM = ("run_as_user", "run_as_group")
 DEADLINE_GRACE_S = 5.0  # between the request to stop at the deadline and the kill
 DEADLINE_EXIT = 124
 DRAIN_READS_MAX = 32
@@ -82,7 +84,11 @@ class Shim:
         _signal.signal(_signal.SIGTERM, lambda *_: self._host_stops())
         for number in (_signal.SIGINT, _signal.SIGHUP):
             _signal.signal(number, _signal.SIG_IGN)
-        prctl(PR_SET_CHILD_SUBREAPER, 1)
+        try:
+            prctl(PR_SET_CHILD_SUBREAPER, 1)
+        except OSError as error:  # an emulator's: without it what a program leaves behind is init's, not ours
+            if error.errno != EINVAL:
+                raise
         self._record({"ev": "shim", "pid": os.getpid()})
         self._poll.register(self._listener.fileno(), select.POLLIN)
         self._poll.register(self._wake_r, select.POLLIN)
@@ -273,10 +279,16 @@ class Shim:
         return self._tell({"ev": "started", **run.view})
 
     def _shared_with(self, spec: dict[str, Any]) -> dict[str, int]:
-        """The namespaces that the pod's containers have in common, if one of them runs."""
-        shared = spec.get("sandbox", {}).get("shared", ())
+        """The namespaces that the pod's containers have in common, if one of them runs. Raises OSError when they cannot."""
+        sandbox = spec.get("sandbox", {})
+        shared = sandbox.get("shared", ())
         for run in self._runs.values():
             if run.namespaces:
+                theirs = run.spec.get("sandbox", {})
+                if "user" in shared and any(sandbox.get(one) != theirs.get(one) for one in AS_WHOM):
+                    raise OSError(
+                        f"it shares its user with container {run.name}, which has another runAsUser or runAsGroup"
+                    )
                 return {name: run.namespaces[name] for name in shared if name in run.namespaces}
         return {}
 

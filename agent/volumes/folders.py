@@ -69,7 +69,7 @@ def make_empty_dir(folder: Path, source: EmptyDirVolumeSource, owner: Owner) -> 
 def check_host_path(source: HostPathVolumeSource) -> None:
     """See that what is wanted is there, or make it. Raises VolumeError, OSError."""
     path, kind = Path(source.path), source.type or ""
-    if kind == "DirectoryOrCreate" and not path.exists():
+    if kind in ("", "DirectoryOrCreate") and not path.exists():  # without a type containerd and Docker make it
         path.mkdir(mode=HOST_FOLDER_MODE, parents=True, exist_ok=True)
     if kind == "FileOrCreate" and not path.exists():
         path.touch(mode=HOST_FILE_MODE)

@@ -142,6 +142,8 @@ class VolumeKeeper:
 
     async def refresh(self, pods: Iterable[Pod], now: float) -> None:
         """One round: every volume that has been filled is brought up to date. What fails is tried again in the next."""
+        pods = list(pods)
+        self._configs.keep_only(pods)
         configs = ConfigRound(self._configs)
         for pod in pods:
             if pod.status.phase in ENDED or not any(map(_follows, pod.spec.volumes)):

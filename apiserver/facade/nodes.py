@@ -23,6 +23,7 @@ NODES: Final = "/api/v1/nodes"
 LEASES: Final = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 FILTERS: Final = ("runtimeType", "runtime", "status", "search", "labelSelector")
 CHANGEABLE: Final[Mapping[str, type]] = {"labels": dict, "annotations": dict, "taints": list, "unschedulable": bool}
+NEW: Final[Mapping[str, type]] = {**CHANGEABLE, "name": str}
 ENDED: Final = ("Succeeded", "Failed")
 
 
@@ -75,7 +76,7 @@ class NodeDesk:
 
     async def create(self, request: Request, found: Sequence[str]) -> Answer:
         """A node before its agent joins: its labels and taints are there from the first moment."""
-        fields = await read_fields(request, {**CHANGEABLE, "name": str}, ("name",))
+        fields = await read_fields(request, NEW, ("name",))
         meta = {
             "name": fields["name"],
             "labels": texts_of(fields, "labels"),

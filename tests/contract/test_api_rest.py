@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from stark.apiserver.facade import deployments, namespaces, nodes, packs, pods
+from stark.apiserver.settings import RateSettings
 from tests.support.people import People, data, people_at_a_server, refusal
 
 TEXT = "exports.default = () => 'hello';\n"
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+MANY = RateSettings(person_per_s=100_000.0, person_burst=100_000.0)
 NOBODY_ID = "00000000-0000-4000-8000-000000000000"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def people(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[People]:
-    async with people_at_a_server(Path(tmp_path_factory.mktemp("rest"))) as found:
+    async with people_at_a_server(Path(tmp_path_factory.mktemp("rest")), rates=MANY) as found:
         yield found
 
 
@@ -271,6 +274,80 @@ async def test_what_is_not_there_is_told_in_the_envelope_and_the_other_api_stays
     missing = (await people.get("/api/v1/namespaces/default/pods/none", token=admin)).ok(404)
     assert missing["kind"] == "Status"
     assert (await people.get("/api", token=admin)).ok()["kind"] == "APIVersions"
+
+
+LONG = "x" * 70_000
+ODD: tuple[Any, ...] = (
+    None,
+    True,
+    0,
+    -1,
+    10**30,
+    1.5,
+    "",
+    LONG,
+    "a/../b",
+    "\udcff",
+    "\x00",
+    [],
+    [None],
+    [{}],
+    {},
+    {"a": None},
+    {"hard": 1},
+)
+"""Values for fields of every type."""
+
+
+def odd_bodies(known: Mapping[str, type], given: Mapping[str, Any]) -> Iterator[Any]:
+    """Bodies with one field that is not what it should be, beside good ones; and what is no object at all."""
+    yield from ([], "text", None, 1)
+    for name in (*known, "unknown"):
+        for value in ODD:
+            yield {**given, name: value}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "path", "known", "given"),
+    [
+        (
+            "POST",
+            "/api/packs",
+            packs.NEW,
+            {"name": "f", "version": "1.0.0", "runtimeTag": "node", "bundleContent": "x"},
+        ),
+        ("PATCH", "/api/packs/hello", packs.CHANGEABLE, {}),
+        ("POST", "/api/pods", pods.NEW, {"packName": "hello"}),
+        ("POST", "/api/nodes", nodes.NEW, {"name": "odd"}),
+        ("PATCH", "/api/nodes/hand", nodes.CHANGEABLE, {}),
+        ("POST", "/api/namespaces", namespaces.NEW, {"name": "odd"}),
+        ("PUT", "/api/namespaces/odd", namespaces.NEW, {}),
+        ("POST", "/api/deployments", deployments.NEW, {"name": "odd", "packName": "hello"}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_no_value_of_any_field_is_an_error_of_ours(
+    people: People,
+    admin: str,
+    pack: dict[str, Any],
+    method: str,
+    path: str,
+    known: Mapping[str, type],
+    given: Mapping[str, Any],
+) -> None:
+    for body in odd_bodies(known, given):
+        answer = await people.ask(method, path, body, token=admin)
+        assert answer.status < 500, (body, answer.body)
+        assert answer.body["success"] is (answer.status < 400), (body, answer.body)
+
+
+@pytest.mark.parametrize("word", ["a%2Fb", "%00", "x" * 300, "%ff", "%25", "*", "a b", "\u00e9"])
+async def test_no_id_leads_elsewhere(people: People, admin: str, word: str) -> None:
+    for kind in ("packs", "pods", "nodes", "namespaces", "deployments"):
+        for method in ("GET", "DELETE"):
+            answer = await people.ask(method, f"/api/{kind}/{word}", token=admin)
+            assert answer.status in (400, 404, 405), (kind, word, answer.status)
 
 
 async def test_the_audit_log_names_the_objects_that_were_reached(people: People, admin: str) -> None:

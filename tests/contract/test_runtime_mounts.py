@@ -237,3 +237,13 @@ except OSError:
     assert (int(count) <= 256, name) == (True, f"/dev/pts/{int(count) - 1}")
     for fd in os.openpty():
         os.close(fd)
+
+
+async def test_containers_that_share_a_user_cannot_be_two(run: Bench) -> None:
+    sandbox = {"namespaces": ["user", "mnt", "ipc"], "shared": ["user", "ipc"], "run_as_user": 5}
+    run.start_argv(["/bin/sleep", "60"], "first", sandbox=sandbox, cwd="/")
+    await run.event("started", "first")
+    run.start_argv(["/bin/true"], sandbox={**sandbox, "run_as_user": 6}, cwd="/")
+    assert "another runAsUser" in (await run.event("refused"))["message"]
+    run.link.stop("first", 0.0, "Test")
+    await run.event("exited", "first")

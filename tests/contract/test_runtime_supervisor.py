@@ -229,6 +229,39 @@ async def test_keys_of_whoever_started_the_agent_stay_with_them(tmp_path: Path) 
         kernel.leave_session_keys()
 
 
+async def test_a_frozen_supervisor_holds_up_its_agent_for_a_while_only_and_ends(tmp_path: Path) -> None:
+    async with bench(tmp_path / "pod") as run:
+        run.start_argv(["/bin/sleep", "100"])
+        pid = (await run.event("started"))["pid"]
+        os.kill(run.link.pid, signal.SIGSTOP)
+        with pytest.raises(SupervisorError, match="does not answer"):
+            await ShimLink(lambda _: None, lambda: None).connect(tmp_path / "pod", 0.2)
+        await until("it has ended, and what it ran", lambda: not psutil.pid_exists(pid))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a disk that is small")
+async def test_a_supervisor_whose_disk_is_full_goes_on_and_has_everything_on_record_when_there_is_room(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "pod"
+    folder.mkdir()
+    kernel.mount("tmpfs", str(folder), "tmpfs", 0, "size=64k")
+    try:
+        async with bench(folder) as run:
+            with pytest.raises(OSError, match="No space"):
+                (folder / "filler").write_bytes(b"x" * (64 << 10))
+            for attempt in range(12):  # more than the page that the record has already
+                run.start_argv(["/bin/sh", "-c", "exit 4"], attempt=attempt)
+                assert (await run.event("exited"))["code"] == 4
+            assert read_state(folder)[0][0]["attempt"] < 11
+            (folder / "filler").unlink()
+            await until("it is on record", lambda: read_state(folder)[0][0]["attempt"] == 11)
+            assert read_state(folder)[0][0]["code"] == 4
+    finally:
+        kernel.call("umount2", os.fsencode(folder), 2)
+
+
 @pytest.mark.parametrize("spaces", [pytest.param([], id="as it is"), pytest.param(["pid", "mnt"], id="in namespaces")])
 async def test_a_command_that_does_not_get_going_holds_up_nobody(run: Bench, tmp_path: Path, spaces: list[str]) -> None:
     if spaces and os.geteuid() != 0:

@@ -171,3 +171,26 @@ finally:
 def test_doors_are_hidden_from_those_who_share_our_user() -> None:
     hidden = hidden_paths(Path("/var/tmp"), map(Path, DOORS), homes=[])
     assert "/run" in hidden
+
+
+@pytest.mark.parametrize(
+    "means",
+    [
+        pytest.param({"base": ("user", "pid"), "views": True}, id="user namespaces"),
+        pytest.param({"landlock": True}, id="Landlock"),
+    ],
+)
+def test_of_the_folder_of_doors_the_resolver_s_is_seen(folder: Path, means: dict[str, Any]) -> None:
+    with tempfile.TemporaryDirectory(dir="/run") as made:
+        shown, other = Path(made) / "resolve", Path(made) / "bus"
+        for path in (Path(made), shown, other):
+            path.mkdir(exist_ok=True)
+            path.chmod(0o755)
+            (path / "file").write_text(path.name)
+        script = f"{NO} test $(cat {shown}/file) = resolve; no cat {other}/file; no touch {shown}/file; no touch /run/x"
+        mounts = []
+        if means.get("views"):
+            mounts = [{"source": str(folder / "pod"), "target": "/var/run/secrets/stark-test", "read_only": False}]
+            script += "; echo mine > /var/run/secrets/stark-test/mine"
+        given = Means(hidden=("/home", "/root", "/run"), shown=(shown,), **means)
+        assert why_not(folder, "process", given, script, mounts=mounts) == ""

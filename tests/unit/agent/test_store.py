@@ -117,3 +117,30 @@ def test_a_taint_is_read(text: str) -> None:
 def test_what_is_no_taint_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="taint"):
         parse_taint(text)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[1]",
+        b"7",
+        b'"a"',
+        b'{"ev":"started"}',
+        b'{"ev":"started","name":"a"}',
+        b'{"ev":"exited","name":[],"attempt":1}',
+    ],
+)
+def test_a_record_that_says_nothing_of_a_run_is_passed_over(tmp_path: Path, line: bytes) -> None:
+    (tmp_path / "state.jsonl").write_bytes(line + b"\n" + encode({"ev": "exited", "name": "b", "attempt": 2, "new": 1}))
+    ((view, previous),) = read_state(tmp_path)
+    assert (view["name"], view["attempt"], view["new"], previous) == ("b", 2, 1, None)
+    assert (view["state"], view["code"], view["reason"], view["tag"]) == ("exited", 0, "", {}), "an older supervisor's"
+
+
+def test_what_is_no_pods_folder_is_let_alone(tmp_path: Path) -> None:
+    records = PodRecords(tmp_path)
+    records.save_pod(pod("a"))
+    for name in ("lost+found", "a.bak", "x" * 65):
+        (tmp_path / "pods" / name).mkdir()
+    assert records.uids() == ["a"]
+    records.close()

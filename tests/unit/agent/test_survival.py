@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -158,6 +159,84 @@ async def test_pods_run_on_and_restart_while_the_api_server_is_away(api: AgentAp
         await until("restarted", lambda: any(p.pid != process.pid for p in workload_of(uid)))
         await api.start()
         await until("reported", lambda: api.state("a").get("restartCount") == 1 and api.ready("a"))
+
+
+COUNTS = b"""module.exports.default = () => {
+  let n = 0; setInterval(() => console.log(`line ${n++}`), 5); process.on('SIGUSR2', () => process.exit(7));
+};"""
+
+
+def is_ready(status: dict[str, Any]) -> bool:
+    return all(each["ready"] for each in status["containerStatuses"])
+
+
+@pytest.mark.slow
+async def test_an_agent_that_is_restarted_while_the_api_server_is_away_loses_nothing(
+    api: AgentApi, tmp_path: Path
+) -> None:
+    """Not a line of a log, not an exit code, not a verdict of a probe; and nothing is started twice."""
+    data = tmp_path / "data"
+    probe = {"exec": {"command": ["/bin/sh", "-c", "sleep 0.5"]}, "timeoutSeconds": 5}
+    async with nothing_left(data):
+        first = AgentProcess(api.config, data)
+        await first.start()
+        await first.registered()
+        image = api.add_pack("counts", "1.0.0", COUNTS)
+        stays = await api.add_pod("stays", image, container={"readinessProbe": probe})
+        ends = await api.add_pod("ends", image, restartPolicy="Never")
+        again = await api.add_pod("again", image)
+        await until("all ready", lambda: all(api.ready(name) for name in ("stays", "ends", "again")))
+        told = api.pods["stays"]["status"]
+        (process,) = workload_of(stays)
+        (crashing,) = workload_of(again)
+        await api.stop()
+        assert await first.end(signal.SIGKILL) == -signal.SIGKILL
+        workload_of(ends)[0].send_signal(signal.SIGUSR2)
+        await until("it has ended", lambda: not workload_of(ends))
+
+        second = AgentProcess(api.config, data, "--on-stop", "stop")
+        await second.start()
+        crashing.send_signal(signal.SIGUSR2)
+        await until("restarted with nobody to ask", lambda: crashing.pid not in [p.pid for p in workload_of(again)])
+        await until("it runs again", lambda: workload_of(again))
+        (log,) = (data / "logs").glob(f"*stays*{stays}/main/*.log")
+        size = log.stat().st_size
+        await until("its log grows", lambda: log.stat().st_size > size)
+        seen = len(api.statuses)
+        await api.start()
+        await second.registered()
+        await until("the end was reported", lambda: api.pods["ends"]["status"]["phase"] == "Failed")
+        await until("the restart was reported", lambda: api.state("again").get("restartCount") == 1)
+        assert api.state("ends")["state"]["terminated"]["exitCode"] == 7
+        assert api.state("again")["lastState"]["terminated"]["exitCode"] == 7
+        assert [p.pid for p in workload_of(stays)] == [process.pid]
+        assert api.pods["stays"]["status"] == told
+        unready = [status for name, status in api.statuses[seen:] if name == "stays" and not is_ready(status)]
+        assert not unready, "it was ready all the time"
+        numbers = [int(line.rsplit(b" ", 1)[1]) for line in log.read_bytes().splitlines() if b"line " in line]
+        assert numbers == list(range(len(numbers))), "every line once"
+        assert await second.end(signal.SIGTERM) == 0
+
+
+async def test_a_pod_that_cannot_be_understood_stops_neither_the_agent_nor_what_runs(
+    api: AgentApi, tmp_path: Path
+) -> None:
+    """As of a server that is newer than its agents."""
+    data = tmp_path / "data"
+    async with nothing_left(data):
+        first = AgentProcess(api.config, data)
+        await first.start()
+        await first.registered()
+        image = api.add_pack("forever", "1.0.0", FOREVER)
+        odd = await api.add_pod("odd", image)
+        await until("ready", lambda: api.ready("odd"))
+        assert await first.end(signal.SIGKILL) == -signal.SIGKILL
+        (process,) = workload_of(odd)
+        api.pods["odd"]["spec"]["containers"][0]["imagePullPolicy"] = "WhenTheMoonIsFull"
+        async with running_agent(api.config, data):
+            await api.add_pod("even", image)
+            await until("the other one is ready", lambda: api.ready("even"))
+            assert [p.pid for p in workload_of(odd)] == [process.pid]
 
 
 async def test_two_agents_never_share_a_data_directory(api: AgentApi, tmp_path: Path) -> None:

@@ -205,6 +205,24 @@ async def keeper(api: AgentApi, tmp_path: Path) -> AsyncIterator[VolumeKeeper]:
     records.close()
 
 
+async def test_what_no_pod_of_the_node_names_any_more_is_forgotten(api: AgentApi) -> None:
+    put(api, "ConfigMap", "mounted", {"k": "1"}, immutable=True)
+    put(api, "Secret", "told", {"k": b64("1")}, immutable=True)
+    variable = {"name": "V", "valueFrom": {"secretKeyRef": {"name": "told", "key": "k"}}}
+    early = [{"name": "early", "env": [variable]}]
+    one = pod({"name": "c", "configMap": {"name": "mounted"}}, initContainers=early)
+    async with Client(api.config) as client:
+        source = ConfigSource(client)
+        await source.config_map("team", "mounted")
+        await source.secret("team", "told")
+        source.keep_only([one])
+        assert source.immutable(ConfigMap, "team", "mounted") is not None
+        assert source.immutable(Secret, "team", "told") is not None
+        source.keep_only([])
+        assert source.immutable(ConfigMap, "team", "mounted") is None
+        assert source.immutable(Secret, "team", "told") is None
+
+
 def put(api: AgentApi, kind: str, name: str, data: dict[str, str], **more: Any) -> None:
     meta = {"name": name, "namespace": "team", "uid": f"{kind}-{name}"}
     body = {"apiVersion": "v1", "kind": kind, "metadata": meta, "data": data, **more}
@@ -313,7 +331,7 @@ async def test_memory_has_the_size_that_was_asked_for(keeper: VolumeKeeper) -> N
 @pytest.mark.parametrize(
     ("kind", "is_fine", "message"),
     [
-        ("", ("folder", "file", "socket"), "No such file or directory"),
+        ("", ("folder", "file", "socket", "missing"), ""),
         ("Directory", ("folder",), "is not a directory"),
         ("DirectoryOrCreate", ("folder", "missing"), "is not a directory"),
         ("File", ("file",), "is not a file"),

@@ -90,13 +90,13 @@ def test_of_machines_those_that_are_not_well_are_told_with_why() -> None:
     bare = node("bare")
     bare["metadata"]["labels"] = {}
     nodes = [node("fine"), node("gone", "Unknown"), node("shut", unschedulable=True), bare]
-    found = {each.subject: each for each in of_nodes(nodes, "v0.2.0") if "agent is" not in each.text}
+    found = {each.subject: each for each in of_nodes(nodes, "v1.33.0+stark-0.2.0") if "agent is" not in each.text}
     assert found["nodes"].text == "4: 3 online, 1 offline"
     assert "no news" in found["node gone"].text
     assert found["node shut"].verdict == "note"
     assert found["node bare"].text == "has no runtime"
     assert "node fine" not in found
-    assert [each.subject for each in of_nodes(nodes, "v0.1.0+1") if "agent is" in each.text] == []
+    assert [each.subject for each in of_nodes(nodes, "v1.33.0+stark-0.1.0") if "agent is" in each.text] == []
     assert [each.verdict for each in of_nodes([], "")] == ["bad"]
 
 
