@@ -29,6 +29,8 @@ COMMANDS: dict[str, Command] = {
     "annotate": Command("annotate", "Objects", "put annotations on objects, or take them off"),
     "logs": Command("logs", "Objects", "print what a pod wrote, or follow it"),
     "exec": Command("exec", "Objects", "run a command in a pod"),
+    "attach": Command("attach", "Objects", "connect to the program of a running container"),
+    "port-forward": Command("port_forward", "Objects", "make ports of a pod ports of this machine"),
     "deployment create": Command("deployment_create", "Deployments", "run a pack, and keep it running"),
     "deployment list": Command("deployment_list", "Deployments", "list deployments with their versions"),
     "deployment status": Command("deployment_status", "Deployments", "tell how a deployment stands"),

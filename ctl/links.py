@@ -91,6 +91,7 @@ class Loop:
         self._link, self._message = link, message
         self._selector = selectors.PollSelector()  # which knows regular files, too
         self._feeds: dict[int, Callable[[], None]] = {}
+        self._patience = float("inf")
         self.over = False
 
     def feed(self, descriptor: int, ready: Callable[[], None]) -> None:
@@ -102,6 +103,10 @@ class Loop:
         if self._feeds.pop(descriptor, None) is not None and descriptor in self._selector.get_map():
             self._selector.unregister(descriptor)
 
+    def patience(self, silence_s: float) -> None:
+        """From now on it also ends when nothing has come for this long."""
+        self._patience = silence_s
+
     def run(self) -> None:
         """Go on to the end. Raises OSError, ProtocolError."""
         with self._selector:
@@ -110,7 +115,9 @@ class Loop:
             pinged = time.monotonic()
             while not self.over and not self._link.ended:
                 self._arrange()
-                ready = [key for key, _ in self._selector.select(PING_S)]
+                ready = [key for key, _ in self._selector.select(min(PING_S, self._patience))]
+                if not ready and self._patience <= PING_S:
+                    return
                 self._link.flush()
                 for key in ready:
                     if key.fd in self._feeds:

@@ -14,6 +14,7 @@ import subprocess
 import termios
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -48,9 +49,9 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         yield running
 
 
-def create(up: Up, name: str, *, stdin: bool = False) -> None:
+def create(up: Up, name: str, **more: Any) -> None:
     """A pod that runs."""
-    container = {"name": "main", "image": "pack.stark/echo:1.0.0", "stdin": stdin}
+    container = {"name": "main", "image": "pack.stark/echo:1.0.0", **more}
     spec = {"containers": [container], "terminationGracePeriodSeconds": 1}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
     up.kubectl("create", "-f", "-", stdin=json.dumps(pod))
@@ -136,3 +137,18 @@ def test_a_shell_has_a_terminal_its_keys_and_its_size(up: Up) -> None:
 def size_in(shell: Terminal) -> bytes:
     shell.type(b"echo is $(stty size) now\n")
     return shell.until(rb"is \d+ \d+ now")
+
+
+def test_attaching_speaks_to_a_container_that_listens(up: Up) -> None:
+    create(up, "listening", stdin=True)
+    pipe = subprocess.PIPE
+    command = ["starkctl", "attach", "-iq", "listening"]
+    with subprocess.Popen(command, env=up.environment, stdin=pipe, stdout=pipe) as talk:
+        assert talk.stdin is not None
+        assert talk.stdout is not None
+        for word in (b"hello", b"quit"):
+            talk.stdin.write(word + b"\n")
+            talk.stdin.flush()
+            assert talk.stdout.readline() == b"said " + word + b"\n"
+        assert talk.wait(30) == 0
+    up.kubectl("delete", "pod", "listening", "--wait=false")
