@@ -5,6 +5,7 @@ Only the module of the command that was asked for is imported: a cold `starkctl 
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -85,12 +86,16 @@ def parser_of(name: str) -> Parser:
 def run_command(name: str, rest: Sequence[str]) -> int:
     """Parse the arguments of a known command and run it."""
     parser = parser_of(name)
+    module = import_module(f".verbs.{COMMANDS[name].module}", __package__)
+    rest, command = list(rest), []
+    if getattr(module, "TAKES_COMMAND", False) and "--" in rest:
+        dashes = rest.index("--")
+        rest, command = rest[:dashes], rest[dashes + 1 :]
     try:
-        args = parser.parse_intermixed_args(rest)
+        args = parser.parse_intermixed_args(rest, argparse.Namespace(command=command))
     except SystemExit as leave:  # argparse leaves this way after it has printed the help
         return leave.code if isinstance(leave.code, int) else EXIT_OK
     session = Session(args)
-    module = import_module(f".verbs.{COMMANDS[name].module}", __package__)
     try:
         result: int = module.run(args, session)
         return result

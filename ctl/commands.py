@@ -28,6 +28,7 @@ COMMANDS: dict[str, Command] = {
     "label": Command("label", "Objects", "put labels on objects, or take them off"),
     "annotate": Command("annotate", "Objects", "put annotations on objects, or take them off"),
     "logs": Command("logs", "Objects", "print what a pod wrote, or follow it"),
+    "exec": Command("exec", "Objects", "run a command in a pod"),
     "deployment create": Command("deployment_create", "Deployments", "run a pack, and keep it running"),
     "deployment list": Command("deployment_list", "Deployments", "list deployments with their versions"),
     "deployment status": Command("deployment_status", "Deployments", "tell how a deployment stands"),

@@ -19,13 +19,14 @@ from stark.crds.version import VERSION
 
 from .elsewhere import chunks_at
 from .errors import CommandError, ServerError, Unreachable
-from .http1 import Connection, ConnectionClosed, ProtocolError, Response
+from .http1 import SWITCHING, Connection, ConnectionClosed, ProtocolError, Response
 from .identity import Given
 
 if TYPE_CHECKING:
     from stark.client.config import ClientConfig
 
     from .identity import Identity
+    from .links import Link
 
 CONNECT_TIMEOUT_S = 30.0
 """Also how long a plain request may stay silent; `--request-timeout` changes it."""
@@ -138,16 +139,50 @@ class Api:
         finally:
             connection.close()
 
-    def _opened(self, target: str, accept: str) -> tuple[Connection, Response]:
+    def websocket(self, path: str, query: Iterable[tuple[str, str]], protocols: Iterable[str]) -> Link:
+        """Upgrade a GET to a WebSocket that speaks one of `protocols`. Raises ServerError, Unreachable."""
+        from .links import Link
+        from .websocket import accept_of, new_key
+
+        key, offered = new_key(), list(protocols)
+        fields = (
+            ("Connection", "Upgrade"),
+            ("Upgrade", "websocket"),
+            ("Sec-WebSocket-Version", "13"),
+            ("Sec-WebSocket-Key", key),
+            ("Sec-WebSocket-Protocol", ", ".join(offered)),
+        )
+        target = self._target(path, None) + "?" + urlencode(list(query))
+        connection, response = self._opened(target, "*/*", fields)
+        try:
+            if response.status != SWITCHING:
+                self._check(response.status, response.body.read())
+                raise self._no_server(f"answered HTTP {response.status} instead of opening a stream")
+            chosen = next(iter(response.all("sec-websocket-protocol")), "")
+            if response.all("sec-websocket-accept") != [accept_of(key)] or chosen not in offered:
+                raise self._no_server("opened a stream that nobody asked for")
+            return Link(*connection.upgraded(), chosen)
+        except (OSError, ProtocolError) as error:
+            connection.close()
+            raise self._unreachable(error) from error
+        except CommandError:
+            connection.close()
+            raise
+
+    def broken(self, error: Exception) -> Unreachable:
+        """What to say when a stream that was open ends before its time."""
+        return self._unreachable(error)
+
+    def _opened(self, target: str, accept: str, more: Iterable[tuple[str, str]] = ()) -> tuple[Connection, Response]:
         """A connection of its own with the answer to a GET on it, whose body is still to come."""
-        connection, response = self._asked(target, accept)
+        connection, response = self._asked(target, accept, more)
         if response.status == 401 and self._renewed():
             connection.close()
-            return self._asked(target, accept)
+            return self._asked(target, accept, more)
         return connection, response
 
-    def _asked(self, target: str, accept: str) -> tuple[Connection, Response]:
-        headers = self._headers(accept, None)
+    def _asked(self, target: str, accept: str, more: Iterable[tuple[str, str]]) -> tuple[Connection, Response]:
+        headers = [*self._headers(accept, None), *more]
         connection = self._connect()
         try:
             connection.request("GET", target, headers, None)

@@ -16,6 +16,8 @@ LINE_BYTES_MAX = 65_536
 """Status line, one header field, or one chunk's head: the size http.client allows."""
 FIELDS_MAX = 200
 BUFFER_BYTES = 65_536
+SWITCHING = 101
+"""From here on the connection speaks what was asked for (RFC 9110, 15.2.2)."""
 
 
 class ProtocolError(Exception):
@@ -90,8 +92,17 @@ class Connection:
         while True:
             status = self._status()
             fields = self._fields()
-            if status >= 200:
+            if status >= 200 or status == SWITCHING:
                 return Response(status, fields, io.BufferedReader(self._body(status, fields), BUFFER_BYTES))
+
+    def upgraded(self) -> tuple[socket.socket, bytes]:
+        """The socket after a 101, not blocking from now on, and what has been read of the new protocol already."""
+        self._socket.settimeout(0)
+        try:
+            received = self._file.peek()
+        except (ssl.SSLWantReadError, BlockingIOError):
+            received = b""
+        return self._socket, received
 
     def close(self) -> None:
         """Close the connection."""
@@ -118,7 +129,7 @@ class Connection:
 
     def _body(self, status: int, fields: list[tuple[str, str]]) -> io.RawIOBase:
         known = dict(fields)
-        if status in (204, 304):
+        if status in (SWITCHING, 204, 304):
             return _Sized(self._file, 0)
         if "transfer-encoding" in known:
             if known["transfer-encoding"].lower() != "chunked":

@@ -35,7 +35,7 @@ _BOOT = "import sys;sys.path.insert(0,sys.argv[1]);from supervisor.trial import 
 
 
 def has_users() -> bool:
-    """Whether we can give each pod a user of its own: as root of the machine, or of a user namespace with that many users."""
+    """Whether each pod can have a user of its own: we are root of the machine, or of a namespace with so many users."""
     if os.geteuid() != 0:
         return False
     try:
