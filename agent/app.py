@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import ssl
 import time
 from collections.abc import Coroutine, Mapping, Sequence
@@ -33,7 +32,7 @@ from .evicting import Evictor
 from .fetching import Fetcher
 from .hands import PodHands
 from .host import address_towards, architecture, system_info
-from .isolation import Means, find_means, is_within
+from .isolation import Means, find_means, has_users, is_within
 from .joining import Credential, IdentityKeeper, IdentityShelf
 from .joining.shelf import Use
 from .launch import Workshop
@@ -256,7 +255,7 @@ class Agent:
     async def _find_means(self, runtimes: Sequence[Runtime]) -> Means:
         """How far pods can be kept apart. With users of their own they must be able to reach what they run."""
         settings = self.settings
-        users = settings.users == "auto" and os.geteuid() == 0
+        users = settings.users == "auto" and has_users()
         means = await find_means(settings.data_dir, settings.hide, separate_users=users)
         needs = [path for runtime in runtimes for path in runtime.needs]
         in_view = [path for path in needs if not is_within(path, means.hidden)]

@@ -204,8 +204,10 @@ class Pipeline:
         is_quiet = asked.is_read and answer.status < 400 and duration_s < SLOW_S
         if mode == "none" or (mode == "changes" and is_quiet):
             return
+        correlation = request.headers.get("x-correlation-id")
         log.info(
             "request",
+            **({"correlation_id": correlation} if correlation else {}),
             verb=asked.verb,
             path=request.path,
             status=answer.status,

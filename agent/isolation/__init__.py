@@ -4,7 +4,7 @@ the supervisor is told for a container of each class."""
 from .classes import Unoffered, chosen
 from .means import Means
 from .plans import Home, Wishes, confine
-from .probing import find_means, is_within, shown_for
+from .probing import find_means, has_users, is_within, shown_for
 from .wishes import wishes_of
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "chosen",
     "confine",
     "find_means",
+    "has_users",
     "is_within",
     "shown_for",
     "wishes_of",

@@ -34,6 +34,26 @@ _AGENT_DIR = Path(__file__).resolve().parent.parent
 _BOOT = "import sys;sys.path.insert(0,sys.argv[1]);from supervisor.trial import main;main(*sys.argv[2:])"
 
 
+def has_users() -> bool:
+    """Whether each pod can have a user of its own: we are root of the machine, or of a namespace with so many users."""
+    if os.geteuid() != 0:
+        return False
+    try:
+        maps = [Path(f"/proc/self/{kind}_map").read_text() for kind in ("uid", "gid")]
+    except OSError:
+        return True  # a kernel without such namespaces
+    return all(maps_users(text) for text in maps)
+
+
+def maps_users(text: str) -> bool:
+    """Whether the map of a user namespace has all ids of pods (user_namespaces(7): first inside, first outside, length)."""
+    for line in text.splitlines():
+        inside, _, length = (int(word) for word in line.split())
+        if inside <= USER_BASE and inside + length > TRIAL_USER:
+            return True
+    return False
+
+
 async def find_means(data_dir: Path, hide: Sequence[Path], *, separate_users: bool) -> Means:
     """What can be given here. `hide` is what else of ours pods must not see; without `separate_users` a root's pods
     would be root.

@@ -77,6 +77,9 @@ class AnswerHeads:
         given = asked.get("audit-id")
         if given is None or not _usable(given):
             asked["audit-id"] = self._ids.new()
+        correlation = asked.get("x-correlation-id")
+        if correlation is not None and not _usable(correlation):
+            del asked["x-correlation-id"]  # it is nothing that a log should repeat
 
     def ids(self, asked: Mapping[str, str]) -> tuple[str, str]:
         """What the answer is called, and what it belongs to: as the client wishes, or as we do."""

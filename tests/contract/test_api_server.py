@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from stark.apiserver.app import serving
 from stark.apiserver.cache import watchers
@@ -279,3 +280,12 @@ async def test_when_history_was_lost_meanwhile_watchers_are_told_to_list_again(t
         await eventually(has_both)
         assert api.running.feed.relists == 1
     await door.close()
+
+
+async def test_a_request_is_logged_with_the_id_that_its_client_gave_it(tmp_path: Path) -> None:
+    with capture_logs() as logged:
+        async with api_server(tmp_path, access_log="all") as api:
+            for given in ("order-7", "x" * 200, ""):
+                await api.ask("GET", "/version", headers={"X-Correlation-ID": given} if given else {})
+    found = [each for each in logged if each["event"] == "request" and each["path"] == "/version"]
+    assert [each.get("correlation_id") for each in found] == ["order-7", None, None]

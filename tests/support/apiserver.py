@@ -174,10 +174,15 @@ def _session_of(running: Running, identity: Identity) -> aiohttp.ClientSession:
 
 @asynccontextmanager
 async def api_server(
-    directory: Path, *, store: str = "memory", opened: Store | None = None, settings: Settings | None = None
+    directory: Path,
+    *,
+    store: str = "memory",
+    opened: Store | None = None,
+    settings: Settings | None = None,
+    access_log: str = "none",
 ) -> AsyncIterator[Api]:
     """A server on a free port that is ready, and a session as admin. `opened`: a store that is already open."""
-    chosen = replace(settings or Settings(directory), data_dir=directory, port=0, store=store, access_log="none")
+    chosen = replace(settings or Settings(directory), data_dir=directory, port=0, store=store, access_log=access_log)
     backing = opened or await open_store(chosen)
     try:
         async with serving(chosen, backing) as running:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stark.agent.isolation import Home, Means, Unoffered, Wishes, chosen, confine, shown_for, wishes_of
-from stark.agent.isolation.probing import hidden_paths
+from stark.agent.isolation.probing import hidden_paths, maps_users
 from stark.agent.supervisor import seccomp
 from stark.crds.pods import Container, Pod
 
@@ -29,6 +29,20 @@ HOME = Home([Path("/data/work")], Path("/data/tmp"), [Path("/data/bundle")], "we
 )
 def test_a_pod_gets_its_class(wanted: str | None, refused: dict[str, str], expected: str) -> None:
     assert chosen(wanted, refused) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "enough"),
+    [
+        pytest.param("         0          0 4294967295\n", True, id="the machine itself"),
+        pytest.param("0 1000 1\n1 100000 65536\n", False, id="a container without root"),
+        pytest.param("0 1000 1\n", False, id="one user"),
+        pytest.param("", False, id="nobody yet"),
+        pytest.param("0 0 1500000000\n", False, id="one too few"),
+    ],
+)
+def test_pods_have_users_of_their_own_where_there_are_so_many(text: str, enough: bool) -> None:
+    assert maps_users(text) is enough
 
 
 def test_a_class_that_cannot_be_given_is_refused_with_the_reason() -> None:
