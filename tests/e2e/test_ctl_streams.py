@@ -1,14 +1,16 @@
-"""starkctl's own streams against a whole Stark: commands in pods, and terminals."""
+"""starkctl's own streams against a whole Stark: commands in pods, terminals and forwarded ports."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import http.client
 import json
 import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -152,3 +154,72 @@ def test_attaching_speaks_to_a_container_that_listens(up: Up) -> None:
             assert talk.stdout.readline() == b"said " + word + b"\n"
         assert talk.wait(30) == 0
     up.kubectl("delete", "pod", "listening", "--wait=false")
+
+
+WEB = """
+import http.server
+import os
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+def default(context):
+    http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+"""
+
+
+def test_forwarded_ports_carry_much_both_ways_and_end_with_ctrl_c_or_the_pod(up: Up) -> None:
+    (up.directory / "web.py").write_text(WEB)
+    words = ("pack", "register", str(up.directory / "web.py"), "--name", "web", "--ver", "1.0.0")
+    up.starkctl(*words, "--runtime", "python")
+    create(up, "web", image="pack.stark/web:1.0.0", ports=[{"name": "http", "containerPort": 80}])
+    data = os.urandom(5 * MIB)
+    for ending in ("interrupt", "delete"):
+        # A test run in the background ignores SIGINT, and so would what it starts.
+        command = [
+            "env",
+            "--default-signal=INT",
+            "starkctl",
+            "port-forward",
+            "pod/web",
+            ":http",
+            "--address",
+            "127.0.0.1",
+        ]
+        pipe = subprocess.PIPE
+        with (
+            subprocess.Popen(command, env=up.environment, stdout=pipe, stderr=pipe) as running,
+            contextlib.ExitStack() as ends,
+        ):
+            assert running.stdout is not None
+            ends.callback(running.kill)
+            line = running.stdout.readline().decode()
+            found = re.fullmatch(r"Forwarding from 127.0.0.1:(\d+) -> (\d+)\n", line)
+            assert found is not None, line
+            assert found[2] == "80"
+            deadline = time.monotonic() + WAIT_S
+            while (got := posted(int(found[1]), data)) is None:
+                assert time.monotonic() < deadline, "the program has begun to listen"
+            assert got == data
+            if ending == "interrupt":
+                running.send_signal(signal.SIGINT)
+            else:
+                up.kubectl("delete", "pod", "web", "--wait=false")
+            _, said = running.communicate(timeout=30)
+        assert running.returncode == (0 if ending == "interrupt" else 1)
+        assert ending == "interrupt" or said.decode().endswith("error: lost connection to pod\n")
+
+
+def posted(port: int, data: bytes) -> bytes | None:
+    """What comes back; None while nobody is there."""
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+        try:
+            connection.request("POST", "/", data)
+            return connection.getresponse().read()
+        except (http.client.RemoteDisconnected, ConnectionError):
+            return None
