@@ -8,7 +8,7 @@ UP_FLAGS ?=
 PYTEST := $(BIN)/python -m pytest
 PYTEST_FLAGS ?=
 # The suite runs as two halves side by side. What the first does not name is in the second, so nothing can be forgotten.
-FIRST_HALF := tests/contract tests/unit/apiserver tests/test_house.py tests/e2e/clients tests/e2e/kubectl \
+FIRST_HALF := tests/contract tests/unit/apiserver tests/test_house.py tests/e2e/clients tests/e2e/kubectl tests/e2e/browser \
 	tests/e2e/test_foreign.py
 SECOND_HALF := tests $(addprefix --ignore=,$(FIRST_HALF))
 HALVES := @$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=target first-half second-half
