@@ -11,13 +11,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from stark.agent.descriptors import Descriptor
 from stark.agent.streams.stdio import Stdio
 from stark.agent.supervisor.session import Refused, Session, open_session
-from tests.support.agents import until
+from tests.support.agents import alive, until
 from tests.support.runs import Bench, bench
 
 FOREVER = ["/bin/sleep", "1000"]
@@ -100,10 +99,6 @@ async def _opened(run: Bench, said: dict[str, Any], stdio: Stdio) -> AsyncIterat
 async def started(run: Bench, argv: list[str] = FOREVER, **spec: Any) -> int:
     run.start_argv(argv, **spec)
     return int((await run.event("started"))["pid"])
-
-
-def alive(pid: int) -> bool:
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
 async def test_a_command_has_its_containers_surroundings_and_streams_of_its_own(run: Bench) -> None:

@@ -15,7 +15,7 @@ import pytest
 from stark.agent import supervisor
 from stark.agent.supervisor import kernel
 from stark.agent.supervisor.link import ShimLink, SupervisorError, read_state, start_supervisor
-from tests.support.agents import nothing_left, until
+from tests.support.agents import alive, nothing_left, until
 from tests.support.runs import Bench, bench
 
 RSS_MAX_BYTES = 8 << 20
@@ -82,7 +82,7 @@ async def test_the_processes_of_a_killed_supervisor_die_with_it(run: Bench) -> N
     pid = (await run.event("started"))["pid"]
     os.kill(run.link.pid, signal.SIGKILL)
     await asyncio.wait_for(run.lost.wait(), 5)
-    await until("the child has died", lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie")
+    await until("the child has died", lambda: not alive(pid))
     with pytest.raises(SupervisorError):
         run.link.stop("main", 0.0, "x")
 

@@ -23,6 +23,14 @@ from tests.support.agent_api import NODE
 WAIT_S = 20.0
 
 
+def alive(pid: int) -> bool:
+    """Whether there is such a process, and more of it than its exit code."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 async def until(what: str, holds: Callable[[], Any], timeout_s: float = WAIT_S) -> Any:
     """Wait until `holds()` is true; it is asked often because it is cheap."""
     deadline = time.monotonic() + timeout_s
