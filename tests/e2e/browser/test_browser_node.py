@@ -28,6 +28,14 @@ SHOWING = """module.exports.default = (context) => {
 """
 
 
+FLOOD_LINES = 200
+FLOOD = """module.exports.default = () => {
+  for (let n = 1; n <= LINES; n += 1) console.log(`${n} ${'\\u00fc'.repeat(4000)}`);
+};
+""".replace("LINES", str(FLOOD_LINES))
+"""More at once than the server takes in one piece."""
+
+
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     directory = tmp_path_factory.mktemp("up")
@@ -35,7 +43,9 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     with stark_up(directory) as up:
         conformance = str(REPO / "tests" / "support" / "bundles" / "conformance.js")
         (directory / "showing.js").write_text(SHOWING)
+        (directory / "flood.js").write_text(FLOOD)
         for bundle, name, runtime in (
+            (str(directory / "flood.js"), "flood", "browser"),
             (conformance, "conformance", "universal"),
             (str(directory / "showing.js"), "showing", "browser"),
         ):
@@ -101,6 +111,7 @@ def runs_packs(up: Up) -> None:
         pod("there", "conformance", "server"),
         pod("stopping", "conformance", "browser", "shutdown"),
         pod("showing", "showing", "browser", browser_surface="dom"),
+        pod("flood", "flood", "browser"),
     ):
         up.kubectl("apply", "-f", "-", stdin=manifest)
     up.until("both runtimes have run it", lambda: phase(up, "here") == phase(up, "there") == "Succeeded")
@@ -111,6 +122,9 @@ def runs_packs(up: Up) -> None:
     up.until("it has said something", lambda: "tick" in up.kubectl("logs", "showing"))
     assert up.kubectl("logs", "showing").splitlines()[0] == '{"origin":"null","reach":[]}'
     assert up.kubectl("logs", "showing", "--tail=1") == "tick\n"
+    up.until("the flood is over", lambda: phase(up, "flood") == "Succeeded")
+    numbers = [line.split()[0] for line in up.kubectl("logs", "flood").splitlines()]
+    assert numbers == [str(number) for number in range(1, FLOOD_LINES + 1)]
     assert "is a browser" in up.kubectl("exec", "showing", "--", "ls", ok=False)
 
 
